@@ -25,7 +25,7 @@ from arithmetic import check_guard
 from cyclopts import App
 from sections import FULL, QUICK, SECTIONS, Answer
 
-from cortexia_video.runtime.workers import count_cores
+from cortexia_video.runtime.resources import count_cores
 
 _PACKAGES = ("numpy", "torch", "transformers", "onnxruntime", "pillow", "opencv-python-headless")
 _QUIET = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}

@@ -26,8 +26,8 @@ from cortexia_video import DepthMap
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.runtime.memory import BufferPool
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.runtime.resources import BufferPool
+from cortexia_video.sinks.sink import FolderSink
 
 HEIGHT, WIDTH = 3000, 4000
 GOALS = {"png16": 350, "jxl": 60, "tiff": 400}  # milliseconds

@@ -44,7 +44,7 @@ from cortexia_video import DepthEstimator
 from cortexia_video.depth_estimation import PreparedFrame
 from cortexia_video.errors import ModelError
 from cortexia_video.models.torch.device import choose_placement
-from cortexia_video.runtime.workers import count_cores
+from cortexia_video.runtime.resources import count_cores
 
 _GOALS = {"depth-pro": 25.0}  # images per second of the network alone, on an H200
 _SHARE = 0.95  # of that, for the whole job

@@ -17,7 +17,7 @@ from cortexia_video.depth_map import DepthKind
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import fit_short_side, resize_image
 from cortexia_video.models.registry import load_model
-from cortexia_video.runtime.workers import count_cores
+from cortexia_video.runtime.resources import count_cores
 
 _GPU_BATCH = 4
 _CORE_BATCH = 2  # one image takes as long in a larger one, and the last batch keeps fewer cores waiting

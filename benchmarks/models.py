@@ -32,7 +32,7 @@ from sections import Figure
 from cortexia_video import DepthEstimator, Failure, Frame, decode, load_estimator
 from cortexia_video.errors import ModelError
 from cortexia_video.inference.parity import compare
-from cortexia_video.runtime.workers import count_cores
+from cortexia_video.runtime.resources import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx
 from cortexia_video.training.network import DepthNetwork
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from cortexia_video.runtime.workers import count_cores
+from cortexia_video.runtime.resources import count_cores
 
 Job = Callable[[Sequence[Path], Path], None]  # photos, the folder to fill
 Load = Callable[[], Job]  # what is not timed: reading weights

@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 from cyclopts import App
 
-from cortexia_video.runtime.workers import count_cores
+from cortexia_video.runtime.resources import count_cores
 from cortexia_video.scenes import render_scenes
 
 _BEFORE = range(60)  # seeds that have most of their library's textures painted

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from cortexia_video.evaluation.evaluator import evaluate
     from cortexia_video.frame import Frame
     from cortexia_video.geometry.alignment import align
-    from cortexia_video.images.decode import decode
-    from cortexia_video.images.read import read_image
+    from cortexia_video.images.decode import decode, read_image
     from cortexia_video.jobs.align import align_folder
     from cortexia_video.jobs.aligner import AlignTo
     from cortexia_video.jobs.convert import convert
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from cortexia_video.point_clouds.files import save_point_cloud
     from cortexia_video.reporting.job import report
     from cortexia_video.rgbd_sample import RGBDSample
+    from cortexia_video.runtime.progress import watch_progress
     from cortexia_video.sinks.depth_file import write_depth
     from cortexia_video.training.start import train
     from cortexia_video.viz.colormap import colored_depthmap
@@ -110,6 +110,7 @@ __all__ = [
     "training",
     "verify",
     "viz",
+    "watch_progress",
     "write_depth",
 ]
 
@@ -148,8 +149,10 @@ _HOMES = {
     "evaluation.evaluator": ("evaluate",),
     "frame": ("Frame",),
     "geometry.alignment": ("align",),
-    "images.decode": ("decode",),
-    "images.read": ("read_image",),
+    "images.decode": (
+        "decode",
+        "read_image",
+    ),
     "jobs.align": ("align_folder",),
     "jobs.aligner": ("AlignTo",),
     "jobs.convert": ("convert",),
@@ -179,6 +182,7 @@ _HOMES = {
     "point_clouds.files": ("save_point_cloud",),
     "reporting.job": ("report",),
     "rgbd_sample": ("RGBDSample",),
+    "runtime.progress": ("watch_progress",),
     "sinks.depth_file": ("write_depth",),
     "training.start": ("train",),
     "viz.colormap": ("colored_depthmap",),

@@ -15,14 +15,13 @@ from PIL import Image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, ModelError, ModelOutputError
 from cortexia_video.frame import FocalSource, Frame
-from cortexia_video.images.decode import convert_pillow
-from cortexia_video.images.read import read_image
+from cortexia_video.images.decode import convert_pillow, read_image
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
 from cortexia_video.models.protocol import CameraModel, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
 from cortexia_video.pinhole import to_f_px, to_fov_deg
-from cortexia_video.runtime.memory import BufferPool
+from cortexia_video.runtime.resources import BufferPool
 from cortexia_video.storage.paths import PathLike
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.steady import SteadyMode
@@ -46,17 +45,14 @@ class FrameInfo:
 class PreparedFrame:
     """A frame made ready for the network; it does not hold on to its image.
 
-    estimate_fov: the model needs a focal length, and none is known.
+    group: frames of one group can share a batch. estimate_fov: the model needs a focal length, and none is
+    known.
     """
 
     origin: FrameInfo
     pixels: NDArray[Any]
+    group: Group
     estimate_fov: bool = False
-
-    @property
-    def group(self) -> Group:
-        """Frames of one group can share a batch."""
-        return _name_group(self.pixels, self.estimate_fov)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,7 +219,8 @@ class DepthEstimator:
         if np.may_share_memory(pixels, frame.image):
             pixels = pixels.copy()
         origin = FrameInfo(frame.key, height, width, frame.f_px, frame.f_source)
-        return PreparedFrame(origin, pixels, self._camera_model is not None and frame.f_px is None)
+        estimate_fov = self._camera_model is not None and frame.f_px is None
+        return PreparedFrame(origin, pixels, _name_group(pixels, estimate_fov), estimate_fov)
 
     def stack(self, batch: Sequence[PreparedFrame]) -> NDArray[Any]:
         """Join frames prepared to one shape into the model's input (B, ...)."""
@@ -256,7 +253,8 @@ class DepthEstimator:
             if count == 1:
                 return [as_model_error(error)]
         else:
-            self.limits.record_time(group, count, time.perf_counter() - started)
+            if self.limits.is_auto:
+                self.limits.record_time(group, count, time.perf_counter() - started)
             return [*outputs]
         return self._run_halves(pixels, estimate_fov)
 

@@ -1,4 +1,4 @@
-"""The exception tree, and an error as a value.
+"""The exception tree, an error as a value, and the one boundary around the work on one input, `attempt`.
 
 CortexiaError
 ├── InputError          an input path that is missing, empty or cannot be listed
@@ -20,13 +20,14 @@ CortexiaError
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 __all__ = [
     "CortexiaError",
@@ -48,6 +49,9 @@ __all__ = [
 ]
 
 Stage = Literal["find", "decode", "estimate", "write"]
+
+_Result = TypeVar("_Result")
+_log = logging.getLogger(__name__)
 
 
 class CortexiaError(Exception):
@@ -282,3 +286,34 @@ def output_lost(path: object) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputLostError(path, error) from error
+
+
+def attempt(key: str, stage: Stage, work: Callable[[], _Result]) -> _Result | Failure:
+    """Do the work on one input; give what comes of it, or the `Failure` that it ended in.
+
+    An input is made by anybody, and read by libraries that raise anything on what is broken; so no list of
+    exceptions is ever complete. What ends a run goes through: `OutputLostError`, and what is no `Exception`, as
+    Ctrl-C. `MemoryError` and `RecursionError` are the input's.
+    """
+    try:
+        return work()
+    except OutputLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary
+        return _fail(key, stage, error)
+
+
+def attempt_all(key: str, stage: Stage, items: Iterable[_Result]) -> Iterator[_Result | Failure]:
+    """Yield what a generator gives; where it breaks off, at last the `Failure` that it ended in."""
+    try:
+        yield from items
+    except OutputLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary
+        yield _fail(key, stage, error)
+
+
+def _fail(key: str, stage: Stage, error: Exception) -> Failure:
+    if not isinstance(error, CortexiaError):
+        _log.debug("%s failed", printable(key), exc_info=error)
+    return Failure(key, stage, error)

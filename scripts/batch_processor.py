@@ -17,9 +17,8 @@ from pathlib import Path
 from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, decode, load_estimator
 from cortexia_video.errors import DecodeError, OutputExistsError, OutputLostError, printable
 from cortexia_video.formats.registry import is_own_output
-from cortexia_video.images.decode import read_header
-from cortexia_video.images.read import read_image_bytes
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.images.decode import read_header, read_image_bytes
+from cortexia_video.sinks.sink import FolderSink
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 OUTPUT_SUFFIX = "_depth_new"

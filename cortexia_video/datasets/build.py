@@ -25,17 +25,16 @@ from cortexia_video.datasets.build_log import (
 from cortexia_video.datasets.row_schema import Row, require_texts, to_row
 from cortexia_video.datasets.sample_checks import OnProblem, find_problem
 from cortexia_video.datasets.shard_writers import WRITERS, Writer
-from cortexia_video.errors import Failure, InputError, OutputError, not_known, output_lost
+from cortexia_video.errors import Failure, InputError, OutputError, attempt, not_known, output_lost
 from cortexia_video.ledger.copied_log import open_log
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.progress import Stage, stage
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.storage.atomic_file import remove_partials, write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
-_COLUMNS_VERSION = 4
+_COLUMNS_VERSION = 5
 _FAILURES_KEPT = 1000
 _WHILE_MADE = 40  # bytes of a pixel: image and depth as files, as read, and as they are written
 

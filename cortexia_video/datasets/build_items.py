@@ -18,7 +18,14 @@ from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.images.sniff import sniff
-from cortexia_video.ledger.artifacts import Line, expand_clip, find_depth, read_run_depth, read_run_image
+from cortexia_video.ledger.artifacts import (
+    Line,
+    expand_clip,
+    find_depth,
+    read_run_depth,
+    read_run_image,
+    read_time_s,
+)
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState
 from cortexia_video.pinhole import Pinhole
@@ -110,7 +117,7 @@ def _load_result(
     f_px = (camera.fx + camera.fy) / 2 if camera else None
     words = {name: getattr(depth, name) or line[name] for name in _OF_MODEL}
     depth = replace(depth, f_px=f_px, full_size=None, **words)
-    time_s = line["frame"] / line["clip"]["rate"] if "frame" in line else None
+    time_s = read_time_s(run, line) if "frame" in line else None
     frame = Frame(key, image, f_px, depth.f_source, time_s)
     sample = RGBDSample(frame, depth, camera, origin=origin)
     return sample, None if reduced or "frame" in line else file

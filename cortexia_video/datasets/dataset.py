@@ -12,11 +12,10 @@ from typing import Any, Protocol
 
 from cortexia_video.datasets.eval_region import EVERYWHERE, Region
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, attempt, attempt_all
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt, attempt_all
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import choose_workers
 
 Attempt = RGBDSample | Failure
 Load = Callable[[], Attempt]  # decodes a sample; not to be called where it is to be passed over

@@ -13,9 +13,8 @@ from cortexia_video.datasets.eval_region import EVERYWHERE, Region
 from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.row_schema import Meaning, from_row, make_schema, require_columns, to_row
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import DecodeError, InputError, explain_import
+from cortexia_video.errors import DecodeError, InputError, attempt, explain_import
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import NamedFileError, read_named, require_inside
 

@@ -10,6 +10,7 @@ sparse      depth is known at scattered pixels only: transforms move these one b
 kind, unit  of depth; unit is "metres" or null
 width, height, fx, fy, cx, cy     the camera in pixels, the centre of the first pixel at (0.5, 0.5), or null
 f_px, f_source, model, weights_sha256     as `DepthMap` has them, or null
+timestamp_s of a frame of a video, seconds from its start, or null
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Row = dict[str, Any]
 IMAGES = ("image", "depth_map", "mask")
 TEXTS = ("key", "origin", "kind", "unit", "f_source", "model", "weights_sha256")
 COUNTS = ("width", "height")
-NUMBERS = ("fx", "fy", "cx", "cy", "f_px")
+NUMBERS = ("fx", "fy", "cx", "cy", "f_px", "timestamp_s")
 FLAGS = ("sparse",)
 _ORIENTATION = 0x0112  # of EXIF
 
@@ -89,6 +90,7 @@ def to_row(sample: RGBDSample, file: bytes | None = None) -> Row:
         "width": width,
         "height": height,
         **{name: getattr(camera, name) if camera else None for name in ("fx", "fy", "cx", "cy")},
+        "timestamp_s": frame.timestamp_s,
     }
 
 
@@ -122,7 +124,9 @@ def from_row(
         f_px = (pinhole.fx + pinhole.fy) / 2
         facts = (depth.full_size, depth.model, depth.weights_sha256)
         depth = DepthMap(depth.values, depth.kind, f_px, "given", *facts)
-    frame = Frame(key, decoded.image, depth.f_px, depth.f_source) if depth.f_px else decoded
+    time_s = row.get("timestamp_s")
+    known = (depth.f_px, depth.f_source) if depth.f_px else (decoded.f_px, decoded.f_source)
+    frame = Frame(key, decoded.image, *known, time_s if isinstance(time_s, int | float) else None)
     mask, origin, sparse = None, row.get("origin"), bool(row.get("sparse"))
     if row.get("mask") is not None:
         mask = decode(_read_cell(row, "mask", key), key).image[..., 0] > 0

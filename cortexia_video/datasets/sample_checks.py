@@ -10,7 +10,7 @@ from cortexia_video.datasets.dataset import AnyDataset, Attempt, count_bytes, li
 from cortexia_video.errors import CortexiaError, DepthFileError, Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import choose_workers
 
 NEAREST_M, FARTHEST_M = 0.01, 1000.0  # between which a median in metres lies
 _KEPT = 1000  # failures

@@ -15,7 +15,7 @@ from cortexia_video.datasets.sample_checks import OnProblem, check
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.runtime.progress import track
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.viz.figures import collage
 
 _TAKEN = 2000  # pixels of a sample

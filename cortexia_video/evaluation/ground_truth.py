@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +18,11 @@ from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
 from cortexia_video.errors import DepthFileError, Failure, InputError, in_words
 from cortexia_video.evaluation.protocol import Protocol, describe_fitting
-from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.formats.registry import READERS
 from cortexia_video.frame import Frame
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
+from cortexia_video.ledger.depth_reader import DepthReader
+from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.listing import remember_listings
@@ -28,6 +30,9 @@ from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.paths import AnyPath, find_inside, name_inside, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
+from cortexia_video.video.container import VIDEO_SUFFIXES
+from cortexia_video.video.depth_clip import SUFFIX as CLIP
+from cortexia_video.video.depth_clip import is_depth_clip, list_numbers, read_about
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,6 @@ class DepthFile(NamedTuple):
 
     key: str
     path: AnyPath
-    convention: str | None
 
 
 def open_truth(
@@ -167,23 +171,29 @@ def _open_set(name: str, root: AnyPath, protocol: Protocol, allowed: Mapping[str
 
 
 def _open_files(root: AnyPath, convention: str | None) -> GroundTruthSet:
+    reader = DepthReader(convention=convention)
+
     def read(entry: DepthFile) -> RGBDSample:
         """Read a reference without an image: that is black, in no memory."""
         try:
-            depth = decode_depth(read_file(entry.path), str(entry.path), convention=entry.convention)
+            depth = reader.read(entry.path)
         except DepthFileError as error:  # only its convention can be said to an evaluation
             words = str(error).replace("`convention`", "`truth_convention`")
             raise DepthFileError(re.sub("`(kind|scale|unknown)`", r"cortexia convert --\1", words)) from error
         if depth.kind != "metric":
             raise InputError(f"{entry.path}: {depth.kind} depth is no reference: metres are")
-        black = np.broadcast_to(np.uint8(0), (*depth.values.shape, 3))
-        return RGBDSample(Frame(entry.key, black), depth)
+        height, width = depth.values.shape
+        black = np.broadcast_to(np.uint8(0), (height, width, 3))
+        tall, wide = depth.full_size or (height, width)
+        camera = Pinhole.centred(depth.f_px, wide, tall).resized(width, height) if depth.f_px else None
+        depth = replace(depth, full_size=None, f_px=(camera.fx + camera.fy) / 2 if camera else None)
+        return RGBDSample(Frame(entry.key, black), depth, camera)
 
     files = list_depth_files(root)
     if not files:
         names = ", ".join(DATASETS)
         raise InputError(f"no reference in {root}: neither depth files nor one of the datasets {names}")
-    entries = [DepthFile(key, path, convention) for key, path in files.items()]
+    entries = [DepthFile(key, path) for key, path in files.items()]
     return GroundTruthSet(root.name, RGBDDataset("depth files", entries, read), has_images=False)
 
 
@@ -196,15 +206,25 @@ WRITERS = (  # what others call the depth of an image
 
 
 def find_depth_files(root: AnyPath) -> dict[str, AnyPath]:
-    """Return the depth files below a folder by their path in it; hidden files and folders are left out."""
-    endings = tuple(suffix for reader in READERS for suffix in reader.suffixes)
+    """Return the depth files below a folder by their path in it; hidden files and folders are left out.
+
+    A clip of depth stands for its frames: `clip.mp4/000123`, by the number that each has in the video.
+    """
+    endings = (*(suffix for reader in READERS for suffix in reader.suffixes), CLIP)
     found: dict[str, AnyPath] = {}
     for path in find_inside(root, "**/*"):
         inside = name_inside(path, root)
         if any(part.startswith(".") for part in inside.split("/")) or not path.name.lower().endswith(endings):
             continue
-        if not path.name.endswith(".preview.jpg") and path.is_file():
+        if path.name.endswith(".preview.jpg") or not path.is_file():
+            continue
+        if not inside.endswith(CLIP):
             found[inside] = path
+        elif is_depth_clip(path):
+            for position, number in enumerate(
+                list_numbers(read_about(path, path.stat().st_mtime_ns)["clip"])
+            ):
+                found[f"{inside.removesuffix(CLIP)}/{number:06}"] = path.parent / f"{path.name}#{position}"
     return found
 
 
@@ -235,7 +255,14 @@ def list_depth_files(root: AnyPath) -> dict[str, AnyPath]:
 
 
 def bare(key: str) -> str:
-    """Take endings of depth files and images off a key: `a.jpg.npy` and `a.png` are both `a`."""
+    """Take endings of depth files and images off a key: `a.jpg.npy` and `a.png` are both `a`.
+
+    So are those of videos off the folder of their frames: `a.mp4/000123` is `a/000123`.
+    """
+    folder, slash, name = key.rpartition("/")
+    suffix = PurePosixPath(folder).suffix
+    if suffix.lower() in VIDEO_SUFFIXES:
+        key = folder.removesuffix(suffix) + slash + name
     endings = {suffix for reader in READERS for suffix in reader.suffixes} | set(IMAGE_SUFFIXES)
     while True:
         ending = next((each for each in endings if key.lower().endswith(each)), None)

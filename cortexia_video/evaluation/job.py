@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.errors import CortexiaError, Failure, InputError, attempt
 from cortexia_video.evaluation.baselines import BASELINES
 from cortexia_video.evaluation.ground_truth import GroundTruth
 from cortexia_video.evaluation.image_score import ImageScore, score_baseline, score_image
@@ -29,9 +29,8 @@ from cortexia_video.evaluation.reference import Destination, EvalItem, Items, fi
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.inference.executor import Skipped
 from cortexia_video.runtime.bounded_map import run_bounded
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.progress import stage
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import choose_workers
 
 Look = Callable[[EvalItem, DepthMap | None, ImageScore], None]
 _Found = list[tuple[str, str, list[ImageScore]]]  # of one image: predictor, set, a score for each alignment

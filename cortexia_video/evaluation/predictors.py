@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError, describe, in_words
+from cortexia_video.errors import Failure, InputError, attempt, describe, in_words
 from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_files, index_depth_files
 from cortexia_video.evaluation.reference import Destination, EvalItem
 from cortexia_video.formats.decode_depth import decode_depth
@@ -22,13 +22,14 @@ from cortexia_video.ledger.artifacts import Line, about_depth, expand_clip, find
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
+from cortexia_video.video.depth_clip import list_numbers, read_frame_file, split_frame
+from cortexia_video.video.image_sequence import list_images, stat_images
 
 Outcome = TypeVar("Outcome")
 Prediction = DepthMap | Failure | None  # None: there is none
@@ -188,6 +189,8 @@ class DepthSource(NamedTuple):
 
     def read(self) -> bytes:
         """Read it; raises `OSError`, `DepthFileError`."""
+        if frame := split_frame(self.path):
+            return read_frame_file(*frame, max_megapixels=math.inf)
         return read_output(*self.packed) if self.packed else read_named(self.path)
 
 
@@ -341,14 +344,30 @@ def open_predictor(
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     """Return the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
-    for line in chain.from_iterable(map(expand_clip, read_done(root))):
-        found = find_depth(line)
-        if found is not None:
+    for whole in read_done(root):
+        names = _list_images(whole)
+        for line in expand_clip(whole):
+            found = find_depth(line)
+            if found is None:
+                continue
             packed = (root, found[0], line) if "inside" in line or "frame" in line else None
-            key = bare(line["key"])
-            if "frame" in line:  # `clip/000123`, whatever the ending of the video's name
-                key = f"{PurePath(key).parent.with_suffix('')}/{line['frame']:06}"
-            files[key] = DepthSource(root / found[0], about_depth(line), packed)
+            source = DepthSource(root / found[0], about_depth(line), packed)
+            if "frame" not in line:
+                files[bare(line["key"])] = source
+                continue
+            number = list_numbers(line["clip"])[line["frame"]]
+            files[bare(f"{whole['key']}/{number:06}")] = source
+            if number < len(names):
+                files[bare(f"{whole['key']}/{names[number]}")] = source
     if not files:
         raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
     return files
+
+
+def _list_images(line: Line) -> list[str]:
+    """Return the names of the images that a clip was, in order, if it was a folder of them and is as it was."""
+    folder = Path(line.get("path") or "")
+    if "clip" not in line or not folder.is_dir():
+        return []
+    images = list_images(folder)
+    return [each.name for each in images] if [*stat_images(images)] == line["source"] else []

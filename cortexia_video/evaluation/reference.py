@@ -10,14 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, attempt
 from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet
 from cortexia_video.evaluation.metrics.pixel_sums import Array, Mask
 from cortexia_video.evaluation.protocol import SCORING, Protocol
 from cortexia_video.frame import Frame
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.input_boundary import attempt
 
 _DENSE = 0.5  # share of known pixels from which neighbours of a reference mean something
 

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any, TextIO
 
-from cortexia_video.errors import Failure, OutputExistsError, printable
+from cortexia_video.errors import Failure, OutputExistsError, attempt, printable
 from cortexia_video.evaluation.image_score import list_hidden
 from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.protocol import Protocol
@@ -21,7 +21,6 @@ from cortexia_video.evaluation.score_file import MARKS, SCORES
 from cortexia_video.evaluation.summary import METRICS, Summary
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.ledger.ledger import has_line
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named

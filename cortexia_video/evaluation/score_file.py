@@ -15,11 +15,10 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from cortexia_video.errors import Failure, OutputError, in_words
+from cortexia_video.errors import Failure, OutputError, attempt, in_words
 from cortexia_video.evaluation.image_score import ImageScore
 from cortexia_video.evaluation.metrics.pixel_sums import PixelSums
 from cortexia_video.ledger.copied_log import open_log
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath

@@ -16,7 +16,7 @@ from cortexia_video.errors import DepthFileError, explain_import
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import Quantizer, choose_steps, split_rows
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
-from cortexia_video.runtime.memory import BufferPool
+from cortexia_video.runtime.resources import BufferPool
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"
@@ -33,9 +33,9 @@ _scratch = BufferPool()
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
 
 
-def encode(depth: DepthMap, scale: float | None = None) -> Chunks:
-    """Return the pieces of the file. scale: as `choose_steps` takes it."""
-    meaning = choose_steps(depth, scale)
+def encode(depth: DepthMap, scale: float | None = None, offset: float = 0.0) -> Chunks:
+    """Return the pieces of the file. scale, offset: as `choose_steps` takes them."""
+    meaning = choose_steps(depth, scale, offset)
     steps = Quantizer(depth.values, meaning)
     numbers = np.frombuffer(_scratch.take(2 * depth.values.size), np.uint16).reshape(depth.values.shape)
     for rows in split_rows(*depth.values.shape):

@@ -28,9 +28,9 @@ _GREY, _RGB, _RGBA = 0, 2, 6
 _CHANNELS = {_GREY: "grey", _RGB: "RGB", 3: "a palette", 4: "grey and alpha", _RGBA: "RGBA"}
 
 
-def encode(depth: DepthMap, scale: float | None = None) -> Chunks:
-    """Return the pieces of a PNG. scale: as `choose_steps` takes it."""
-    steps = choose_steps(depth, scale)
+def encode(depth: DepthMap, scale: float | None = None, offset: float = 0.0) -> Chunks:
+    """Return the pieces of a PNG. scale, offset: as `choose_steps` takes them."""
+    steps = choose_steps(depth, scale, offset)
     return encode_numbers(Quantizer(depth.values, steps), {**metadata_of(depth), **steps})
 
 

@@ -13,15 +13,15 @@ MARK = b"cortexia_video depth view"
 _ROWS_AT_ONCE = 64  # a large map must not be in memory twice as float
 
 
-def encode(depth: DepthMap) -> list[bytes | memoryview]:
+def encode(depth: DepthMap, ends: tuple[float, float] | None = None) -> list[bytes | memoryview]:
     """Return an 8-bit PNG, as large as the depth map: 0 nearest, 255 farthest; 0 also for unknown pixels, and
-    for all of a constant map.
+    for all of a constant map. ends: the lowest and the highest value, by default those of the map.
     """
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", MARK.decode())
     file = io.BytesIO()
     values = depth.values
-    lowest, highest = (float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
+    lowest, highest = ends or tuple(float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
     start, factor = (highest, -1.0) if depth.larger_is_nearer else (lowest, 1.0)
     grey = np.zeros(values.shape, np.uint8)
     for top in range(0, len(values) if highest > lowest else 0, _ROWS_AT_ONCE):

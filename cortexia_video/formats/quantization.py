@@ -22,16 +22,16 @@ _EXACT = (1e-30, 1e30)  # steps a unit, between which float32 is good enough
 _AT_ONCE = 1 << 17  # pixels: as float32 they stay in the cache; with fewer, threads wait for each other
 
 
-def choose_steps(depth: DepthMap, scale: float | None = None) -> dict[str, float]:
+def choose_steps(depth: DepthMap, scale: float | None = None, offset: float = 0.0) -> dict[str, float]:
     """Return what numbers of 16 bits stand for, as in `metadata`.
 
     scale: what one step is in the numbers that the depth comes from, such as 0.001 for a sensor's millimetres:
-    they are kept. Else metres, and depth up to a factor, have log steps from 1e-5 to 1e6, in every file the
-    same; all other kinds, whose numbers are those of one image anyway, equal steps from its smallest value to
-    its largest.
+    they are kept. offset: what 0 would stand for, of frames of one clip. Else metres, and depth up to a factor,
+    have log steps from 1e-5 to 1e6, in every file the same; all other kinds, whose numbers are those of one image
+    anyway, equal steps from its smallest value to its largest.
     """
     if scale is not None:
-        return {"scale": scale, "offset": 0.0, "unknown": 0}
+        return {"scale": scale, "offset": offset, "unknown": 0}
     if depth.kind in _POSITIVE:
         return {"near": _NEAR, "far": _FAR, "unknown": 0}
     low, high, _ = _find_range(depth.values)
@@ -126,11 +126,11 @@ def find_loss(
     return "; ".join(losses) or None
 
 
-def lost(depth: DepthMap, scale: float | None = None) -> str | None:
+def lost(depth: DepthMap, scale: float | None = None, offset: float = 0.0) -> str | None:
     """Return what a depth map loses by `choose_steps` beyond what `docs/formats.md` states, or None."""
-    steps = choose_steps(depth, scale)
+    steps = choose_steps(depth, scale, offset)
     if depth.kind in _POSITIVE or scale is not None:
-        return find_loss(depth, steps)
+        return find_loss(depth, steps, bound=math.inf if offset else RELATIVE)
     infinite = _find_range(depth.values)[2]
     return f"{infinite} infinite values become unknown" if infinite else None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -32,7 +33,8 @@ class Format:
     values mean and turns what it raises into one error.
     holds_metadata: the file says what its numbers mean. lost: says for people what a depth map's numbers lose
     beyond the bound that docs/formats.md states, or None. extra: the extra of this package that it needs, and
-    the module by which that is known to be there.
+    the module by which that is known to be there. holds_steps: its numbers are whole, and `encode` and `lost` take
+    the scale and offset of them.
     """
 
     suffix: str
@@ -42,6 +44,14 @@ class Format:
     holds_metadata: bool = False
     lost: Callable[..., str | None] = lambda depth: None
     extra: tuple[str, str] | None = None
+    holds_steps: bool = False
+
+    def with_steps(self, scale: float, offset: float = 0.0) -> Format:
+        """Return the format with steps that are given, where it holds whole numbers; else as it is."""
+        if not self.holds_steps:
+            return self
+        given = {"scale": scale, "offset": offset}
+        return replace(self, encode=partial(self.encode, **given), lost=partial(self.lost, **given))
 
     @property
     def is_installed(self) -> bool:
@@ -86,12 +96,14 @@ FORMATS: dict[str, Format] = {
     "npy": Format(".npy", npy.encode, checks(npy.decode), npy.decode),
     "npz": Format(".npz", npz.encode, checks(npz.decode), npz.decode, True),
     "png": Format(".png", png8.encode, png8.check, lost=png8.lost),
-    "png16": Format(".16.png", png16.encode, checks(png16.decode), png16.decode, True, steps.lost),
+    "png16": Format(
+        ".16.png", png16.encode, checks(png16.decode), png16.decode, True, steps.lost, holds_steps=True
+    ),
     "tiff": Format(".tiff", tiff.encode, checks(tiff.decode), tiff.decode, True),
     "exr": Format(".exr", exr.encode, checks(exr.decode), exr.decode, True, extra=_EXR),
     "exr16": Format(".16.exr", exr.encode_half, checks(exr.decode), exr.decode, True, exr.lost_in_half, _EXR),
     "pfm": Format(".pfm", pfm.encode, checks(pfm.decode), pfm.decode),
-    "jxl": Format(".jxl", jxl.encode, checks(jxl.decode), jxl.decode, True, steps.lost, _JXL),
+    "jxl": Format(".jxl", jxl.encode, checks(jxl.decode), jxl.decode, True, steps.lost, _JXL, True),
 }
 RELATIVE = Format(
     ".relative", lambda depth: npz.encode(depth.relative or depth), checks(npz.decode)

@@ -159,14 +159,13 @@ def list_known(known: DepthMap, width: int, height: int, *, most: int = 20_000) 
 
     most: of its pixels, evenly over them. Raises `InputError` where the map is not metric, or of another image.
     """
-    if known.kind != "metric":
-        raise InputError(f"the depth to align to is {known.kind}, not metric: it says no metres")
+    require_metric(known)
     lines, columns = known.values.shape
     other = known.full_size or known.values.shape
     if not has_same_shape((width, height), (other[1], other[0])):
         raise InputError(
             f"the depth to align to is of an image of {other[1]} x {other[0]}, the depth of one of "
-            f"{width} x {height}: register it to the image first"
+            f"{width} x {height}: register it to the image first, or put a rig.json beside it (docs/align.md)"
         )
     with np.errstate(invalid="ignore"):
         row, column = np.nonzero(np.isfinite(known.values) & (known.values > 0))
@@ -174,6 +173,12 @@ def list_known(known: DepthMap, width: int, height: int, *, most: int = 20_000) 
     row, column = row[step // 2 :: step], column[step // 2 :: step]
     places = (column + 0.5) * (width / columns), (row + 0.5) * (height / lines)
     return np.stack([*places, known.values[row, column].astype(np.float64)], axis=1)
+
+
+def require_metric(known: DepthMap) -> None:
+    """Raise `InputError` for a map that says no metres."""
+    if known.kind != "metric":
+        raise InputError(f"the depth to align to is {known.kind}, not metric: it says no metres")
 
 
 def join_samples(groups: Sequence[Samples], *, most: float = math.inf) -> Samples:

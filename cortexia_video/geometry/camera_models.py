@@ -3,7 +3,8 @@
 Pixels are counted as in `pinhole`: the image's outer corner is (0, 0). Sources: colmap.github.io, "Camera
 Models"; OpenCV, "Camera Calibration" and "Fisheye camera model"; Devernay and Faugeras, "Straight lines have to be
 straight", 2001 (FOV); Weng et al., "Camera calibration with distortion models and accuracy evaluation", 1992 (thin
-prism).
+prism); Khomutenko, Garcia and Martinet, "An enhanced unified camera model", 2016 (EUCM); Project Aria, "Camera
+Intrinsic Models", FisheyeRadTanThinPrism.
 """
 
 from __future__ import annotations
@@ -50,6 +51,21 @@ def _thin_prism(u: Floats, v: Floats, k: tuple[float, ...]) -> tuple[Floats, Flo
     return across, down + 2 * p2 * u * v + p1 * (square + 2 * v * v) + sy1 * square
 
 
+def _tangential_prism(u: Floats, v: Floats, k: tuple[float, ...]) -> tuple[Floats, Floats]:
+    """Distort radially with six terms; then tangentially and by a thin prism with two terms a side (Project Aria)."""
+    p1, p2, s1, s2, s3, s4 = k[6:]
+    u, v = _spread(u, v, k[:6])
+    square, along = u * u + v * v, 2 * (p1 * u + p2 * v)
+    across = u * (1 + along) + square * (p1 + s1 + s2 * square)
+    return across, v * (1 + along) + square * (p2 + s3 + s4 * square)
+
+
+def _unify(u: Floats, v: Floats, k: tuple[float, ...]) -> tuple[Floats, Floats]:
+    alpha, beta = k
+    factor = 1 / (alpha * np.sqrt(1 + beta * (u * u + v * v)) + 1 - alpha)
+    return u * factor, v * factor
+
+
 def _field_of_view(u: Floats, v: Floats, k: tuple[float, ...]) -> tuple[Floats, Floats]:
     omega, radius = k[0], np.hypot(u, v)
     if abs(omega) < 1e-6:
@@ -74,12 +90,12 @@ def _keep(u: Floats, v: Floats, k: tuple[float, ...]) -> tuple[Floats, Floats]:
 @dataclass(frozen=True, slots=True)
 class _Lens:
     """number: in COLMAP's binary files. focal: how many focal lengths come first, then cx and cy. count: of all
-    parameters. distort: None where the distortion is not known here. fisheye: it is of the ray's angle."""
+    parameters. distort: of x / z and y / z. fisheye: it is of the ray's angle."""
 
     number: int
     focal: int
     count: int
-    distort: Distort | None
+    distort: Distort
     fisheye: bool = False
 
 
@@ -95,12 +111,12 @@ LENSES: dict[str, _Lens] = {
     "SIMPLE_RADIAL_FISHEYE": _Lens(8, 1, 4, _spread, fisheye=True),
     "RADIAL_FISHEYE": _Lens(9, 1, 5, _spread, fisheye=True),
     "THIN_PRISM_FISHEYE": _Lens(10, 2, 12, _thin_prism, fisheye=True),
-    "RAD_TAN_THIN_PRISM_FISHEYE": _Lens(11, 2, 16, None, fisheye=True),
+    "RAD_TAN_THIN_PRISM_FISHEYE": _Lens(11, 2, 16, _tangential_prism, fisheye=True),
     "SIMPLE_DIVISION": _Lens(12, 1, 4, _division),
     "DIVISION": _Lens(13, 2, 5, _division),
     "SIMPLE_FISHEYE": _Lens(14, 1, 3, _keep, fisheye=True),
     "FISHEYE": _Lens(15, 2, 4, _keep, fisheye=True),
-    "EUCM": _Lens(16, 2, 6, None),
+    "EUCM": _Lens(16, 2, 6, _unify),
 }
 
 
@@ -146,20 +162,20 @@ class LensCamera:
     def project(self, points: Floats) -> Floats:
         """Return where points (N, 3) in the camera's axes are seen: (N, 2), pixels; NaN behind the camera."""
         x, y, z = points.T
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             z = np.where(z > _AHEAD, z, np.nan)
             seen = np.stack(self._distort(x / z, y / z), axis=1)
-        return seen * self.focal + self.centre
+            return seen * self.focal + self.centre
 
     def find_rays(self, pixels: Floats) -> Floats:
         """Return x / z and y / z of the rays through pixels (N, 2), NaN where none is found: (N, 2)."""
-        seen = (pixels - self.centre) / self.focal
         lens = LENSES[self.model]
-        ray = seen.copy()
-        if lens.fisheye:
-            angle = np.hypot(*seen.T)
-            ray *= (np.tan(np.minimum(angle, 1.5)) / np.maximum(angle, _CLOSE))[:, None]
         with np.errstate(all="ignore"):
+            seen = (pixels - self.centre) / self.focal
+            ray = seen.copy()
+            if lens.fisheye:
+                angle = np.hypot(*seen.T)
+                ray *= (np.tan(np.minimum(angle, 1.5)) / np.maximum(angle, _CLOSE))[:, None]
             for _ in range(_STEPS):  # Newton's method, with a numeric Jacobian
                 error = np.stack(self._distort(*ray.T), axis=1) - seen
                 if not np.nanmax(np.abs(error), initial=0) > _CLOSE:
@@ -175,8 +191,6 @@ class LensCamera:
 
     def _distort(self, u: Floats, v: Floats) -> tuple[Floats, Floats]:
         lens = LENSES[self.model]
-        if lens.distort is None:
-            raise InputError(f"the distortion of {self.model} is not known here: undistort the images first")
         if lens.fisheye:
             radius = np.hypot(u, v)
             factor = np.divide(np.arctan(radius), radius, out=np.ones_like(radius), where=radius > _CLOSE)

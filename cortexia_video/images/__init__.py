@@ -1,4 +1,4 @@
 """Bytes to pixels: decoding, EXIF, resampling.
 
-Doors: `decode`, `exif_focal_length`, `foreign_content`, `pixels`, `read`, `resampling`, `sniff`.
+Doors: `decode`, `exif`, `foreign_content`, `pixels`, `resampling`, `sniff`.
 """

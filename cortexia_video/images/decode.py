@@ -1,4 +1,4 @@
-"""Bytes -> `Frame`: every image people really have, upright, 8-bit RGB.
+"""Files and bytes -> `Frame`: every image people really have, upright, 8-bit RGB.
 
 JPEG goes through simplejpeg, everything else (and what simplejpeg refuses) through a fixed list of Pillow's
 readers, never those that start other programs, such as EPS and WMF. Colour profiles are ignored: values are
@@ -23,14 +23,18 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from cortexia_video.errors import DecodeError, describe
+from cortexia_video.errors import DecodeError, InputError, describe, in_words, printable
 from cortexia_video.frame import Frame
-from cortexia_video.images.exif_focal_length import focal_length_px
+from cortexia_video.images.exif import focal_length_px, read_exif
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
-from cortexia_video.images.pillow_readers import TiffReader, find_reader, read_exif
+from cortexia_video.images.pillow_readers import READERS, TiffReader, import_heif_reader
 from cortexia_video.images.pixels import to_rgb, turn
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
-from cortexia_video.runtime.memory import BufferPool
+from cortexia_video.runtime.resources import BufferPool
+from cortexia_video.storage.archive_member import IMAGES, read_part
+from cortexia_video.storage.named_file import NamedFileError, read_named
+from cortexia_video.storage.paths import PathLike, split_inside, to_path
+from cortexia_video.storage.remote_path import RemotePath
 
 SizeRule = Callable[[int, int], tuple[int, int]]  # (height, width) of an image -> of one that will do
 
@@ -54,7 +58,53 @@ def read_orientation(data: bytes) -> int:
     if not data.startswith(b"\xff\xd8"):
         return 1
     with _decode_errors(data), _open(data) as pil_image:
-        return _orientation(read_exif(pil_image))
+        return read_exif(pil_image).orientation
+
+
+def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
+    """Read one image file, as `estimate` does: upright, 8-bit RGB, with the focal length that EXIF has.
+
+    Args:
+        path: A path, or a URL such as `s3://bucket/a.jpg`.
+        max_megapixels: Refuse larger images from their header; an image of 200 takes less than 2 GiB.
+
+    Returns:
+        The frame: image uint8 (H, W, 3) RGB, `f_px` in pixels or None. Its key is the file's name.
+
+    Raises:
+        InputError: There is no such file.
+        DecodeError: The file cannot be read, is no image, is cut short, or is too large.
+
+    Example:
+        >>> cx.read_image("examples/room_900002.jpg").image.shape
+        (480, 640, 3)
+    """
+    place = to_path(path)
+    try:
+        return decode(read_image_bytes(path), place.name, max_megapixels=max_megapixels)
+    except DecodeError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise InputError(f"no such file: {printable(str(place))}") from error
+        raise DecodeError(f"{printable(str(place))}: {error}") from error
+
+
+def read_image_bytes(path: PathLike) -> bytes:
+    """Read a whole file, or an image inside an archive; raise `DecodeError` with a reason for people."""
+    place = to_path(path)
+    if inside := split_inside(place.url if isinstance(place, RemotePath) else str(place)):
+        with in_words("its shard cannot be read", kind=DecodeError):
+            return read_part(to_path(inside[0]), inside[1], IMAGES)
+    if isinstance(place, RemotePath):
+        with in_words("cannot be read", kind=DecodeError, of=OSError):
+            try:
+                return read_named(place)
+            except FileNotFoundError as error:
+                raise DecodeError("it was removed after the bucket was listed") from error
+    with in_words("cannot be read", kind=DecodeError):
+        try:
+            return read_named(place)
+        except NamedFileError as error:
+            raise DecodeError(str(error)) from error
 
 
 def decode(
@@ -97,8 +147,7 @@ def decode(
         width, height = pil_image.size
         image: NDArray[np.uint8] | None = None
         if pil_image.format == "JPEG":  # of others later: Pillow loads a PNG for it, and errors are lost
-            exif = read_exif(pil_image)
-            orientation = _orientation(exif)
+            exif, orientation = read_exif(pil_image)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
             buffer = scratch.take(3 * height * width) if scratch and not any(least) else None
             try:
@@ -109,8 +158,7 @@ def decode(
         if image is None:
             pil_image.load()
             _check_size(pil_image, max_megapixels)
-            exif = read_exif(pil_image)
-            orientation = _orientation(exif)
+            exif, orientation = read_exif(pil_image)
             upright = to_rgb(pil_image, orientation)
         else:
             upright = turn(image, orientation) if orientation > 1 else image
@@ -125,8 +173,8 @@ def convert_pillow(pil_image: Image.Image, key: str) -> Frame:
     """Return an image that Pillow opened, of any mode, as `decode` returns it: upright, RGB."""
     with _decode_errors(b""):
         pil_image.load()
-        exif = read_exif(pil_image)
-        upright = to_rgb(pil_image, _orientation(exif))
+        exif, orientation = read_exif(pil_image)
+        upright = to_rgb(pil_image, orientation)
     f_px = focal_length_px(exif, upright.shape[1], upright.shape[0])
     return Frame(key, upright, f_px, None if f_px is None else "exif")
 
@@ -146,7 +194,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         raise DecodeError(describe_foreign(data))
     if name == "TIFF" and (camera := find_camera_file(data)):
         raise DecodeError(camera)
-    opened = find_reader(name)(io.BytesIO(data))
+    opened = (READERS.get(name) or import_heif_reader())(io.BytesIO(data))
     # a row at a time: Pillow joins smaller pieces, each time copying what it has of the row (780 bytes took 24 s)
     opened.decodermaxblock = max(opened.decodermaxblock, _ROW_BYTES * opened.size[0])
     return opened
@@ -218,17 +266,6 @@ def quieten_pillow() -> None:
     if warnings.filters[0] != _PILLOW_REMARKS:
         with _remarks_lock:
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-
-
-# ---- metadata ----------------------------------------------------------------------------------------------
-
-_ORIENTATION = 0x0112
-
-
-def _orientation(exif: dict[int, object]) -> int:
-    """EXIF orientation 1 to 8; anything else turns nothing, as 1."""
-    value = exif.get(_ORIENTATION)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 # ---- pixels -------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from PIL import (
 )
 
 from cortexia_video.errors import DecodeError
+from cortexia_video.images.exif import read_exif
 from cortexia_video.images.sniff import HEIF_REMEDY
 
 _SAVE = "convert it to JPEG or PNG"
@@ -34,6 +35,7 @@ _SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _COLOURS, _SUB_IFDS, _DNG_VERSION = (
     330,
     50706,
 )
+_ROWS_PER_STRIP, _TILE_WIDTH = 278, 322
 _OF_CAMERAS = {32803, 34892}  # photometric interpretations: colour filter array, linear raw
 _PALETTE = 3
 _USUAL_COMPRESSIONS = {1, 5, 7, 8, 32773, 32946}
@@ -144,29 +146,14 @@ READERS: dict[str, type[ImageFile.ImageFile]] = {
 }
 
 
-def find_reader(name: str) -> type[ImageFile.ImageFile]:
-    """Return the reader of a format; `DecodeError` for HEIF where the extra is not installed."""
-    if name != "HEIF":
-        return READERS[name]
+def import_heif_reader() -> type[ImageFile.ImageFile]:
+    """Return the reader of HEIF, which is none of `READERS`; `DecodeError` where its extra is not installed."""
     try:
         from pillow_heif.as_plugin import HeifImageFile
     except ImportError as error:
         raise DecodeError(f"not supported: the content is a HEIC or HEIF image; {HEIF_REMEDY}") from error
     reader: type[ImageFile.ImageFile] = HeifImageFile
     return reader
-
-
-_ROWS_PER_STRIP, _TILE_WIDTH = 278, 322
-_EXIF_IFD = 0x8769
-
-
-def read_exif(pil_image: Image.Image) -> dict[int, object]:
-    """Tags of the first and the Exif directory by number; broken metadata does not make a broken image."""
-    try:
-        exif = pil_image.getexif()
-        return {**exif, **exif.get_ifd(_EXIF_IFD)}
-    except Exception:  # noqa: BLE001  (foreign boundary: Pillow raises anything on broken EXIF)
-        return {}
 
 
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339

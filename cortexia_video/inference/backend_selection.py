@@ -80,7 +80,8 @@ class BackendTrial:
 class BackendSelector:
     """How a model by name is to be loaded.
 
-    options: what `load_estimators` takes, with `backend` and `precision` where they are asked for.
+    options: what `load_estimators` takes, with `backend` and `precision` where they are asked for. settings:
+    what a ledger is to record; with `auto` no backend, so that another choice changes nothing.
     max_error: largest mean difference of an image that is near enough, as `parity` measures it.
     """
 
@@ -92,13 +93,8 @@ class BackendSelector:
         self._backends = find_model(model).backends
         self._options = options
         self._is_auto = options.get("backend") == AUTO
-
-    @property
-    def settings(self) -> Mapping[str, object]:
-        """What a ledger is to record: with `auto` no backend, so that another choice changes nothing."""
-        if not self._is_auto:
-            return {}
-        return {"backend": AUTO, "precision": self._options.get("precision") or AUTO}
+        auto = {"backend": AUTO, "precision": options.get("precision") or AUTO}
+        self.settings: Mapping[str, object] = auto if self._is_auto else {}
 
     def load(self) -> Sequence[DepthEstimator]:
         """Load the model as it was asked for; with `auto`, its reference."""

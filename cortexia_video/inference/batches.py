@@ -76,6 +76,8 @@ class _Search:
 class BatchLimits:
     """What was asked for, less what did not fit; with `auto`, what proved fastest. Thread-safe.
 
+    largest: the largest batch that may be asked for now.
+
     `auto` begins with single images and doubles while that raises images per second by 5 %, on the run's
     own batches: nothing is computed for the search alone.
     """
@@ -83,8 +85,9 @@ class BatchLimits:
     def __init__(self, batch_size: BatchSize, most: int | None = None) -> None:
         if batch_size != "auto" and not (isinstance(batch_size, int) and batch_size >= 1):
             raise InputError(f"`batch_size` must be at least 1, or auto, got {batch_size!r}")
-        self._auto = batch_size == "auto"
+        self.is_auto = batch_size == "auto"
         self._most = min(_LARGEST_TRIED if batch_size == "auto" else batch_size, most or sys.maxsize)
+        self.largest = 1 if self.is_auto else self._most
         self._fitting: dict[Group, int] = {}
         self._searches: dict[Group, _Search] = {}
         self._lock = threading.Lock()
@@ -99,19 +102,12 @@ class BatchLimits:
         """Return how many images of this group the next batch should hold."""
         with self._lock:
             fitting = self._fitting.get(group, self._most)
-            return min(fitting, self._search(group).size) if self._auto else fitting
+            return min(fitting, self._search(group).size) if self.is_auto else fitting
 
     def fitting(self, group: Group) -> int:
         """Return how many images of this group fit, as far as is known."""
         with self._lock:
             return self._fitting.get(group, sys.maxsize)
-
-    @property
-    def largest(self) -> int:
-        """Return the largest batch that may be asked for now."""
-        with self._lock:
-            sizes = [search.size for search in self._searches.values()]
-        return max(sizes, default=1) if self._auto else self._most
 
     def window(self) -> int:
         """Return how many prepared images may wait for others of their group."""
@@ -129,29 +125,35 @@ class BatchLimits:
         """Remember that `count` images of this group do not fit."""
         with self._lock:
             self._fitting[group] = max(1, min(count // 2, self._fitting.get(group, count)))
-            if self._auto:
+            if self.is_auto:
                 search = self._search(group)
-                search.size, search.settled = max(1, min(search.size, search.best[0])), True
+                search.settled = True
+                self._resize(search, max(1, min(search.size, search.best[0])))
 
     def record_time(self, group: Group, count: int, seconds: float) -> None:
-        """Record the time of one call that went well."""
+        """Record, with `auto`, the time of one call that went well."""
         with self._lock:
-            search = self._search(group) if self._auto else None
-            if search is None or search.settled or count != search.size:
+            search = self._search(group)
+            if search.settled or count != search.size:
                 return
             search.seconds.append(seconds)
             if len(search.seconds) < _CALLS_TIMED:
                 return
             rate = search.size / max(min(search.seconds), 1e-9)
             if rate < search.best[1] * _WORTH_IT:
-                search.size, search.settled = search.best[0], True
+                search.settled = True
+                self._resize(search, search.best[0])
                 return
             # how many inputs of four bytes a number fit into what `auto` may take
             fitting = max(1, _AUTO_BYTES // (4 * math.prod(side for side in group if isinstance(side, int))))
             search.best = (search.size, rate)
             search.settled = search.size * 2 > min(self._most, fitting)
-            search.size = search.size if search.settled else search.size * 2
+            self._resize(search, search.size if search.settled else search.size * 2)
             search.seconds = []
+
+    def _resize(self, search: _Search, size: int) -> None:
+        search.size = size
+        self.largest = max(each.size for each in self._searches.values())
 
     def _search(self, group: Group) -> _Search:
         return self._searches.setdefault(group, _Search())

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DecodeError, Failure
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.images.resampling import resize_depth
-from cortexia_video.storage.paths import AnyPath, PathLike, to_path
+from cortexia_video.storage.paths import PathLike, to_path
 from cortexia_video.video.clip_index import ClipIndex, choose_probes, read_index
-from cortexia_video.video.frames import read_frames
+from cortexia_video.video.frames import read_frames, read_some
 from cortexia_video.video.steady import Steady, SteadyMode, to_grey
 
 if TYPE_CHECKING:
@@ -39,11 +40,7 @@ def estimate_video(
         raise DecodeError(f"{place} has {index.frames} frames, and `numbers` takes none of them")
     f_source: FocalSource | None = "given" if f_px else None
     if f_px is None and estimator.uses_focal_length:
-        some = (
-            each
-            for number in choose_probes(chosen)
-            for each in _read(place, index, range(number, number + 1))
-        )
+        some = _to_frames(index, read_some(place, index, choose_probes(index, chosen)))
         found = [each.f_px for each in native.estimate(some) if isinstance(each, DepthMap) and each.f_px]
         if found:
             f_px, f_source = float(np.median(found)), "estimated"
@@ -51,7 +48,7 @@ def estimate_video(
     waiting: deque[Frame] = deque()
 
     def read() -> Iterator[Frame]:
-        for frame in _read(place, index, chosen):
+        for frame in _to_frames(index, read_frames(place, index, chosen)):
             known = replace(frame, f_px=f_px, f_source=f_source)
             waiting.append(known)
             yield known
@@ -68,7 +65,7 @@ def estimate_video(
         yield frame, replace(depth, values=values, full_size=full_size)
 
 
-def _read(place: AnyPath, index: ClipIndex, numbers: range) -> Iterator[Frame]:
-    for number, image in read_frames(place, index, numbers):
+def _to_frames(index: ClipIndex, images: Iterable[tuple[int, NDArray[np.uint8] | None]]) -> Iterator[Frame]:
+    for number, image in images:
         if image is not None:
             yield Frame(f"{number:06}", image, timestamp_s=index.time_s(number))

@@ -191,8 +191,8 @@ class PipelineExecutor(Generic[Item, Outcome]):
         else:
             return None
         try:
-            with self._clock.measure("batch"):
-                pixels = self._estimator.stack([prepared for _, prepared in group])
+            stacked = [prepared for _, prepared in group]
+            pixels = self._clock.time("batch", "", self._estimator.stack, stacked)
         except Exception as error:  # noqa: BLE001 - memory of a device has errors of its own
             self._take_apart(group, error)
             return self._next_batch()
@@ -250,11 +250,10 @@ class PipelineExecutor(Generic[Item, Outcome]):
         """Send good answers to the writers, wrong ones once more through the model where that may help."""
         for number, ((item, origin), answer) in enumerate(zip(batch.items, answers, strict=True)):
             checked: ModelResult
-            with self._clock.measure("check"):
-                try:
-                    checked = self._estimator.check(answer)
-                except MemoryError as error:
-                    checked = as_model_error(error)
+            try:
+                checked = self._clock.time("check", "", self._estimator.check, answer)
+            except MemoryError as error:
+                checked = as_model_error(error)
             wrong = isinstance(checked, ModelOutputError)
             if wrong and not batch.in_float32 and self._estimator.can_run_again:
                 pixels = batch.pixels[number : number + 1].copy()
@@ -285,9 +284,9 @@ class PipelineExecutor(Generic[Item, Outcome]):
         """On a model's thread: run batches until there are no more."""
         while (batch := self._to_model.get()) is not None:
             try:
-                with self._clock.measure("model", f"{len(batch.items)} images"):
-                    run = estimator.run_again if batch.in_float32 else estimator.run
-                    answers = run(batch.pixels, batch.estimate_fov)
+                run = estimator.run_again if batch.in_float32 else estimator.run
+                what = f"{len(batch.items)} images"
+                answers = self._clock.time("model", what, run, batch.pixels, batch.estimate_fov)
                 self._events.put(_Inferred(batch, answers))
             except BaseException as error:  # noqa: BLE001 - the calling thread raises it
                 self._events.put(_Broken(error))

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from cortexia_video.depth_map import DepthKind, DepthMap, Share
-from cortexia_video.errors import Failure, InputError, LossError, printable
+from cortexia_video.errors import Failure, InputError, LossError, attempt, printable
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, FormatName
 from cortexia_video.geometry.alignment import (
@@ -28,9 +28,8 @@ from cortexia_video.jobs.outcomes import Listener, Report, open_outcomes
 from cortexia_video.jobs.splatting import Written, write_depth_params, write_transforms
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.workers import choose_workers
-from cortexia_video.sinks.open import open_sink
+from cortexia_video.runtime.resources import choose_workers
+from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.sparse_depth.colmap_points import ColmapPoints
@@ -160,7 +159,7 @@ def align_folder(
             count = write_transforms(root, source.transforms, workers=workers)
         else:
             model = source.model if isinstance(source, ColmapPoints) else None
-            count = write_depth_params(root, model.find_image if model else str, workers=workers)
+            count = write_depth_params(root, model, workers=workers)
         _log.info("%s: %s of %d images", printable(str(root / write)), write, count)
     if found.images:
         _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)

@@ -27,7 +27,8 @@ class AlignTo:
         far_m: Metres to the farthest thing; both or none.
         colmap: Folder of a COLMAP model (cameras, images and points3D, .bin or .txt). Its unit counts as metres.
         transforms: nerfstudio's transforms.json, or its folder, with a PLY of sparse points.
-        sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense.
+        sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense; with a rig.json in it, which
+            says the lenses and the pose, of another camera.
         sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
         camera_height: Metres from the lens to the ground, upright; for depth that lacks a factor only, with a focal
             length.

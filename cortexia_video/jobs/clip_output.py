@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from cortexia_video.depth_estimation import DepthEstimator, Size
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, ModelError, OutputLostError, output_lost
+from cortexia_video.formats.registry import FORMATS
 from cortexia_video.frame import FocalSource
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
+from cortexia_video.jobs.clip_files import place_frames
 from cortexia_video.jobs.clip_parts import ClipParts, FilePieces
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
@@ -31,8 +33,9 @@ from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import Coding, DepthClip, DepthClipWriter, describe_clip, join_parts
+from cortexia_video.video.preview import SUFFIX as PREVIEW
 from cortexia_video.video.preview import write_preview
-from cortexia_video.video.steady import Steady, SteadyMode, require_mode
+from cortexia_video.video.steady import Steady, SteadyMode
 
 PROVEN = 16  # frames before a part: they must come out again where decoding begins near it
 _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most: it is encoded in memory
@@ -46,6 +49,7 @@ class VideoOptions:
 
     steady: the filter against flicker. size: of the depth. every: take each so many-th frame.
     frames: the first to take, and the one before which to end, or None. fps: of folders of frames.
+    files: the format of a file for each frame; None: one clip of depth.
     """
 
     steady: SteadyMode = "mean"
@@ -53,15 +57,19 @@ class VideoOptions:
     every: int = 1
     frames: tuple[int, int | None] = (0, None)
     fps: float = 24.0
+    files: str | None = None
 
     @classmethod
     def check(
-        cls, steady: SteadyMode, size: Size, every: int, frames: str | None, fps: float
+        cls,
+        steady: SteadyMode,
+        size: Size,
+        every: int,
+        frames: str | None,
+        fps: float,
+        files: str | None = None,
     ) -> VideoOptions:
         """Return options as `estimate` takes them; raise `InputError` for what cannot be."""
-        require_mode(steady)
-        if size not in get_args(Size):
-            raise InputError(f"`video_size` must be full or native, not {size!r}")
         if every < 1:
             raise InputError(f"`every` must be at least 1, got {every}")
         if not 0 < fps < math.inf:
@@ -70,7 +78,7 @@ class VideoOptions:
         begin, end = (int(each) if each else None for each in match.groups()) if match else (None, 0)
         if end is not None and end <= (begin or 0):
             raise InputError(f"`frames` must be like 0:500 or 100:, got {frames!r}")
-        return cls(steady, size, every, (begin or 0, end), fps)
+        return cls(steady, size, every, (begin or 0, end), fps, files)
 
     def choose(self, count: int) -> range:
         """Return which of so many frames are taken."""
@@ -212,12 +220,13 @@ class ClipOutput:
         with ExitStack() as stack:
             stack.enter_context(self._clock.measure("write", self._key))
             partial = self._sink.partial
+            shown = [name for name in names if name.endswith(PREVIEW)]
             with output_lost(self._sink.root / names[0]):
-                files = [stack.enter_context(_ScratchFile(partial)) for _ in names]
+                files = [stack.enter_context(_ScratchFile(partial)) for _ in ("", *shown)]
             try:
                 with output_lost(self._sink.root / names[0]), self._parts.open(self._state) as earlier:
                     join_parts(chain(earlier, [io.BytesIO(self._end_part())]), files[0], about)
-                if len(files) > 1:
+                if shown:
                     with DepthClip(files[0]) as clip:
                         write_preview(self._place, index, self._numbers, clip, files[1])
             except Exception as error:
@@ -226,8 +235,13 @@ class ClipOutput:
                     raise
                 raise OutputLostError(self._sink.root / names[0], full) from error
             self._record_begun(self._key, names)
-            outputs = self._sink.place(dict(zip(names, map(FilePieces, files), strict=True)))
-        facts = facts_of(depth) | {"clip": about["clip"]}
+            if self._options.files is None:
+                outputs = self._sink.place({names[0]: FilePieces(files[0])})
+            else:
+                with DepthClip(files[0]) as clip:
+                    outputs = place_frames(self._sink, self._key, FORMATS[self._options.files], clip)
+            outputs |= self._sink.place({name: FilePieces(files[1]) for name in shown})
+        facts = facts_of(depth) | {"clip": {**about["clip"], "coding": dict(progress.coding)}}
         facts |= {"f_px_used": True} if self._native.uses_focal_length else {}
         return ItemDone(outputs, facts)
 
@@ -299,7 +313,7 @@ class ClipOutput:
             "range": [progress.low, progress.high],
             "steady": options.steady,
         }
-        clip |= {"first": self._numbers[0]} if self._numbers[0] else {}
+        clip |= {"first": self._numbers[0], "begin_s": self._begin_s} if self._numbers[0] else {}
         clip |= {"every": options.every} if options.every > 1 else {}
         clip |= {"interlaced": True} if index.interlaced else {}
         clip |= {"hdr": index.hdr} if index.hdr else {}

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from cortexia_video.errors import printable
 from cortexia_video.html.wording import format_seconds
 from cortexia_video.ledger.entries import Placed
-from cortexia_video.ledger.state import parse_object
 from cortexia_video.sinks.sink import Sink
+from cortexia_video.storage.documents import parse_object
 from cortexia_video.storage.named_file import LARGEST_FILE, open_named, read_named, require_size
 from cortexia_video.storage.paths import AnyPath
 

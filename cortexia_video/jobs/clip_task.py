@@ -17,26 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
-from cortexia_video.errors import DecodeError, Failure
+from cortexia_video.errors import DecodeError, Failure, attempt
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import Intrinsics
 from cortexia_video.inference.executor import ItemResult, Skipped
 from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, VideoOptions
 from cortexia_video.jobs.clip_parts import ClipParts
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.progress import begin_stage
+from cortexia_video.runtime.resources import MemoryBudget
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import to_path
 from cortexia_video.video.clip_index import ClipIndex, choose_probes
-from cortexia_video.video.frames import digest_of, read_frames
+from cortexia_video.video.frames import digest_of, read_frames, read_some
 from cortexia_video.video.image_sequence import read_any_index
 from cortexia_video.video.steady import to_grey
 
-_NEAR = 1000  # frames
 _WAITING = 32  # frames that may wait for the one that comes next
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
 
@@ -102,7 +100,7 @@ class ClipTask:
         self._waiting: dict[int, tuple[FrameItem, ItemResult | None]] = {}
         self._writes = False
         self._missing_probes = 0
-        self._probes: dict[int, ItemResult] = {}  # what the network gave of some frames, by number
+        self._probes: dict[int, tuple[str, ItemResult]] = {}  # of some frames: the image's digest, its depth
         self._results: list[ItemResult] = []  # the same, until they are looked at
         self._outcome: ItemDone | Failure | None = None
 
@@ -163,21 +161,29 @@ class ClipTask:
             if read.image is not None:
                 with tools.clock.measure("preprocess", self.item.key):
                     prepared = self._preprocess(item, read.number, read.image)
-        known = self._probes.pop(item.number, None) if item.position is not None else None
+        known = self._find_known(item, read.image)
         if known is None and isinstance(prepared, PreparedFrame):
             return prepared
         self.finish(item, known)
         return None
 
+    def _find_known(self, item: FrameItem, image: NDArray[np.uint8] | None) -> ItemResult | None:
+        """Return the depth of a frame that was looked at before, if this is the same image."""
+        if item.position is None or item.number not in self._probes:
+            return None
+        digest, known = self._probes.pop(item.number)
+        return known if image is not None and digest_of(image) == digest else None
+
     def _preprocess(self, item: FrameItem, number: int, image: NDArray[np.uint8]) -> PreparedFrame | Failure:
         estimator, given = self._tools.estimator, self._tools.given
         frame = Frame(self.item.key, image, timestamp_s=self._index.time_s(number))
         prepared = estimator.prepare(given.apply(frame) if given.settings else frame)
-        if isinstance(prepared, PreparedFrame) and item.position is not None:
-            height, width = estimator.model.processed_size(frame.height, frame.width)
-            item.grey = to_grey(image, height, width)
-            if -(item.position + 1) % self._output.part_frames < PROVEN:
+        if isinstance(prepared, PreparedFrame):
+            if item.position is None or -(item.position + 1) % self._output.part_frames < PROVEN:
                 item.digest = digest_of(image)
+            if item.position is not None:
+                height, width = estimator.model.processed_size(frame.height, frame.width)
+                item.grey = to_grey(image, height, width)
         return prepared
 
     def _open(self) -> Generator[_Read, None, None]:
@@ -203,7 +209,7 @@ class ClipTask:
             )
         probes: list[int] = []
         if not self._output.knows_coding and self._needs_probes(index):
-            probes = choose_probes(numbers)
+            probes = choose_probes(index, numbers)
         self._missing_probes = len(probes)
         return self._read(place, numbers, probes)
 
@@ -216,12 +222,8 @@ class ClipTask:
         return estimator.uses_focal_length and known is None
 
     def _read(self, place: Any, numbers: range, probes: list[int]) -> Generator[_Read, None, None]:
-        wanted = [range(each, each + 1) for each in probes]
-        if len(probes) > 1 and (self._index.pts is None or probes[-1] < _NEAR):
-            wanted = [range(probes[0], probes[-1] + 1)]  # to decode all is less than from a keyframe to each
-        for some in wanted:
-            for number, image in read_frames(place, self._index, some, only=frozenset(probes)):
-                yield _Read(None, number, image)
+        for number, image in read_some(place, self._index, probes) if probes else ():
+            yield _Read(None, number, image)
         begin = self._output.following
         self._stage.total = len(numbers)
         self._stage.skip(begin)
@@ -235,8 +237,8 @@ class ClipTask:
         """Take the network's output of a frame, or that there is none."""
         with self._order:
             if item.position is None:
-                if result:
-                    self._probes[item.number] = result
+                if result and item.digest:
+                    self._probes[item.number] = item.digest, result
                     self._results.append(result)
                 self._missing_probes -= 1
             else:

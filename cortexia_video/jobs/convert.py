@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from cortexia_video.errors import (
     LossError,
     OutputError,
     OutputExistsError,
+    attempt,
     not_known,
     printable,
 )
@@ -35,18 +36,18 @@ from cortexia_video.formats.exports import EXPORTS
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
+from cortexia_video.jobs.clip_files import choose_format
 from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of, open_outcomes
 from cortexia_video.ledger.artifacts import find_image
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.runtime.bounded_map import run_bounded
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
-from cortexia_video.runtime.workers import choose_workers
-from cortexia_video.sinks.open import open_sink
+from cortexia_video.runtime.resources import MemoryBudget, choose_workers
+from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import AnyPath, is_inside, is_remote, is_same_folder, to_path
+from cortexia_video.video.depth_clip import read_about, split_frame
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file
@@ -254,7 +255,10 @@ class DepthFileJob:
 
     def _place(self, item: InputFile, reading: Reading) -> None:
         depth, more = self._change(item, reading)
-        lost = self._form.lost(depth)
+        form = self._form
+        if (about := _describe_clip(item, reading)) and depth.values is reading.depth.values:
+            form = choose_format(form, about)
+        lost = form.lost(depth)
         if lost and not self._allow_loss:
             raise LossError(
                 f"{lost}: `allow_loss=True` writes it all the same, or choose another `format` or `to`"
@@ -264,7 +268,7 @@ class DepthFileJob:
             _log.warning(
                 "%s: %s; the ledger says of each file what it lost", printable(item.source.path), lost
             )
-        files = self.sink.encode(item.key, depth)
+        files = self.sink.encode(item.key, depth, form)
         self.ledger.record_begun(item.key, list(files))
         outputs = self.sink.place(files)
         facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
@@ -273,6 +277,14 @@ class DepthFileJob:
         image = find_image(reading.line)
         facts |= {"image": image} if image else {}
         self.ledger.record_done(item.key, item.source, outputs, **facts)
+
+
+def _describe_clip(item: InputFile, reading: Reading) -> Mapping[str, Any]:
+    """Return what the clip that a depth file is a frame of says of all of them; nothing of other files."""
+    if frame := split_frame(item.place):
+        return read_about(frame[0], item.source.mtime_ns)
+    clip = reading.line.get("clip", {})
+    return {**clip["coding"], "unknown": 0, "clip": clip} if "coding" in clip else {}
 
 
 class _FocalLength:
@@ -348,10 +360,7 @@ def _choose_formats(format: str | None, to: str | None, step: float | None) -> t
     if format not in FORMATS:
         raise OutputError(not_known("format", str(format), FORMATS))
     form = FORMATS[format]
-    if format in ("png16", "jxl") and step is not None:
-        encode, lost = partial(form.encode, scale=step), partial(form.lost, scale=step)
-        return (replace(form, encode=encode, lost=lost),)
-    return (form,)
+    return (form if step is None else form.with_steps(step),)
 
 
 def require_depth_files(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:

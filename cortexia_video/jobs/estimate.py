@@ -11,13 +11,13 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, Protocol, get_args
 
-from cortexia_video.depth_estimation import DepthEstimator, Size
+from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import (
     Failure,
@@ -25,33 +25,36 @@ from cortexia_video.errors import (
 )
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
-from cortexia_video.inference.backend_selection import MAX_ERROR, Backend
+from cortexia_video.images.decode import read_image_bytes
+from cortexia_video.inference.backend_selection import MAX_ERROR, Backend, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.clip_output import VideoOptions
+from cortexia_video.jobs.clip_parts import FOLDER as PARTS
 from cortexia_video.jobs.clip_parts import remove_parts
 from cortexia_video.jobs.input_sample import describe_need
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
-from cortexia_video.jobs.run_spec import Executor, RunSpec
 from cortexia_video.jobs.worker import Decoding as Decoding
-from cortexia_video.jobs.worker import RecordBegun, TaskOptions, Worker
+from cortexia_video.jobs.worker import RecordBegun, TaskOptions, Worker, decode_readable
 from cortexia_video.ledger.depth_json import keep_depth_json
-from cortexia_video.ledger.entries import ItemDone
+from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
-from cortexia_video.ledger.partition import parse_partition
+from cortexia_video.ledger.partition import Partition, parse_partition
 from cortexia_video.models.protocol import InputSize
+from cortexia_video.runtime.resources import choose_workers, count_cores
 from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.trace import ChromeTrace
-from cortexia_video.runtime.workers import choose_workers, count_cores
-from cortexia_video.sinks.archives import Packing, PackName
-from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import Found, InputFile
+from cortexia_video.sinks.archives import ArchiveSink, Packing, PackName
+from cortexia_video.sinks.sink import Sink, open_sink
+from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.inputs import list_passed_over
-from cortexia_video.storage.paths import is_remote, to_path
+from cortexia_video.sources.sequences import find_sequences
+from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import is_video_name, require_video
+from cortexia_video.video.container import VIDEO_SUFFIXES, require_video
 from cortexia_video.video.steady import SteadyMode
 
+VideoFormat = Literal["mkv", "frames"]
 _THREADS_A_CORE = 4  # that wait for URLs
 
 _log = logging.getLogger(__name__)
@@ -69,6 +72,7 @@ def estimate(
     size: Size = "full",
     steady: SteadyMode = "mean",
     video_size: Size = "native",
+    video_format: VideoFormat = "mkv",
     every: int = 1,
     frames: str | None = None,
     sequence: bool = False,
@@ -124,6 +128,8 @@ def estimate(
         steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
         video_size: full or native, as size, for videos.
+        video_format: mkv: depth of a video is one file, lossless, 16 bits. frames: it is a folder with a file for
+            each frame, in `format`.
         every: Take only every n-th frame of videos.
         frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
         sequence: Each folder of `inputs` is one video, whose frames are its images in natural order.
@@ -185,11 +191,14 @@ def estimate(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     root, stop, passed_over = to_path(output), stop or threading.Event(), Counter[str]()
-    if workers is None and (isinstance(root, RemotePath) or any(map(is_remote, inputs))):
+    places = [to_path(each) for each in inputs]
+    if workers is None and any(isinstance(each, RemotePath) for each in (root, *places)):
         workers = _THREADS_A_CORE * count_cores()
     if not max_megapixels > 0:
         raise InputError(f"`max_megapixels` must be above 0, got {max_megapixels}")
-    for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
+    named = (("decode", decode, Decoding), ("changed", changed, Changed), ("steady", steady, SteadyMode))
+    of_videos = (("video_size", video_size, Size), ("video_format", video_format, VideoFormat))
+    for name, value, choices in (*named, *of_videos):
         if value not in get_args(choices):
             raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
     given = load_intrinsics(f_px, intrinsics)
@@ -198,6 +207,7 @@ def estimate(
         require_video()
         if pack or align_to:
             raise InputError("`pack` and `align_to` are for images: they cannot be given with `sequence`")
+    files = format if video_format == "frames" else None
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}
@@ -217,7 +227,7 @@ def estimate(
             decode,
             given,
             max_megapixels,
-            VideoOptions.check(steady, video_size, every, frames, fps),
+            VideoOptions.check(steady, video_size, every, frames, fps, files),
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
         ),
         drop_relative=drop_relative,
@@ -226,11 +236,12 @@ def estimate(
     )
     if align_to and pack and not drop_relative:
         raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
-    found = _find_some(spec, passed_over)
+    found = _find_some(spec, places, passed_over)
     executor, sink = executor or LocalExecutor(), spec.open_sink()
     settings = executor.prepare(spec)
-    looked_up = spec.find() if changed == "refuse" and not overwrite else ()
-    refused = ((each.key, each.source) for each in looked_up if isinstance(each, InputFile))
+    refused: Iterable[tuple[str, Source]] = ()
+    if changed == "refuse" and not overwrite:
+        refused = ((each.key, each.source) for each in spec.find() if isinstance(each, InputFile))
     with ExitStack() as stack:
         ledger = Ledger(root, settings, spec.partition, sink=sink, refuse_changed=refused)
         stack.enter_context(ledger)
@@ -250,20 +261,21 @@ def estimate(
         outcomes.report.passed_over = passed_over
         _warn_of_need(spec, ledger)
         report = _run(executor, outcomes, found, trace, stop)
-        if isinstance(root, Path) and spec.partition is None and not report.interrupted:
+        has_parts = isinstance(root, Path) and (root / PARTS).exists()
+        if has_parts and spec.partition is None and not report.interrupted:
             remove_parts(sink)  # of clips: a kill may have left some beside what is done
     if unused := given.describe_unused():
         _log.warning("%s", unused)
     return report
 
 
-def _find_some(spec: RunSpec, passed_over: Counter[str]) -> Iterator[Found]:
+def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[str]) -> Iterator[Found]:
     """Return the inputs, once there is one, so that nothing is made for a folder without images, or a lost mount.
 
     Of a partition it may be another's.
     """
-    places = [to_path(each) for each in spec.inputs]
-    if any(is_video_name(each.name) and not (isinstance(each, Path) and each.is_dir()) for each in places):
+    videos = [each for each in places if each.suffix.lower() in VIDEO_SUFFIXES]
+    if not all(isinstance(each, Path) and each.is_dir() for each in videos):
         require_video()
     found = spec.find(passed_over)
     if spec.partition is None and (first := next(found, None)) is not None:
@@ -316,6 +328,116 @@ def _run(
     speed = report.speed.as_dict() if report.speed else None
     outcomes.record_end(batch_sizes=usage.batch_sizes, speed=speed)
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """A run as it was asked for. It can be pickled, for workers in other processes.
+
+    asked: what `load_estimators` takes beside the model. The others are those of `estimate`.
+    """
+
+    inputs: Sequence[str | os.PathLike[str]]
+    root: AnyPath
+    recursive: bool
+    partition: Partition | None
+    model: str | DepthEstimator | Sequence[DepthEstimator]
+    asked: Mapping[str, Any]
+    commercial_only: bool
+    max_error: float
+    format: str
+    preview: bool
+    task: TaskOptions
+    packing: Packing | None = None
+    sequence: bool = False
+    drop_relative: bool = False
+
+    def find(self, passed_over: Counter[str] | None = None) -> Iterator[Found]:
+        """Find the inputs of this part. passed_over: counts what is none, as `find_images` does."""
+        if self.sequence:
+            return find_sequences(
+                self.inputs, recursive=self.recursive, output=self.root, partition=self.partition
+            )
+        return find_images(
+            self.inputs,
+            recursive=self.recursive,
+            output=self.root,
+            partition=self.partition,
+            passed_over=passed_over,
+            videos=self.packing is None and self.task.aligner is None,
+        )
+
+    def open_sink(self) -> Sink:
+        """Return the sink, not yet entered, that the outputs go to."""
+        relative = self.task.aligner is not None and not self.drop_relative
+        clip_files = self.task.video.files is not None
+        sink = open_sink(
+            self.root, format=self.format, preview=self.preview, relative=relative, clip_files=clip_files
+        )
+        if self.packing is None:
+            return sink
+        return ArchiveSink(sink, self.packing, lambda item: read_image_bytes(item.place))
+
+    def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
+        """Load the model; of one by name also what is to choose its backend by the first images."""
+        if not isinstance(self.model, str):
+            return None, load_estimators(self.model, **self.asked)
+        terms: dict[str, Any] = {"max_error": self.max_error, "commercial_only": self.commercial_only}
+        selector = BackendSelector(self.model, **terms, **self.asked)
+        return selector, selector.load()
+
+    def choose_backend(
+        self,
+        selector: BackendSelector | None,
+        estimators: Sequence[DepthEstimator],
+        items: Iterable[InputFile],
+    ) -> Sequence[DepthEstimator]:
+        """Return what is to run, by as many of the inputs as need be decoded for that; often none."""
+        if selector is None:
+            return estimators
+        frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
+        return selector.settle(estimators, map(self.task.given.apply, frames))
+
+    def describe(self, selector: BackendSelector | None, estimator: DepthEstimator) -> dict[str, object]:
+        """Return what the outputs depend on: outputs of other settings are not taken for done."""
+        own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
+        settings = {**estimator.identity, **own, **self.task.given.settings}
+        if aligner := self.task.aligner:
+            more = {"drop_relative": True} if self.drop_relative else {}
+            settings |= {"aligned_by": aligner.by, **aligner.settings, **more, "kind": "metric"}
+        settings |= {"video": self.task.video.settings} if self.task.video != VideoOptions() else {}
+        return settings | {**(selector.settings if selector else {})}
+
+
+class Executor(Protocol):
+    """Where the work of a run is done: in this process, or in those of a cluster.
+
+    claims_ahead: workers do not reach the ledger, so that inputs are to be recorded as begun before they
+    are handed over.
+    """
+
+    claims_ahead: bool
+
+    def prepare(self, spec: RunSpec) -> Mapping[str, object]:
+        """Load the model, and return what the outputs depend on; raises before anything is written."""
+
+    def run(
+        self,
+        items: Iterator[InputFile],
+        *,
+        sink: Sink,
+        record_begun: RecordBegun,
+        trace: ChromeTrace | None,
+        stop: threading.Event,
+    ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
+        """Yield inputs with their outcomes, each when its files are in place; after `stop`, those under way.
+
+        sink: of the run, open. record_begun: to be called before files are placed, unless `claims_ahead`.
+        trace: to be told of each stage. Raises `OutputLostError` where the output is full or unwritable.
+        """
+
+    def usage(self) -> Usage:
+        """Return what the workers have used since `run` was called."""
 
 
 class LocalExecutor:

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import Failure, InputError, OutputError, printable
+from cortexia_video.errors import Failure, InputError, OutputError, attempt, printable
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import resize_image
@@ -22,9 +22,8 @@ from cortexia_video.point_clouds.cloud import PointCloud
 from cortexia_video.point_clouds.files import OVERWRITE
 from cortexia_video.point_clouds.ply import encode_ply
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.progress import track
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.sparse_depth.colmap import ColmapModel
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, require_free, to_path

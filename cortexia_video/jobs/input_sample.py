@@ -9,11 +9,9 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from cortexia_video.errors import Failure
+from cortexia_video.errors import Failure, attempt
 from cortexia_video.html.wording import format_bytes
-from cortexia_video.images.decode import Header, read_header
-from cortexia_video.images.read import read_image_bytes
-from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.images.decode import Header, read_header, read_image_bytes
 from cortexia_video.sources.find import Found, InputFile
 
 _LOOKED_AT, _COUNTED = 24, 20_000  # inputs, to know how much a run needs
@@ -63,16 +61,15 @@ def describe_need(found: Iterable[Found], root: Path, format: str) -> str | None
     """
     images = (each for each in islice(found, _COUNTED) if not isinstance(each, Failure) and not each.is_clip)
     count, _, _, samples = sample_inputs(images, _LOOKED_AT)
-    headers = read_headers(samples)
-    if not headers:
+    if not samples:
         return None
-    pixels = sum(each.width * each.height for each in headers.values()) / len(headers)
+    pixels = sum(each.width * each.height for each in read_headers(samples).values()) / len(samples)
     need, free = count * pixels * _PIXEL_BYTES[format], shutil.disk_usage(find_existing(root)).free
     if need * _PLENTY <= free:
         return None
     least = "more than" if count == _COUNTED else "up to"
     return (
-        f"{count:,} depth maps take {least} {format_bytes(need)}, and {format_bytes(free)} are free in {root}: "
+        f"depth of {count:,} images takes {least} {format_bytes(need)}, and {format_bytes(free)} are free in {root}: "
         "`size='native'` takes some 60 times less, `format='png16'` half"
     )
 

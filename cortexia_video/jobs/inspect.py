@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import DepthFileError, Failure, printable
+from cortexia_video.errors import DepthFileError, Failure, attempt, printable
 from cortexia_video.formats.decode_depth import find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.raw_depth import PICKS
@@ -22,10 +22,8 @@ from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.pinhole import to_fov_deg
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.progress import track
-from cortexia_video.runtime.workers import count_cores
+from cortexia_video.runtime.resources import MemoryBudget, count_cores
 from cortexia_video.sources.depth_files import DepthFiles, find_suffix
 from cortexia_video.storage.paths import AnyPath, PathLike, is_folder, to_path, to_text
 from cortexia_video.video.depth_clip import SUFFIX, DepthClip, split_frame

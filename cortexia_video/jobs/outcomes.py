@@ -114,7 +114,6 @@ class Outcomes:
         self._began = self._recorded = time.monotonic()
         self.slowest: Callable[[], str | None] = lambda: None  # names the slowest stage so far
         self._told = False  # that outputs of other settings are here
-        self._failed_before = ledger.failed_keys()  # and not found again so far
 
     def needing_work(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
         """Yield the inputs that are to be done; others settle here."""
@@ -122,7 +121,6 @@ class Outcomes:
             if self._stop.is_set():
                 return
             self.report.found += 1
-            self._failed_before.discard(item.key)
             if isinstance(item, Failure):
                 self.fail(item)
             elif self._needs_work(item):
@@ -179,14 +177,10 @@ class Outcomes:
             error.report = report
 
     def record_end(self, **more: object) -> None:
-        """Append the counts to the ledger. more: what else the job has to say of its end.
-
-        Earlier failures of inputs that are gone, as those of a folder given by mistake, are then forgotten.
-        """
+        """Append the counts to the ledger. more: what else the job has to say of its end."""
         report = self.report
-        if self._all_found and self.ledger.partition is None:
-            self.ledger.forget_gone(self._failed_before)
         self.ledger.record_end(
+            found_all=self._all_found,
             **report.counts,
             interrupted=report.interrupted,
             seconds=round(report.seconds, 3),
@@ -221,7 +215,13 @@ class Outcomes:
 
     def _find_obstacle(self, item: InputFile, other: str | None) -> str | None:
         """Return why the outputs of an input must not be placed, if that is so. other: whose depth is there."""
-        for name in self.sink.output_names(item.key, is_clip=item.is_clip):
+        names = self.sink.output_names(item.key, is_clip=item.is_clip)
+        is_folder = names and names[0].startswith(f"{item.key}/")  # of a clip's frames
+        if is_folder and self.sink.holds(item.key) and not self.ledger.owns(item.key, names[0]):
+            return (
+                f"{item.key} exists already, where the folder of its frames would be: choose another `output`"
+            )
+        for name in names:
             if not self.sink.holds(name) or self.ledger.owns(item.key, name):
                 continue
             if PurePath(name).suffix in _OF_PEOPLE and not self.sink.holds_own(name):

@@ -17,6 +17,7 @@ from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import (
     Failure,
     InputError,
+    attempt,
     printable,
 )
 from cortexia_video.frame import Frame
@@ -41,10 +42,8 @@ from cortexia_video.pinhole import Pinhole
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
 from cortexia_video.runtime.bounded_map import run_bounded
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
-from cortexia_video.runtime.workers import choose_workers
-from cortexia_video.sinks.open import open_sink
+from cortexia_video.runtime.resources import MemoryBudget, choose_workers
+from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.named_file import read_whole
 from cortexia_video.storage.paths import AnyPath, is_same_folder, require_free, to_absolute, to_path

@@ -29,13 +29,12 @@ from cortexia_video.errors import (
     OutputLostError,
     explain_import,
 )
-from cortexia_video.jobs.run_spec import RunSpec
+from cortexia_video.jobs.estimate import RunSpec
 from cortexia_video.jobs.worker import RecordBegun, Worker
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.trace import ChromeTrace, Piece, TraceBuffer
-from cortexia_video.sinks.open import open_sink
-from cortexia_video.sinks.sink import Sink
+from cortexia_video.sinks.sink import Sink, open_sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath

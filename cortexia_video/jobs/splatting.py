@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, InputError, OutputExistsError, printable
+from cortexia_video.errors import Failure, InputError, OutputExistsError, attempt, printable
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.png16 import encode_numbers
 from cortexia_video.formats.quantization import LAST, Quantizer
@@ -25,7 +27,7 @@ from cortexia_video.formats.registry import is_own_output
 from cortexia_video.ledger.artifacts import Line, read_run_depth
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.sparse_depth.colmap import ColmapModel
 from cortexia_video.sparse_depth.nerfstudio import TRANSFORMS, Transforms
 from cortexia_video.storage.atomic_file import write_atomic
 
@@ -33,37 +35,61 @@ Written = Literal["depth_params.json", "transforms.json"]
 DEPTH_PARAMS: Written = "depth_params.json"
 FOLDERS: dict[str, str] = {"depth_params.json": "inverse_depth", "transforms.json": "nerfstudio_depth"}
 _STEPS = 65536  # what graphdeco's loader divides by
+_APART = 4.99  # how many times the least of graphdeco's scales the largest may be
+_NEARER = 20  # how many times nearer than the nearest point of most images depth is still told apart
 _MILLIMETRE = 0.001  # nerfstudio's default
+_SPLITS = {"train_filenames", "val_filenames", "test_filenames"}
 
 _log = logging.getLogger(__name__)
 
 
-def write_depth_params(root: Path, find_name: Callable[[str], str | None], *, workers: int) -> int:
+def write_depth_params(root: Path, model: ColmapModel | None, *, workers: int) -> int:
     """Write `inverse_depth/NAME.png` of every map of an output folder, and depth_params.json; return how many.
 
-    find_name: gives the image's name in the COLMAP model by its key. Raises `OutputExistsError` where a file of
-    somebody else's stands.
+    The trainer leaves out images whose scale is more than five times the median, or less than a fifth of it, and
+    fails for an image of the model without a file: scales are kept within five times each other, and such an image
+    gets a blank file with the scale 0, for which it is trained without depth.
+
+    model: has the images' names, where there is one. Raises `OutputExistsError` where a file of somebody else's stands.
     """
+    ranges = map_bounded(read_done(root), lambda line: _find_range(root, line), workers=workers)
+    nearest = np.array([1 / low for low, high in ranges if high > 0])
+    limit = _NEARER * float(np.median(nearest)) if len(nearest) else 0.0
+    least = min(limit, nearest.max(initial=0.0)) / _APART
 
     def write(line: Line) -> tuple[str, dict[str, float]] | Failure:
         return attempt(line["key"], "write", lambda: make(line))
 
     def make(line: Line) -> tuple[str, dict[str, float]]:
-        stem = _drop_suffix(find_name(line["key"]) or line["key"])
-        depth = read_run_depth(root, line)
-        inverse = DepthMap((1 / depth.values.astype(np.float64)).astype(np.float32), "disparity")
-        largest = float(np.nanmax(inverse.values, initial=0.0))
-        if not 0 < largest < np.inf:
+        stem = _drop_suffix((model and model.find_image(line["key"])) or line["key"])
+        values = read_run_depth(root, line).values.astype(np.float64)
+        inverse = np.minimum(1 / values, limit).astype(np.float32)
+        largest = max(float(np.nanmax(inverse, initial=0.0)), least)
+        if not (0 < largest < np.inf and np.isfinite(inverse).any()):
             raise InputError("no depth is known in it")
-        step = largest / LAST
-        steps = {"scale": step, "offset": 0.0, "unknown": 0}
-        chunks = encode_numbers(Quantizer(inverse.values, steps), {**metadata_of(inverse), **steps})
-        _put(root / FOLDERS[DEPTH_PARAMS] / f"{stem}.png", chunks)
-        return stem, {"scale": step * _STEPS, "offset": 0.0}
+        _put_inverse(root, stem, inverse, largest / LAST)
+        return stem, {"scale": largest / LAST * _STEPS, "offset": 0.0}
 
     params = dict(_keep(map_bounded(read_done(root), write, workers=workers)))
-    _put_json(root / DEPTH_PARAMS, params, "scale")
+
+    def fill(name: str) -> tuple[str, dict[str, float]]:
+        stem = _drop_suffix(name)
+        if stem not in params:
+            _put_inverse(root, stem, np.full((1, 1), np.nan, np.float32), 1.0)
+        return stem, params.get(stem, {"scale": 0.0, "offset": 0.0})
+
+    names = model.names if model else []
+    filled = params | dict(_keep(attempt(name, "write", partial(fill, name)) for name in names))
+    if without := len(filled) - len(params):
+        _log.warning("%d images of the model have no depth: graphdeco's trainer takes them without", without)
+    _put_json(root / DEPTH_PARAMS, filled, "scale")
     return len(params)
+
+
+def _put_inverse(root: Path, stem: str, inverse: NDArray[np.float32], step: float) -> None:
+    steps = {"scale": step, "offset": 0.0, "unknown": 0}
+    metadata = {**metadata_of(DepthMap(inverse, "disparity")), **steps}
+    _put(root / FOLDERS[DEPTH_PARAMS] / f"{stem}.png", encode_numbers(Quantizer(inverse, steps), metadata))
 
 
 def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int:
@@ -106,7 +132,11 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
     left_out = len(transforms.frames) - len(frames)
     if left_out:
         _log.warning("%d frames without depth are left out of %s", left_out, TRANSFORMS)
-    _put_json(root / TRANSFORMS, {**_make_absolute(transforms.said, base), "frames": frames}, "frames")
+    splits = {
+        name: _keep_named(transforms.said[name], places, base) for name in _SPLITS & transforms.said.keys()
+    }
+    said = {**_make_absolute(transforms.said, base), **splits, "frames": frames}
+    _put_json(root / TRANSFORMS, said, "frames")
     return len(frames)
 
 
@@ -138,6 +168,12 @@ def _make_absolute(said: Mapping[str, Any], base: Any) -> dict[str, Any]:
     """Return what transforms.json says, its paths absolute, since it moves to another folder."""
     paths = {name: str(base.resolve() / said[name]) for name in said if name.endswith("_path") and said[name]}
     return {**said, **paths}
+
+
+def _keep_named(split: Any, places: Mapping[str, str], base: Any) -> list[str]:
+    """Return the frames of a split that have depth, as absolute paths: nerfstudio refuses a split with others."""
+    names = [each for each in split if isinstance(each, str)] if isinstance(split, list) else []
+    return [str(base.resolve() / each) for each in names if str(PurePosixPath(each)) in places]
 
 
 def _put(place: Path, chunks: Chunks) -> None:

@@ -10,16 +10,14 @@ from typing import NamedTuple
 
 import xxhash
 
-from cortexia_video.errors import Failure, printable
+from cortexia_video.errors import Failure, attempt, printable
 from cortexia_video.formats.exports import find_output_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state, require_ledger
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.progress import stage
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.paths import AnyPath, to_path

@@ -11,11 +11,10 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
-from cortexia_video.errors import Failure
+from cortexia_video.errors import Failure, attempt
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import Intrinsics
-from cortexia_video.images.decode import decode, read_header
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.images.decode import decode, read_header, read_image_bytes
 from cortexia_video.inference.batches import is_out_of_memory
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.jobs.aligner import Aligner
@@ -24,11 +23,9 @@ from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import BufferPool, MemoryBudget
+from cortexia_video.runtime.resources import BufferPool, MemoryBudget, count_cores
 from cortexia_video.runtime.throughput import MODEL, StageClock, Usage
 from cortexia_video.runtime.trace import Trace
-from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import to_path
@@ -166,12 +163,19 @@ class Worker:
         def make_ready() -> PreparedFrame | Failure:
             data = kept or read_image_bytes(item.place)
             enough = self._estimator.enough if self._options.decode == "fast" else None
-            with self._clock.measure("decode", item.key):
-                limit = self._options.max_megapixels
-                frame = decode(data, item.key, max_megapixels=limit, enough=enough, scratch=self._pixels)
-            with self._clock.measure("preprocess", item.key):
-                given = self._options.given
-                return self._estimator.prepare(given.apply(frame) if given.settings else frame)
+            given = self._options.given
+            frame = self._clock.time(
+                "decode",
+                item.key,
+                decode,
+                data,
+                item.key,
+                max_megapixels=self._options.max_megapixels,
+                enough=enough,
+                scratch=self._pixels,
+            )
+            frame = given.apply(frame) if given.settings else frame
+            return self._clock.time("preprocess", item.key, self._estimator.prepare, frame)
 
         def read_and_make_ready() -> PreparedFrame | Failure:
             nonlocal kept
@@ -194,14 +198,13 @@ class Worker:
             return None
 
         def place() -> ItemDone:
-            with self._clock.measure("resize", item.key):
-                depth = self._estimator.finish(result.origin, result.values, self._depth)
+            of, time_it = item.key, self._clock.time
+            enlarge = self._estimator.finish
+            depth = time_it("resize", of, enlarge, result.origin, result.values, self._depth)
             if aligner := self._options.aligner:
-                with self._clock.measure("align", item.key):
-                    depth = aligner.align(item.key, depth)
-            with self._clock.measure("encode", item.key):
-                self._sink.formats[0].require_kept(depth)
-                files = self._sink.encode(item.key, depth)
+                depth = time_it("align", of, aligner.align, of, depth)
+            self._sink.formats[0].require_kept(depth)
+            files = time_it("encode", of, self._sink.encode, of, depth)
             with self._clock.measure("write", item.key):
                 if names := self._sink.output_names(item.key):
                     self._record_begun(item.key, names)

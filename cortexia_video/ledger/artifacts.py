@@ -19,13 +19,13 @@ from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.exports import find_output_format
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
 from cortexia_video.ledger.entries import Placed, Source
-from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
-from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_whole
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.archive_member import IMAGES, read_part
+from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_named_text, read_whole
+from cortexia_video.storage.paths import AnyPath, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
-from cortexia_video.video.depth_clip import read_frame_file
+from cortexia_video.video.depth_clip import TIMES, DepthClip, list_numbers, parse_times, read_frame_file
 from cortexia_video.video.frames import read_frame
 from cortexia_video.video.image_sequence import list_images, read_any_index, stat_images
 
@@ -42,18 +42,44 @@ def expand_clip(line: Line, count: int | None = None) -> Iterator[Line]:
     if "clip" not in line:
         yield line
         return
-    frames = line["clip"]["frames"]
+    frames, outputs, first = line["clip"]["frames"], line["outputs"], f"{line['key']}/000000"
+    suffix = next((name.removeprefix(first) for name in outputs if name.startswith(f"{first}.")), None)
     numbers = range(frames) if count is None else {round(each) for each in np.linspace(0, frames - 1, count)}
-    yield from ({**line, "key": f"{line['key']}/{number:06}", "frame": number} for number in sorted(numbers))
+    for number in sorted(numbers):
+        key = f"{line['key']}/{number:06}"
+        name = f"{key}{suffix}"  # of a file for each frame
+        own = {"outputs": {name: outputs[name]} if name in outputs else {}} if suffix else {}
+        yield {**line, **own, "key": key, "frame": number}
+
+
+def read_time_s(root: AnyPath, line: Line) -> float:
+    """Return when a frame of a clip is shown, in seconds of the clip that it is of.
+
+    Raises `DepthFileError` where what says it cannot be read.
+    """
+    name = next((each for each in line["outputs"] if each.endswith(CLIP)), None)
+    place = root / (name or f"{line['key'].rpartition('/')[0]}/{TIMES}")
+    begin_s: float = line["clip"].get("begin_s", 0.0)
+    return begin_s + _read_times(place, f"{line['run']} {line['source']}")[line["frame"]]
+
+
+@lru_cache(maxsize=4)
+def _read_times(place: AnyPath, made: str) -> list[float]:
+    """Return the times of a clip's frames. made: what changes when they do."""
+    with in_words(f"{place}: its times cannot be read", _REMEDY, DepthFileError):
+        if place.name == TIMES:
+            return parse_times(read_named_text(place))
+        with DepthClip(place) as clip:
+            return [float(each) for each in clip.times_s]
 
 
 def find_depth(line: Line) -> tuple[str, Format] | None:
     """Return name and format of the output that depth can be read from, or None: there are only views.
 
-    Of a clip that is for each frame to say (`expand_clip`): it is read as if it were an npz of its own.
+    Of a clip that is for each frame to say (`expand_clip`): of one file it is read as if it were an npz of its own.
     """
-    if "frame" in line:
-        return next(((each, FORMATS["npz"]) for each in line["outputs"] if each.endswith(CLIP)), None)
+    if "frame" in line and (clip := next((each for each in line["outputs"] if each.endswith(CLIP)), None)):
+        return clip, FORMATS["npz"]
     formats = ((name, find_output_format(name, line.get("convention"))) for name in list_outputs(line))
     return next(((name, form) for name, form in formats if form and form.decode), None)
 
@@ -85,7 +111,7 @@ def read_run_depth(root: AnyPath, line: Line) -> DepthMap:
 def read_output(root: AnyPath, name: str, line: Line) -> bytes:
     """Read the output `name` of a line; `DepthFileError` where it is not what was written."""
     _require_inside(name)
-    if "frame" in line:
+    if "frame" in line and name.endswith(CLIP):
         return read_frame_file(root / name, line["frame"], max_megapixels=math.inf)
     with in_words(f"{printable(name)}: it cannot be read", kind=DepthFileError):
         try:
@@ -165,7 +191,7 @@ def _read_frame(path: AnyPath, clip: Source, line: Line, *, is_copy: bool) -> by
     if size != clip.size or (mtime_ns != clip.mtime_ns and not is_copy):
         raise InputError("the video changed after its depth was made: estimate it again")
     index = _index(path, mtime_ns, line["clip"]["rate"])
-    number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
+    number = list_numbers(line["clip"])[line["frame"]]
     packed = io.BytesIO()
     Image.fromarray(read_frame(path, number, index)).save(packed, "BMP")
     return packed.getvalue()

@@ -8,6 +8,7 @@ import mmap
 import threading
 from array import array
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class LedgerIndex:
         self._files = [view for path in list_files(root) if (view := _map(path)) is not None]
         self._settings: dict[str, dict[str, Any]] = {}
         self._asked = 0
+        self._last: tuple[bytes, dict[str, Any]] = b"", {}  # of the many outputs of a clip each has one line
         self._lock = threading.Lock()
         self._hashes = self._places = np.empty(0, np.int64)
 
@@ -48,7 +50,7 @@ class LedgerIndex:
             if self._asked == _FEW + 1:
                 self._build()
         lines = self._search(name) if self._asked <= _FEW else self._look_up(name)
-        entries = ((entry, entry.get("outputs")) for entry in map(parse_line, lines))
+        entries = ((entry, entry.get("outputs")) for entry in map(self._parse, lines))
         return (
             entry
             for entry, outputs in entries
@@ -68,6 +70,12 @@ class LedgerIndex:
         """Return the line of the last run that ended; none where none did."""
         places = ((view, view.rfind(b'{"end": ', 0)) for view in reversed(self._files))
         return next((parse_line(_line_at(view, at)) for view, at in places if at >= 0), {})
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        last, entry = self._last
+        if line != last:
+            self._last = line, (entry := parse_line(line))
+        return entry
 
     def _search(self, name: str) -> Iterator[bytes]:
         needle = json.dumps(name).encode()
@@ -92,7 +100,7 @@ class LedgerIndex:
 
     def _look_up(self, name: str) -> Iterator[bytes]:
         places: list[int] = []
-        for suffix in filter(name.endswith, _SUFFIXES):
+        for suffix in filter(name.endswith, (*_SUFFIXES, f"/{PurePosixPath(name).name}")):
             wanted = hash(json.dumps(name.removesuffix(suffix)).encode())
             begin, end = (int(np.searchsorted(self._hashes, wanted, side)) for side in ("left", "right"))
             places.extend(self._places[begin:end].tolist())

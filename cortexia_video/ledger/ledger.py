@@ -39,6 +39,7 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
+    attempt,
     describe,
     in_words,
     printable,
@@ -58,13 +59,12 @@ from cortexia_video.ledger.state import (
     read_state,
     require_ledger,
 )
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.progress import track
-from cortexia_video.storage.archive_member import SHARD_SUFFIXES, split_inside
+from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock, try_lock_shared
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import LOOKED_AT
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import AnyPath, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 State = Literal["done", "changed", "missing"]
@@ -228,7 +228,8 @@ class Ledger:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self._file = self._lock(stack)
-            self._state = read_state(self.root)
+            self._state = read_state(self.root, [self.root / LEDGER_NAME] if self.is_alone else None)
+            self._not_found = {*self._state.failed}  # again, so far
             for key, source in self._refuse_changed:
                 if self.look_up(key, source).state == "changed":
                     raise OutputError(
@@ -256,6 +257,7 @@ class Ledger:
 
         besides: settings that do not matter to it.
         """
+        self._not_found.discard(key)
         entry = self._state.get(key)
         if entry is None:
             return LookUp("missing")
@@ -322,9 +324,9 @@ class Ledger:
         So it is at a URL, too, where a line costs a request.
         """
         self._claims = ahead or isinstance(self.root, RemotePath)
-        items = iter(items)
-        if not self._claims:
-            yield from items
+        return self._claim_ahead(iter(items)) if self._claims else iter(items)
+
+    def _claim_ahead(self, items: Iterator[_Item]) -> Iterator[_Item]:
         while group := tuple(islice(items, CLAIMED)):
             for each in group:
                 names = self._sink.output_names(each.key, is_clip=getattr(each, "is_clip", False))
@@ -357,6 +359,7 @@ class Ledger:
 
     def record_failure(self, failure: Failure, path: str | None = None) -> None:
         """Append that an input failed, where and why."""
+        self._not_found.discard(failure.key)
         entry = {"key": failure.key, "outcome": "failed", "run": self.run, "path": path}
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
         unplaced = {"unplaced": True} if self._claims and failure.stage in ("find", "decode") else {}
@@ -368,17 +371,6 @@ class Ledger:
         if line.get("key") == key:
             self._append({**line, "path": source.path})
 
-    def failed_keys(self) -> set[str]:
-        """Return the keys that had failed when this began."""
-        return {*self._state.failed}
-
-    def forget_gone(self, keys: Iterable[str]) -> None:
-        """Append of failed keys whose inputs are gone that they are forgotten: they count no more."""
-        for key in keys:
-            path = self._state.read_line(self._state.failed[key]).get("path")
-            if path is None or _is_gone(path):
-                self._append({"key": key, "outcome": FORGOTTEN, "reason": "its input is gone"})
-
     def sync(self) -> None:
         """Put what was recorded where others can read it."""
         self._file.sync()
@@ -387,8 +379,16 @@ class Ledger:
         """Append how far the run is; every `PROGRESS_S` seconds."""
         self._append({"progress": self.run, "at": _now(), **counts})
 
-    def record_end(self, **counts: object) -> None:
-        """Append the counts of the run."""
+    def record_end(self, *, found_all: bool = False, **counts: object) -> None:
+        """Append the counts of the run.
+
+        found_all: no input is left that it did not look up. Earlier failures of inputs that are gone, as those of
+        a folder given by mistake, are then forgotten: they count no more.
+        """
+        for key in self._not_found if found_all and self.partition is None else ():
+            path = self._state.read_line(self._state.failed[key]).get("path")
+            if path is None or _is_gone(path):
+                self._append({"key": key, "outcome": FORGOTTEN, "reason": "its input is gone"})
         self._append({"end": self.run, "at": _now(), **counts})
 
     def _lock(self, stack: contextlib.ExitStack) -> AppendLog | ObjectStoreLog:

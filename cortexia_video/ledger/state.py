@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import struct
@@ -19,7 +18,7 @@ from cortexia_video.ledger.object_log import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger.object_log import list_segments
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.schema import is_sound
-from cortexia_video.storage.documents import find_fault, may_be_odd, refuse_constant
+from cortexia_video.storage.documents import parse_object
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -29,7 +28,6 @@ _FILE = struct.Struct("<Q16s")  # size and digest of an output
 BEGINNING_OF_RUN = b'{"run": '
 _OUTCOME = b', "outcome": "'
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
-_decoder = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 class DoneEntry(NamedTuple):
@@ -273,12 +271,12 @@ class LedgerState:
         return DoneEntry(run, path, size, mtime_ns, height, width, outputs)
 
 
-def read_state(root: AnyPath) -> LedgerState:
-    """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
+def read_state(root: AnyPath, names: Sequence[AnyPath] | None = None) -> LedgerState:
+    """Read all files of a folder's ledger, or those that are named; `InputError` for one that cannot be read."""
     files: list[tuple[AnyPath, int]] = []
 
     def list_lines() -> Iterator[bytes]:
-        for path in list_files(root):
+        for path in list_files(root) if names is None else names:
             size = 0
             for line in read_lines(path):
                 size += len(line)
@@ -350,15 +348,3 @@ def parse_line(line: bytes) -> dict[str, Any]:
     """Read one line of a run's ledger; a torn or damaged one gives nothing."""
     entry = parse_object(line)
     return entry if is_sound(entry) else {}
-
-
-def parse_object(line: bytes) -> dict[str, Any]:
-    """Read a JSON object on a line; nothing where there is none."""
-    try:
-        text = line.decode().strip()
-        entry, end = _decoder.raw_decode(text)  # without what json.loads adds, half the time
-    except (ValueError, RecursionError):
-        return {}
-    if end < len(text) or not isinstance(entry, dict) or (may_be_odd(text) and find_fault(entry)):
-        return {}
-    return entry

@@ -12,7 +12,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, printable
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.point_clouds.cloud import PointCloud
 
@@ -65,6 +65,11 @@ def decode_points(data: bytes) -> NDArray[np.float64]:
         raise InputError("it is no PLY file: its header has no end")
     words = [line.split() for line in data[: end.start()].decode("ascii", "replace").splitlines()]
     said = [line for line in words if line and line[0] in ("format", "element", "property")]
+    broken = next((line for line in said if len(line) < 3), None)
+    if broken is not None:
+        raise InputError(
+            f"its header has a line of {len(broken)} words, {printable(' '.join(broken))[:40]!r}: it needs 3"
+        )
     kinds = [line[1] for line in said if line[0] == "format"]
     first = next((number for number, line in enumerate(said) if line[0] == "element"), len(said))
     element = said[first] if first < len(said) else ["element", "nothing", "0"]
@@ -80,6 +85,8 @@ def decode_points(data: bytes) -> NDArray[np.float64]:
     names, count = [name for name, _ in fields], int(element[2])
     if not {"x", "y", "z"} <= {*names}:
         raise InputError(f"its vertices have {', '.join(names) or 'nothing'}, not x, y and z")
+    if count > len(data):
+        raise InputError("it is cut short")
     places = [names.index(name) for name in "xyz"]
     if kinds[0] == "ascii":
         numbers = data[end.end() :].split(None, count * len(names))[: count * len(names)]

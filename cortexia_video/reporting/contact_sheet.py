@@ -12,9 +12,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from cortexia_video.errors import DecodeError, Failure
-from cortexia_video.images.decode import decode, read_header
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.errors import DecodeError, Failure, attempt
+from cortexia_video.images.decode import decode, read_header, read_image_bytes
 from cortexia_video.images.resampling import resize_depth, resize_image
 from cortexia_video.ledger.artifacts import (
     find_depth,
@@ -29,9 +28,8 @@ from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_byt
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.progress import track
+from cortexia_video.runtime.resources import MemoryBudget
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
 

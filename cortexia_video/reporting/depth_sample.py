@@ -10,13 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import Failure
+from cortexia_video.errors import Failure, attempt
 from cortexia_video.ledger.artifacts import find_depth, list_outputs, read_run_depth
 from cortexia_video.reporting.ledger_summary import Line, Meaning
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.progress import track
+from cortexia_video.runtime.resources import MemoryBudget
 from cortexia_video.storage.paths import AnyPath
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is read alone

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.images.exif_focal_length import FILM_DIAGONAL_MM
+from cortexia_video.images.exif import FILM_DIAGONAL_MM
 
 _EXTREMES_KEPT = 50  # at each end
 

@@ -14,8 +14,8 @@ from cortexia_video.reporting.depth_sample import DepthSample, measure_sample
 from cortexia_video.reporting.ledger_summary import LedgerSummary, summarise_ledger
 from cortexia_video.reporting.outliers import Outlier, find_focal_outliers, find_outliers
 from cortexia_video.reporting.page import Findings, write_page
-from cortexia_video.runtime.workers import choose_workers
-from cortexia_video.sinks.open import open_sink
+from cortexia_video.runtime.resources import choose_workers
+from cortexia_video.sinks.sink import open_sink
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path
 

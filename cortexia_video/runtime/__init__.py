@@ -1,5 +1,5 @@
-"""Threads, memory, clocks and the boundary around one input: what any parallel work needs, and nothing about depth.
+"""Threads, memory, clocks: what any parallel work needs, and nothing about depth.
 
-Doors: `bounded_map`, `input_boundary`, `lazy_names`, `memory`, `process_pool`, `progress`, `telemetry`,
-`throughput`, `torch_cache`, `trace`, `workers`.
+Doors: `bounded_map`, `lazy_names`, `process_pool`, `progress`, `resources`, `telemetry`, `throughput`, `torch_cache`,
+`trace`.
 """

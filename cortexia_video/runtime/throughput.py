@@ -6,10 +6,14 @@ import contextlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from cortexia_video.runtime.trace import Trace
+
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
 
 MODEL = "model"
 _GOOD = 0.8
@@ -39,6 +43,13 @@ class StageClock:
             self.add(stage, seconds, core_seconds)
             if self._trace:
                 self._trace.add(stage, started, seconds, what)
+
+    def time(
+        self, stage: str, what: str, work: Callable[_Given, _Made], *given: _Given.args, **more: _Given.kwargs
+    ) -> _Made:
+        """Do what is one call, and add its time to a stage as `measure` does."""
+        with self.measure(stage, what):
+            return work(*given, **more)
 
     def add(self, stage: str, seconds: float, core_seconds: float) -> None:
         """Add time that was measured elsewhere to a stage."""

@@ -26,16 +26,16 @@ from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.ledger.object_log import ObjectStoreLog, list_segments
-from cortexia_video.ledger.state import parse_object, read_lines
+from cortexia_video.ledger.state import read_lines
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import stage
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS
 from cortexia_video.scenes.moves import MOVES, RATE, Move, describe_poses, render_move
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
 from cortexia_video.scenes.rendering import RGBDScene, render_scenes
-from cortexia_video.sinks.open import open_sink
-from cortexia_video.sinks.sink import Sink
+from cortexia_video.sinks.sink import Sink, open_sink
+from cortexia_video.storage.documents import parse_object
 from cortexia_video.storage.own_folder import require_own_folder
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 from cortexia_video.storage.remote_path import RemotePath

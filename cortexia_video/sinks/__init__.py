@@ -1,4 +1,4 @@
 """Outputs put in place atomically: folders, object stores, archives.
 
-Doors: `archives`, `depth_file`, `open`, `sink`.
+Doors: `archives`, `depth_file`, `sink`.
 """

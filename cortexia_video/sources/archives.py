@@ -10,17 +10,11 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from cortexia_video.errors import Failure, InputError, in_words, printable
+from cortexia_video.errors import Failure, InputError, attempt_all, in_words, printable
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.entries import Source
-from cortexia_video.runtime.input_boundary import attempt_all
 from cortexia_video.sources.inputs import Found, InputFile
-from cortexia_video.storage.archive_member import (
-    IMAGES,
-    SmallHeaders,
-    choose_column,
-    name_absolute,
-)
+from cortexia_video.storage.archive_member import IMAGES, SmallHeaders, choose_column, name_absolute
 from cortexia_video.storage.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
 from cortexia_video.storage.paths import AnyPath, find_problem
 from cortexia_video.storage.row_groups import list_row_groups, open_parquet, read_row_group, require_rows

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, attempt
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, HEAD_BYTES, READERS, is_own_head, is_own_output
@@ -19,7 +19,6 @@ from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.artifacts import find_depth, list_outputs
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.lines import read_done
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sources.find import Found, InputFile, find_files
 from cortexia_video.sources.inputs import GREY_16, Rule, read_png_kind
 from cortexia_video.storage.archive_member import name_absolute

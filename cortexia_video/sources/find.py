@@ -20,6 +20,8 @@ from cortexia_video.errors import (
     CortexiaError,
     Failure,
     InputError,
+    attempt,
+    attempt_all,
     describe,
     in_words,
     printable,
@@ -30,7 +32,6 @@ from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
-from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.inputs import DEPTH, IMAGES_AND_VIDEOS, OWN, Rule, holds_video, list_images
 from cortexia_video.sources.inputs import Found as Found
@@ -127,7 +128,8 @@ class _Scan:
     def expand_named(self, path: str, place: AnyPath) -> Iterator[Found]:
         """Yield what one of several inputs stands for: at least a failure, if it is not ours."""
         name, nothing, before = redact(path), True, self.passed_over[OWN]
-        for each in attempt_all(name, "find", self.expand(path, place, prefix=True)):
+        opened = attempt(name, "find", partial(self.expand, path, place, prefix=True))
+        for each in [opened] if isinstance(opened, Failure) else attempt_all(name, "find", opened):
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.geometry.camera_models import LENSES, LensCamera
 from cortexia_video.sparse_depth.names import NameIndex
+from cortexia_video.sparse_depth.visible import project_visible, to_axes
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 
@@ -64,7 +65,7 @@ class ColmapModel:
     """A model's folder: `cameras`, `images` and `points3D`, .bin or .txt. Threads may share it.
 
     Args:
-        folder: Holds the three files, or `sparse/0` or `sparse` with them.
+        folder: Holds the three files, or `0`, `sparse/0` or `sparse` with them.
 
     Raises:
         InputError: There is no model, or a file is damaged.
@@ -86,8 +87,10 @@ class ColmapModel:
             images = (_read_images_binary if binary else _read_images_text)(self._seen)
             self._images = {each.name: each for each in images}
             points = (_read_points_binary if binary else _read_points_text)(self._data("points3D"))
-        order = np.argsort(points[0], kind="stable")
-        self._ids, self._points, self._errors, self._tracks = (column[order] for column in points)
+        ids, places, errors, tracks = points
+        order = np.argsort(ids, kind="stable")
+        self._ids, self._points = ids[order], places[order]
+        self._errors, self._tracks = errors[order], tracks[order]
         self._names = NameIndex(self._images)
         lost = next((each.camera for each in self._images.values() if each.camera not in self.cameras), None)
         if lost is not None:
@@ -140,14 +143,15 @@ class ColmapModel:
             pixels, ids = table[:, :2], table[:, 2].astype(np.int64)
         linked = ids >= 0
         if not linked.any():
-            points = self._points @ rotation.T + translation
+            points = to_axes(self._points, rotation, translation)
             pixels, kept = project_visible(points, self.find_camera(name))
             return Observations(pixels, points[kept], self._weigh(kept))
         rows = np.searchsorted(self._ids, ids[linked])
         rows[rows == len(self._ids)] = 0
         there = self._ids[rows] == ids[linked] if len(self._ids) else np.zeros(len(rows), bool)
         rows, pixels = rows[there], pixels[linked][there]
-        return Observations(pixels, self._points[rows] @ rotation.T + translation, self._weigh(rows))
+        points = to_axes(self._points[rows], rotation, translation)
+        return Observations(pixels, points, self._weigh(rows))
 
     def _weigh(self, rows: NDArray[np.intp]) -> Floats:
         """Return how much points count: an error of triangulation falls with the views and the pixels' error."""
@@ -172,24 +176,6 @@ def is_model(folder: PathLike) -> bool:
     return True
 
 
-def project_visible(points: Floats, camera: LensCamera) -> tuple[Floats, NDArray[np.intp]]:
-    """Return where the points (N, 3) that a camera may see are seen: (M, 2), and which they are.
-
-    What lies behind others cannot be told of points; of each fortieth of the image only what is within 5 % of
-    the nearest is kept.
-    """
-    pixels = camera.project(points)
-    size = np.array([camera.width, camera.height])
-    with np.errstate(invalid="ignore"):
-        kept = np.flatnonzero(((pixels >= 0) & (pixels < size)).all(axis=1))
-    cells = (pixels[kept] * (40 / camera.width)).astype(np.intp) @ (1, 40)
-    depth = points[kept, 2]
-    nearest = np.full(int(cells.max(initial=0)) + 1, np.inf)
-    np.minimum.at(nearest, cells, depth)
-    kept = kept[depth <= 1.05 * nearest[cells]]
-    return pixels[kept], kept
-
-
 def to_matrix(quaternion: Floats) -> Floats:
     """Return the rotation (3, 3) of a quaternion w, x, y, z of any length above 0."""
     w, x, y, z = quaternion / np.linalg.norm(quaternion)
@@ -204,7 +190,7 @@ def to_matrix(quaternion: Floats) -> Floats:
 
 def _find_model(folder: PathLike) -> tuple[AnyPath, str]:
     place = to_path(folder)
-    for inside in (place, place / "sparse" / "0", place / "sparse"):
+    for inside in (place, place / "0", place / "sparse" / "0", place / "sparse"):
         for suffix in (".bin", ".txt"):
             if all((inside / f"{name}{suffix}").is_file() for name in FILES):
                 return inside, suffix

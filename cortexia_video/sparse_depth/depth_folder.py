@@ -13,11 +13,12 @@ from cortexia_video.geometry.alignment import list_known
 from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sparse_depth.names import NameIndex
+from cortexia_video.sparse_depth.rig import RIG, Rig
 from cortexia_video.storage.paths import PathLike, to_path, to_text
 
 
 class DepthFolder:
-    """A `SparseDepth`: metric maps registered to the images, in files named after them.
+    """A `SparseDepth`: metric maps in files named after the images, registered to them or with a rig.json beside.
 
     convention: whose files they are, where neither they nor their folder say it.
     """
@@ -33,14 +34,18 @@ class DepthFolder:
             raise InputError(f"no depth files in {printable(str(to_path(folder)))} to align to")
         self._places = {each.key: each.place for each in found}
         self._names = NameIndex(self._places)
+        rig = to_path(folder) / RIG
+        self._rig = Rig(rig) if rig.is_file() else None
         times = sorted((each.key, each.source.size, each.source.mtime_ns) for each in found)
         self.settings: Mapping[str, object] = {
             "sparse": hashlib.sha256(repr(times).encode()).hexdigest(),
             "sparse_from": convention,
+            **({"rig": hashlib.sha256(self._rig.data).hexdigest()} if self._rig else {}),
         }
 
     def find(self, key: str, width: int, height: int) -> NDArray[np.float64]:
         name = self._names.find(key)
         if name is None:
             raise InputError(f"none of the {len(self._places)} depth files to align to has its name")
-        return list_known(self._reader.read(self._places[name]), width, height)
+        known = self._reader.read(self._places[name])
+        return self._rig.find(known, width, height) if self._rig else list_known(known, width, height)

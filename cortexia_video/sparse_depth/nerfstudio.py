@@ -19,8 +19,8 @@ from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.geometry.camera_models import LensCamera
 from cortexia_video.pinhole import has_same_shape
 from cortexia_video.point_clouds.ply import decode_points
-from cortexia_video.sparse_depth.colmap import project_visible
 from cortexia_video.sparse_depth.names import NameIndex
+from cortexia_video.sparse_depth.visible import project_visible, to_axes
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.paths import AnyPath, PathLike, is_folder, to_path
@@ -31,6 +31,8 @@ _PLY = "sparse_pc.ply"  # as ns-process-data calls it, where the file does not s
 _LARGEST_PLY = 1 << 32
 _TO_OPENCV = np.array([1.0, -1.0, -1.0])
 _FISHEYES = ("OPENCV_FISHEYE", "FISHEYE", "KANNALA_BRANDT4")
+_PERSPECTIVES = (None, "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "PERSPECTIVE")
+_DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")  # in the order of `distortion_params`
 
 
 class Transforms:
@@ -81,8 +83,17 @@ class Transforms:
             number("cx", default=width / 2),
             number("cy", default=height / 2),
         ]
-        k1, k2, k3, k4, p1, p2 = (number(each, default=0.0) for each in ("k1", "k2", "k3", "k4", "p1", "p2"))
-        if said.get("camera_model") in _FISHEYES:
+        listed = said.get("distortion_params")
+        if isinstance(listed, list) and len(listed) == len(_DISTORTION):
+            said |= dict(zip(_DISTORTION, listed, strict=True))
+        k1, k2, k3, k4, p1, p2 = (number(each, default=0.0) for each in _DISTORTION)
+        model = said.get("camera_model")
+        if model not in (*_FISHEYES, *_PERSPECTIVES):
+            raise InputError(
+                f"{printable(name)}: a camera_model of {printable(str(model))[:40]} is not known here: undistort "
+                "the images, for a PINHOLE"
+            )
+        if model in _FISHEYES:
             return LensCamera("OPENCV_FISHEYE", width, height, (*params, k1, k2, k3, k4))
         if k4:
             raise InputError(
@@ -91,7 +102,7 @@ class Transforms:
         return LensCamera("FULL_OPENCV", width, height, (*params, k1, k2, p1, p2, k3, 0.0, 0.0, 0.0))
 
     def find_pose(self, name: str) -> tuple[Floats, Floats]:
-        """Return rotation (3, 3) and place (3,) of a frame's camera in the world, in OpenCV's axes."""
+        """Return rotation (3, 3) and place (3,) of a frame's camera in the world of the points, in OpenCV's axes."""
         try:
             matrix = np.array(self.frames[name]["transform_matrix"], np.float64)
         except (KeyError, TypeError, ValueError):
@@ -100,7 +111,10 @@ class Transforms:
             raise InputError(
                 f"{printable(name)}: its transform_matrix in {TRANSFORMS} is no pose, (4, 4) numbers"
             )
-        return matrix[:3, :3] * _TO_OPENCV, matrix[:3, 3]
+        scale = self.said.get("applied_scale", 1.0)
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < math.inf:
+            raise InputError(f"applied_scale in {TRANSFORMS} is {scale!r}: it must be a number above 0")
+        return matrix[:3, :3] * _TO_OPENCV, matrix[:3, 3] / scale
 
 
 class NerfstudioPoints:
@@ -129,6 +143,6 @@ class NerfstudioPoints:
                 f"{width} x {height}: give depth of the frames"
             )
         rotation, place = self.transforms.find_pose(name)
-        points = (self._points - place) @ rotation
+        points = to_axes(self._points, rotation.T, -rotation.T @ place)
         pixels, kept = project_visible(points, camera)
         return np.column_stack([pixels * (width / camera.width, height / camera.height), points[kept, 2]])

@@ -18,7 +18,6 @@ SHARD_SUFFIXES = (".tar", ".parquet")
 
 
 _DEPTH = re.compile(r"depth-[0-9a-f]{16}\.(tar|parquet)")
-_INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
 IMAGES = ("image", "jpg", "jpeg", "png", "bytes")
 """Columns of images; the first that is there."""
 
@@ -47,12 +46,6 @@ class SmallHeaders(tarfile.TarInfo):
 def is_depth_shard(name: str) -> bool:
     """Return whether a file may be, by its name, one that a run packed depth into."""
     return _DEPTH.fullmatch(name) is not None
-
-
-def split_inside(path: str) -> tuple[str, str] | None:
-    """Divide `a.tar#512+30211` into its shard and the place there; None of a path of another sort."""
-    match = _INSIDE.fullmatch(path)
-    return (match["shard"], match["where"]) if match else None
 
 
 def read_part(shard: AnyPath, where: str, columns: Sequence[str], limit: float | None = None) -> bytes:

@@ -23,6 +23,14 @@ _DOUBTFUL = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # escapes of what may be 
 Pairs = Sequence[tuple[str, Any]]
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    """Be the `parse_constant` of a decoder that takes no NaN and no Infinity."""
+    raise ValueError(f"{name} is no number of JSON: write null for unknown values")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def parse_json(
     data: bytes | str, name: object, *, finite: bool = True, build: Callable[[Pairs], Any] | None = None
 ) -> Any:
@@ -34,7 +42,7 @@ def parse_json(
     Raises `InputError`, with name and line, for what is no JSON or has what is said above not to come out.
     """
     text = _decode(data, name)
-    constant = refuse_constant if finite else None
+    constant = _refuse_constant if finite else None
     try:
         value = json.loads(text, parse_constant=constant, object_pairs_hook=build or _build_dict)
     except json.JSONDecodeError as error:
@@ -58,14 +66,26 @@ def parse_toml(data: bytes | str, name: object) -> dict[str, Any]:
     return _require_plain(value, name, finite=False)
 
 
-def may_be_odd(text: str) -> bool:
-    """Return whether JSON may hold what `find_fault` looks for besides large numbers; nearly none does."""
+def parse_object(line: bytes) -> dict[str, Any]:
+    """Read a JSON object on a line; nothing where there is none."""
+    try:
+        text = line.decode().strip()
+        entry, end = _decoder.raw_decode(text)  # without what json.loads adds, half the time
+    except (ValueError, RecursionError):
+        return {}
+    if end < len(text) or not isinstance(entry, dict) or (_may_be_odd(text) and _find_fault(entry)):
+        return {}
+    return entry
+
+
+def _may_be_odd(text: str) -> bool:
+    """Return whether JSON may hold what `_find_fault` looks for besides large numbers; nearly none does."""
     return text.count("[") + text.count("{") > DEEPEST or (
         "\\u" in text and _DOUBTFUL.search(text) is not None
     )
 
 
-def find_fault(value: object, *, finite: bool = False) -> str | None:
+def _find_fault(value: object, *, finite: bool = False) -> str | None:
     """Return what of a document's values nothing here can use, if anything; without a call for each level."""
     level: list[Any] = [value]
     for _ in range(DEEPEST + 1):
@@ -103,7 +123,7 @@ def _decode(data: bytes | str, name: object) -> str:
 
 
 def _require_plain(value: Any, name: object, *, finite: bool) -> Any:
-    fault = find_fault(value, finite=finite)
+    fault = _find_fault(value, finite=finite)
     if fault:
         raise InputError(f"{name}: not read: {fault}")
     return value
@@ -125,11 +145,6 @@ def _build_dict(pairs: Pairs) -> dict[str, Any]:
         twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
         raise ValueError(f"'{printable(twice)}' stands there twice: give it once")
     return values
-
-
-def refuse_constant(name: str) -> NoReturn:
-    """Be the `parse_constant` of a decoder that takes no NaN and no Infinity."""
-    raise ValueError(f"{name} is no number of JSON: write null for unknown values")
 
 
 def _explain(error: ValueError) -> str:

@@ -13,6 +13,7 @@ from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
 AnyPath = Path | RemotePath
 PathLike = str | os.PathLike[str] | RemotePath
 """What names a place: a path, or a URL as text."""
+_INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
@@ -135,6 +136,12 @@ def follow(root: AnyPath, name: str) -> AnyPath:
     for part in PurePosixPath(name).parts:
         root = root.parent if part == ".." else root / part
     return root
+
+
+def split_inside(path: str) -> tuple[str, str] | None:
+    """Divide `a.tar#512+30211` into its shard and the place there; None of a path of another sort."""
+    match = _INSIDE.fullmatch(path)
+    return (match["shard"], match["where"]) if match else None
 
 
 def find_problem(key: str) -> str | None:

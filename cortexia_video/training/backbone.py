@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cortexia_video.errors import MissingExtraError, ModelLoadError
-from cortexia_video.models.onnx.ports import first_line
+from cortexia_video.models.onnx.session import first_line
 from cortexia_video.training.network import Encoder
 
 LITE0 = "efficientnet-lite0"

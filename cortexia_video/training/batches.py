@@ -14,9 +14,8 @@ from cortexia_video.augmentation import Crop, Flip, Resize, Transform
 from cortexia_video.augmentation.geometry import View
 from cortexia_video.augmentation.transform import Chain, RandomTransform, Seed, make_rng
 from cortexia_video.datasets.torch.datasets import MixedBatches
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, attempt_all
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.input_boundary import attempt_all
 from cortexia_video.training.color_jitter import jitter_color
 
 # width / height, how often

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cortexia_video.models.onnx.ports import Ports
+from cortexia_video.models.onnx.session import Ports
 from cortexia_video.models.torch.export import export_graph
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv, hold_compact

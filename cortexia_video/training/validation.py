@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, attempt
 from cortexia_video.evaluation.ground_truth import GroundTruth, open_truth
 from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.predictors import ModelPredictor
@@ -27,7 +27,6 @@ from cortexia_video.evaluation.protocol import Protocol, load_protocol
 from cortexia_video.evaluation.summary import summarise
 from cortexia_video.evaluation.text_table import choose_shown, list_lines
 from cortexia_video.images.resampling import fit_short_side, resize_image
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.atomic_file import make_folder, write_atomic
 from cortexia_video.storage.paths import to_path
 from cortexia_video.training.loop import Training

@@ -32,6 +32,7 @@ class ClipIndex:
         pts: int64 (frames,), when each frame is shown, ascending, in units of `time_base`; None of raw streams,
             which do not say it.
         frames: How many there are.
+        keyframes: int64, numbers of those that are decoded without others, ascending.
         time_base: Seconds of a unit.
         rate: Frames per second, on average.
         height, width: Of the frames as they are shown: upright, of square pixels.
@@ -46,6 +47,7 @@ class ClipIndex:
 
     pts: NDArray[np.int64] | None
     frames: int
+    keyframes: NDArray[np.int64]
     time_base: Fraction
     rate: Fraction
     height: int
@@ -87,6 +89,7 @@ def read_index(place: AnyPath | IO[bytes], *, max_megapixels: float = 200.0) -> 
                 "raise `max_megapixels` if that is so"
             )
         stamps: list[int] = []
+        key_stamps: list[int] = []
         unstamped = 0
         first: VideoFrame | None = None
         with suppress(av.error.FFmpegError):  # a damaged end: what was read until there counts
@@ -98,10 +101,12 @@ def read_index(place: AnyPath | IO[bytes], *, max_megapixels: float = 200.0) -> 
                         unstamped += 1
                     else:
                         stamps.append(packet.pts)
+                        key_stamps += [packet.pts] if packet.is_keyframe else []
         if first is None:
             raise DecodeError("no frame of it can be decoded: it is damaged, or cut off at its beginning")
         has_stamps = len(stamps) >= unstamped
         pts = np.unique(np.array(stamps, np.int64)) if has_stamps else None
+        keyframes = np.empty(0, np.int64) if pts is None else np.flatnonzero(np.isin(pts, key_stamps))
         rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
         rotation = int(first.rotation) % 360 if first.rotation % 90 == 0 else 0
         aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -112,6 +117,7 @@ def read_index(place: AnyPath | IO[bytes], *, max_megapixels: float = 200.0) -> 
         return ClipIndex(
             pts,
             len(pts) if pts is not None else unstamped,
+            keyframes,
             stream.time_base or 1 / rate,
             rate,
             height,
@@ -126,10 +132,19 @@ def read_index(place: AnyPath | IO[bytes], *, max_megapixels: float = 200.0) -> 
         )
 
 
-def choose_probes(numbers: range) -> list[int]:
-    """Return some of the frames, spread over all, by whose depth to know its range, and the focal length."""
+def choose_probes(index: ClipIndex, numbers: range) -> list[int]:
+    """Return some of the frames, spread over all, by whose depth to know its range, and the focal length.
+
+    Where there are keyframes near enough to all of them, these: they are decoded without others.
+    """
     spread = np.linspace(0, len(numbers) - 1, min(_PROBES, len(numbers)))
-    return [numbers[round(float(each))] for each in spread]
+    chosen = np.array([numbers[round(float(each))] for each in spread])
+    alone = index.keyframes[(index.keyframes >= numbers[0]) & (index.keyframes <= numbers[-1])]
+    if not len(alone):
+        return chosen.tolist()
+    nearest = alone[np.abs(alone - chosen[:, None]).argmin(1)]
+    is_near = np.abs(nearest - chosen).max() <= (numbers[-1] - numbers[0]) / _PROBES
+    return np.unique(nearest).tolist() if is_near else chosen.tolist()
 
 
 def choose_stream(container: InputContainer) -> VideoStream:
@@ -146,7 +161,8 @@ def choose_stream(container: InputContainer) -> VideoStream:
     if not known:
         raise DecodeError("its codec is not known: convert it to H.264, say")
     stream = max(known, key=lambda each: each.codec_context.width * each.codec_context.height)
-    stream.codec_context.thread_count = 1
+    if stream.codec_context.thread_count != 1:  # of a stream that was chosen before it is
+        stream.codec_context.thread_count = 1
     return stream
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
@@ -23,9 +24,10 @@ from cortexia_video.formats.decode_depth import interpret
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import INTERVALS, LAST
 from cortexia_video.formats.raw_depth import RawDepth
-from cortexia_video.formats.registry import FORMATS
+from cortexia_video.formats.registry import FORMATS, HEAD_BYTES, is_own_head, is_own_output
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 from cortexia_video.storage.paths import to_text as to_name
+from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.clip_index import choose_stream, decode_packet
 from cortexia_video.video.container import open_container, require_video
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 SUFFIX = ".mkv"
+TIMES = "depth.txt"  # beside frames that are files: when each is shown, as TUM RGB-D has it
 _TAG = "CORTEXIA_VIDEO"
 _MILLISECOND = Fraction(1, 1000)  # the time base of Matroska
 _NEAR, _FAR = 0.01, 1e4  # metres; half a step is then 1.05e-4 of the value
@@ -246,6 +249,42 @@ def read_frame_file(place: AnyPath, number: int, *, max_megapixels: float = 200.
                 f"{printable(str(place))}: its frames are {width} x {height}: raise `max_megapixels` if that is so"
             )
         return b"".join(FORMATS["npz"].encode(clip.read(number)))
+
+
+def is_depth_clip(place: AnyPath) -> bool:
+    """Return whether a file is called as a clip of depth, and begins as one of ours."""
+    if place.suffix.lower() != SUFFIX:
+        return False
+    return (
+        is_own_head(place.read_bytes(0, HEAD_BYTES))
+        if isinstance(place, RemotePath)
+        else is_own_output(place)
+    )
+
+
+def list_numbers(clip: Mapping[str, Any]) -> range:
+    """Return which frames of the video those of a clip of depth are, by what its tag says of it."""
+    first, every = clip.get("first", 0), clip.get("every", 1)
+    return range(first, first + clip["frames"] * every, every)
+
+
+@lru_cache(maxsize=4)
+def read_about(place: AnyPath, mtime_ns: int) -> Mapping[str, Any]:
+    """Return what the tag of a clip of depth says. mtime_ns: when it was changed."""
+    with DepthClip(place) as clip:
+        return clip.metadata
+
+
+def describe_times(times_s: Iterable[float], suffix: str) -> str:
+    """Return the text of `depth.txt` for frames 000000, 000001 and so on of this ending."""
+    lines = (f"{time_s:.6f} {number:06}{suffix}\n" for number, time_s in enumerate(times_s))
+    return "".join(["# timestamp filename\n", *lines])
+
+
+def parse_times(text: str) -> list[float]:
+    """Return the times of such a list; `ValueError` for one that is none."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [float(line.split()[0]) for line in lines]
 
 
 def count_frames(place: AnyPath) -> int:

@@ -60,6 +60,30 @@ def read_frames(
         yield from _pick(_decode(container, index), index, chosen)
 
 
+def read_some(
+    place: AnyPath, index: ClipIndex, numbers: Sequence[int]
+) -> Iterator[tuple[int, ImageArray | None]]:
+    """Yield frames here and there, ascending, as `read_frames` does, by decoding as little as need be.
+
+    The images are right where they are keyframes, else nearly always.
+    """
+    every = range(numbers[0], numbers[-1] + 1)
+    before = np.searchsorted(index.keyframes, numbers, "right") - 1  # where decoding would begin
+    is_far = len(index.keyframes) and before[0] >= 0
+    if not is_far or np.sum(numbers - index.keyframes[before] + 1) >= len(every) or index.codec == FOLDER:
+        yield from read_frames(place, index, every, only=frozenset(numbers))
+        return
+    assert index.pts is not None
+    with open_container(place) as container:
+        for number in numbers:
+            container.seek(int(index.pts[number]), stream=choose_stream(container), backward=True)
+            found = next((each for each in _decode(container, index) if each[0] >= number), None)
+            if found and found[0] == number:
+                yield number, to_image(found[1], index)
+            else:
+                yield from read_frames(place, index, range(number, number + 1))
+
+
 def read_frame(place: AnyPath, number: int, index: ClipIndex | None = None) -> ImageArray:
     """Return one frame; raise `DecodeError` where there is none of this number, or it cannot be decoded."""
     index = index or read_index(place)

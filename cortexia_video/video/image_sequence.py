@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import DecodeError, Failure, printable
+from cortexia_video.errors import DecodeError, Failure, attempt, printable
 from cortexia_video.formats.registry import is_own_output
 from cortexia_video.frame import Frame
-from cortexia_video.images.decode import decode
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.images.decode import decode, read_image_bytes
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video.clip_index import ClipIndex, read_index
 
@@ -60,6 +58,7 @@ def index_images(folder: Path, fps: float, *, max_megapixels: float = 200.0) -> 
     return ClipIndex(
         pts=np.arange(len(images), dtype=np.int64),
         frames=len(images),
+        keyframes=np.arange(len(images), dtype=np.int64),
         time_base=1 / rate,
         rate=rate,
         height=first.height,

@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.images.resampling import resize_depth
-
 Array = NDArray[np.float32]
 
 _FINEST = 56  # pixels of the short side, about, at which motion is sought last; it is then enlarged
@@ -26,38 +24,35 @@ def find_flow(image: Array, before: Array) -> Array:
     """
     finest = max(0, round(math.log2(min(image.shape) / _FINEST)))
     coarsest = finest + len(_ROUNDS) - 1
-    now, then = [image], [before]
+    pyramid = [np.stack([image, before])]
     for _ in range(coarsest):
-        now.append(_halve(now[-1]))
-        then.append(_halve(then[-1]))
-    down = across = np.zeros_like(now[-1])
+        pyramid.append(_halve(pyramid[-1]))
+    flow = np.zeros_like(pyramid[-1])
     for level, rounds in zip(range(coarsest, finest - 1, -1), _ROUNDS, strict=True):
         if level < coarsest:
-            down, across = (2 * resize_depth(each, *now[level].shape) for each in (down, across))
-        down, across = _refine(now[level], then[level], down, across, rounds)
-    scale = np.float32(2**finest)
-    return np.stack([scale * resize_depth(each, *image.shape) for each in (down, across)])
+            flow = 2 * _enlarge(flow, *pyramid[level].shape[1:])
+        now, then = pyramid[level]
+        flow = _refine(now, then, flow, rounds)
+    return np.float32(2**finest) * _enlarge(flow, *image.shape)
 
 
-def _refine(shown: Array, then: Array, down: Array, across: Array, rounds: int) -> tuple[Array, Array]:
+def _refine(shown: Array, then: Array, flow: Array, rounds: int) -> Array:
     rows, columns = np.indices(shown.shape, np.float32)
-    down, across = down.copy(), across.copy()
+    down, across = flow
     slopes = np.gradient(shown) if min(shown.shape) > 1 else [np.zeros_like(shown)] * 2
     by_row, by_column = (each.astype(np.float32, copy=False) for each in slopes)
-    rr, rc, cc = (
-        box_mean(np.multiply(a, b, dtype=np.float32), _WINDOW)
-        for a, b in ((by_row, by_row), (by_row, by_column), (by_column, by_column))
-    )
+    products = np.stack([by_row * by_row, by_row * by_column, by_column * by_column])
+    rr, rc, cc = box_mean(products, _WINDOW)
     stiff = np.float32(_STIFF * float((rr + cc).mean()) + 1 / (2 * _WINDOW + 1) ** 2)
     rr, cc = rr + stiff, cc + stiff
-    determinant: Array = rr * cc - rc * rc
+    determinant = rr * cc - rc * rc
     for _ in range(rounds):
         (moved,), _ = sample([then], rows + down, columns + across)
         change = moved - shown
-        r, c = box_mean(by_row * change, _WINDOW), box_mean(by_column * change, _WINDOW)
-        down -= (cc * r - rc * c) / determinant
-        across -= (rr * c - rc * r) / determinant
-    return box_mean(down, _SMOOTH), box_mean(across, _SMOOTH)
+        r, c = box_mean(np.stack([by_row * change, by_column * change]), _WINDOW)
+        down = down - (cc * r - rc * c) / determinant
+        across = across - (rr * c - rc * r) / determinant
+    return box_mean(np.stack([down, across]), _SMOOTH)
 
 
 def sample(maps: list[Array], rows: Array, columns: Array) -> tuple[list[Array], NDArray[np.bool_]]:
@@ -69,34 +64,55 @@ def sample(maps: list[Array], rows: Array, columns: Array) -> tuple[list[Array],
     np.minimum(top, max(height - 2, 0), out=top)
     np.minimum(left, max(width - 2, 0), out=left)
     down, across = rows - top, columns - left
-    first = top * width + left
+    first = (top * width + left).astype(np.intp)
     right, below = int(width > 1), width * int(height > 1)
     found = []
     for each in maps:
         flat = each.ravel()
-        upper = flat[first]
-        upper += across * (flat[first + right] - upper)
-        lower = flat[first + below]
-        lower += across * (flat[first + (below + right)] - lower)
-        upper += down * (lower - upper)
+        upper, lower = flat.take(first), flat[below:].take(first)
+        if right:
+            upper += across * (flat[1:].take(first) - upper)
+            lower += across * (flat[below + 1 :].take(first) - lower)
+        lower -= upper
+        lower *= down
+        upper += lower
         found.append(upper)
     return found, inside
 
 
 def box_mean(values: Array, radius: int) -> Array:
-    """Return the mean over a square of `2 * radius + 1` pixels around each, edges held."""
+    """Return the mean of maps (..., H, W) over a square of `2 * radius + 1` pixels around each, edges held."""
     side = np.float32(1 / (2 * radius + 1))
-    for _ in range(2):
-        rows = np.clip(np.arange(-radius - 1, len(values) + radius), 0, len(values) - 1)
-        summed = np.cumsum(values[rows], 0, dtype=np.float64)
-        values = np.subtract(summed[2 * radius + 1 :], summed[: -2 * radius - 1], dtype=np.float32) * side
-        values = np.ascontiguousarray(values.T)
+    for axis in (-2, -1):
+        length = values.shape[axis]
+        held = values.take(np.clip(np.arange(-radius, length + radius), 0, length - 1), axis)
+        held = np.moveaxis(held, axis, 0)
+        total = held[:length] + held[1 : length + 1]
+        for offset in range(2, 2 * radius + 1):
+            total += held[offset : length + offset]
+        values = np.moveaxis(total, 0, axis) * side
     return values
 
 
 def _halve(values: Array) -> Array:
-    height, width = (max(2, side // 2 * 2) for side in values.shape)
-    even = values[:height, :width]
-    if even.shape[0] % 2 or even.shape[1] % 2:  # one pixel high or wide
-        even = np.pad(even, [(0, side % 2) for side in even.shape], mode="edge")
-    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) * np.float32(0.25)
+    height, width = (max(2, side // 2 * 2) for side in values.shape[1:])
+    even = values[:, :height, :width]
+    odd = [side % 2 for side in even.shape[1:]]
+    if any(odd):  # one pixel high or wide
+        even = np.pad(even, [(0, 0), *((0, each) for each in odd)], mode="edge")
+    rows = even[:, ::2] + even[:, 1::2]
+    return (rows[..., ::2] + rows[..., 1::2]) * np.float32(0.25)
+
+
+def _enlarge(flow: Array, height: int, width: int) -> Array:
+    """Interpolate (2, h, w) bilinearly to (2, height, width): half-pixel centres, edges held."""
+    for axis, new in ((1, height), (2, width)):
+        old = flow.shape[axis]
+        if old == new:
+            continue
+        at = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+        before = at.astype(np.intp)
+        weight = (at - before).astype(np.float32).reshape(-1, *[1] * (2 - axis))
+        first = flow.take(before, axis)
+        flow = first + weight * (flow.take(np.minimum(before + 1, old - 1), axis) - first)
+    return flow

@@ -91,7 +91,7 @@ def test_other_commands_take_the_options_of_models_over(command: str) -> None:
 
 def test_what_is_given_comes_to_the_function(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(command_module, "run_job", lambda job, find, output: job(None, None))
+    monkeypatch.setattr(command_module, "run_job", lambda job, output: job(None, None))
     monkeypatch.setattr(command_module, "estimate", lambda *_, **options: given.update(options))
     words = "--backend auto --input-size 392x518 --pack tar --pack-size 9 --partition 1/2 --intrinsics a.csv"
     with pytest.raises(SystemExit) as ended:

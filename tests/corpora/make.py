@@ -22,6 +22,7 @@ sys.path[:0] = [str(HERE.parent)]
 
 import dataset_layouts  # noqa: E402
 from clips import draw, write_clip  # noqa: E402
+from colmap_files import make_views  # noqa: E402
 from onnx_files import write_mean_network  # noqa: E402
 
 import cortexia_video as cx  # noqa: E402
@@ -52,6 +53,7 @@ def make_all(root: Path) -> None:
     make_videos(root)
     make_texts(root)
     make_runs(root, scene.image)
+    make_known(root)
     for name, make in dataset_layouts.MAKERS.items():
         make(root / f"dataset-{name}/made", scene, 2)
     make_hostile(root)
@@ -210,6 +212,51 @@ def make_runs(root: Path, image: np.ndarray) -> None:
             path.write_bytes(path.read_bytes().replace(folder.encode(), b"/nowhere"))
         for path in root.glob("dataset-*/made/build.jsonl"):
             path.write_bytes(path.read_bytes().replace(folder.encode(), b"/nowhere"))
+
+
+def make_known(root: Path) -> None:
+    """Write what depth is aligned to: models of COLMAP, a transforms.json with its PLY, points, a rig."""
+    metres = np.linspace(5, 1, HEIGHT)[:, None] * np.linspace(1, 1.5, WIDTH)
+    for how in ("bin", "txt"):
+        model = make_views({"a.png": metres, "in/b.png": metres}, 20, 9)
+        model.write(root / f"colmap/{how}", how)
+        for view in model.views.values():
+            view.pixels, view.ids = view.pixels[:0], view.ids[:0]
+        model.cameras = {1: ("OPENCV", WIDTH, HEIGHT, (20, 20, 8, 6, -0.1, 0.01, 0.001, 0.002))}
+        model.write(root / f"colmap/{how}-poses", how)
+    write = dataset_layouts.write
+    corners = "\n".join(f"{x} {y} {z} 9 8 7" for x in (-0.2, 0.2) for y in (-0.1, 0.1) for z in (-1.0, -2.0))
+    names = [*(f"property float {name}" for name in "xyz"), *(f"property uchar {name}" for name in "rgb")]
+    text = "\n".join(["ply", "format ascii 1.0", "element vertex 8", *names, "end_header", corners, ""])
+    write(text, root / "ply/text.ply")
+    write(text, root / "transforms/made/sparse_pc.ply")
+    cloud = cx.point_clouds.PointCloud(
+        np.ones((5, 3), np.float32), np.zeros((5, 3), np.uint8), np.ones((5, 3), np.float32), "metre"
+    )
+    cx.save_point_cloud(cloud, root / "ply/binary.ply")
+    camera = {
+        "w": WIDTH,
+        "h": HEIGHT,
+        "fl_x": 20,
+        "fl_y": 20,
+        "cx": 8,
+        "cy": 6,
+        "k1": -0.1,
+        "camera_model": "OPENCV",
+    }
+    frames = [{"file_path": f"{name}.png", "transform_matrix": np.eye(4).tolist()} for name in ("a", "in/b")]
+    more = {"applied_scale": 1.0, "ply_file_path": "sparse_pc.ply"}
+    write(
+        json.dumps({**camera, **more, "frames": frames}, indent=1), root / "transforms/made/transforms.json"
+    )
+    write(
+        "key,x,y,depth_m,weight\na.png,3,4,2.5,1\nin/b.png,8,9,1e1,.5\n*,1,1,4,2\n",
+        root / "points/points.csv",
+    )
+    sensor = {"fx": 20, "fy": 20, "cx": 8, "cy": 6, "width": WIDTH, "height": HEIGHT}
+    lens = {"model": "EUCM", "width": WIDTH, "height": HEIGHT, "params": [20, 20, 8, 6, 0.6, 1.1]}
+    rig = {"sensor": sensor, "image": lens, "to_image": np.eye(4).tolist()}
+    write(json.dumps(rig, indent=1), root / "rig/rig.json")
 
 
 def make_hostile(root: Path) -> None:

@@ -91,7 +91,7 @@ def test_killed_while_it_writes_among_its_inputs(tmp_path: Path, make_image: Cal
 CONVERT_AND_DIE = """
 import os, signal, sys
 from cortexia_video import convert
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import (FolderSink)
 run, new, f_px, when = sys.argv[1:]
 place = FolderSink.place
 def die(sink, files):

@@ -279,3 +279,18 @@ def test_a_cluster_gives_the_clips_that_one_machine_gives(nodes: Any, tmp_path: 
     for name in ("a.mp4.mkv", "trip/b.mp4.mkv"):
         assert made[name] == (tmp_path / "out" / name).read_bytes()
     assert {*made} == {"a.mp4.mkv", "trip/b.mp4.mkv", "depth.json"}
+
+
+@pytest.mark.slow
+def test_a_cluster_makes_the_metres_that_one_machine_makes(nodes: Any, tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("key,x,y,depth_m\n*,3,1,4.5\n*,8,6,2\n*,12,11,1.2\n")
+    options: dict[str, Any] = {"recursive": True, "align_to": str(tmp_path / "points.csv")}
+    with RayExecutor(num_workers=2) as executor:
+        model = wrap(SyntheticModel())
+        report = cx.estimate(f"{S3}/in", f"{S3}/metres", model=model, executor=executor, **options)
+    cx.estimate(f"{S3}/in", f"{S3}/metres-here", model=wrap(SyntheticModel()), **options)
+    made, here = (
+        {name: data for name, data in read_all(place).items() if name.endswith((".npy", ".relative"))}
+        for place in ("metres", "metres-here")
+    )
+    assert len(made) == 2 * report.done > 0 and made == here

@@ -18,8 +18,8 @@ from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_
 
 import cortexia_video as cx
 from cortexia_video.cli import main
-from cortexia_video.images.read import read_image_bytes
-from cortexia_video.sinks.open import open_sink
+from cortexia_video.images.decode import read_image_bytes
+from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -114,7 +114,7 @@ def test_an_object_that_vanishes_after_listing_is_a_failure(
     put_images(f"{place}/in", tmp_path / "in")
     found = [*find_images([f"{S3}/{place}/in"], recursive=True)]
     to_path(f"{S3}/{place}/in/0.png").unlink()  # type: ignore[union-attr]
-    monkeypatch.setattr("cortexia_video.jobs.run_spec.find_images", lambda *_, **__: iter(found))
+    monkeypatch.setattr("cortexia_video.jobs.estimate.find_images", lambda *_, **__: iter(found))
     report = estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     assert [str(each) for each in report.failures] == [
         "failed (decode): 0.png: it was removed after the bucket was listed"

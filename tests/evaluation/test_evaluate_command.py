@@ -15,7 +15,6 @@ from PIL import Image
 
 import cortexia_video as cx
 from cortexia_video.cli import main
-from cortexia_video.evaluation import ground_truth as ground_truth_module
 from cortexia_video.evaluation import job as job_module
 from cortexia_video.evaluation import predictors as predictors_module
 from cortexia_video.evaluation import protocol as protocols
@@ -26,6 +25,7 @@ from cortexia_video.evaluation.predictors import HeldPredictor, match_names, ope
 from cortexia_video.evaluation.protocol import list_protocols, load_protocol
 from cortexia_video.evaluation.summary import summarise
 from cortexia_video.evaluation.text_table import list_lines
+from cortexia_video.ledger import depth_reader
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 OWN = """
@@ -304,6 +304,7 @@ def test_progress_is_said_of_images_that_were_measured(tmp_path, rng, own, capsy
 def test_keys_are_the_same_for_images_depth_and_runs(tmp_path):
     assert bare("a/b.jpg.npy") == bare("a/b.png") == bare("a/b") == "a/b"
     assert bare("0000.05.npz") == "0000.05"
+    assert bare("trip/a.MOV/000001.npy") == "trip/a/000001"
     for name in ("a.npy", "a.png"):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(Exception, match="both depth of a"):
@@ -582,7 +583,7 @@ def test_names_that_could_be_two_images_are_nobodys():
 def test_each_file_is_read_once(tmp_path, rng, own, monkeypatch):
     make_folders(tmp_path, rng, count=20)
     read_names = []
-    for module, name in ((predictors_module, "read_named"), (ground_truth_module, "read_file")):
+    for module, name in ((predictors_module, "read_named"), (depth_reader, "read_file")):
         original = getattr(module, name)
 
         def count(path, *rest, original=original, **options):

@@ -27,7 +27,7 @@ from cortexia_video.errors import MissingExtraError, OutputError
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import FolderSink
 
 RANDOM = np.random.default_rng(0)
 METRES = (0.5 + 60 * RANDOM.random((123, 457))).astype(np.float32)

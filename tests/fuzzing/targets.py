@@ -6,12 +6,14 @@ A new decoder or reader is a row here and a folder of small files in `tests/corp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 import cortexia_video as cx
 from cortexia_video.datasets.build_log import read_shards
@@ -29,16 +31,20 @@ from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.geometry.intrinsics import load_intrinsics
-from cortexia_video.images.decode import read_header
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.images.decode import read_header, read_image_bytes
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import read_state
 from cortexia_video.models.onnx.model import OnnxModel
 from cortexia_video.models.torch.checkpoint import open_checkpoint
 from cortexia_video.models.torch.checkpoint import read_licence as read_checkpoint_licence
+from cortexia_video.point_clouds.ply import decode_points
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import find_images
+from cortexia_video.sparse_depth.colmap import ColmapModel
+from cortexia_video.sparse_depth.nerfstudio import NerfstudioPoints
+from cortexia_video.sparse_depth.rig import Rig
+from cortexia_video.sparse_depth.source import PointsFile, SparseDepth
 from cortexia_video.video.clip_index import read_index
 from cortexia_video.video.depth_clip import DepthClip
 from cortexia_video.video.frames import read_frames
@@ -190,6 +196,52 @@ def read_protocol(folder: Path) -> None:
     protocol.find_mask(window, protocol.find_max_m(window, 10.0))
 
 
+def read_colmap(folder: Path) -> None:
+    model = ColmapModel(folder)
+    assert model.digest
+    try_all(partial(_read_view, model, name) for name in model.names[:MOST])
+
+
+def _read_view(model: ColmapModel, name: str) -> None:
+    seen = model.find_points(name)
+    assert len(seen.pixels) == len(seen.points) == len(seen.weights) and (seen.weights >= 0).all()
+    assert model.find_camera(name).find_rays(seen.pixels).shape == seen.pixels.shape
+    _require_samples(np.column_stack([seen.pixels, seen.points[:, 2], seen.weights]))
+
+
+def read_ply(folder: Path) -> None:
+    points = decode_points(_only(folder).read_bytes())
+    assert points.ndim == 2 and points.shape[1] == 3 and points.dtype == np.float64
+
+
+def read_transforms(folder: Path) -> None:
+    _find_samples(NerfstudioPoints(folder))
+
+
+def read_points(folder: Path) -> None:
+    _find_samples(PointsFile(_only(folder)))
+
+
+def read_rig(folder: Path) -> None:
+    depth = cx.DepthMap(np.linspace(1, 4, 192, dtype=np.float32).reshape(12, 16), "metric")
+    _require_samples(Rig(_only(folder)).find(depth, 16, 12))
+
+
+def _find_samples(known: SparseDepth) -> None:
+    try_all(partial(_find_of_image, known, key) for key in ("a.png", "in/b.png"))
+
+
+def _find_of_image(known: SparseDepth, key: str) -> None:
+    _require_samples(known.find(key, 16, 12))
+
+
+def _require_samples(rows: NDArray[np.float64]) -> None:
+    """Align a map to what was found: there is a fit, or a refusal."""
+    depth = cx.DepthMap(np.linspace(1, 4, 192, dtype=np.float32).reshape(12, 16), "disparity")
+    with suppress(InputError):
+        assert cx.align(depth, rows, unknown_beyond=True).kind == "metric"
+
+
 def read_list(folder: Path) -> None:
     _require(find_images([folder / "list.txt"]))
 
@@ -228,6 +280,11 @@ _ROWS = (
     Target("intrinsics", read_intrinsics, (InputError,), 256, 200),
     Target("recipe", read_recipe, (InputError,), 256, 200),
     Target("protocol", read_protocol, (InputError,), 256, 200),
+    Target("colmap", read_colmap, (InputError,), 256, 150),
+    Target("ply", read_ply, (InputError,), 256, 150),
+    Target("transforms", read_transforms, (InputError,), 256, 150),
+    Target("points", read_points, (InputError,), 256, 100),
+    Target("rig", read_rig, (InputError,), 256, 100),
     Target("list", read_list, (InputError,), 256, 100),
     Target("checkpoint", read_checkpoint, (ModelError,), 256, 100),
     Target("onnx", read_onnx, (ModelError,), 1024, 60),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ import cortexia_video as cx
 from cortexia_video.cli import main
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError, LossError
+from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.ledger.depth_json import read_depth_json
 
 Floats = NDArray[np.float64]
@@ -369,6 +371,60 @@ def test_estimate_makes_metres_in_one_pass_as_align_does_after_it(tmp_path: Path
     again = cx.estimate(photos, tmp_path / "metric", model="synthetic", kind="disparity", align_to=points)
     assert (again.skipped, again.failed) == (2, 1)
     assert cx.verify(tmp_path / "metric").wrong == []
+
+
+def write_every_source(root: Path, metres: Mapping[str, Floats]) -> dict[str, Path]:
+    """Write what is known of images of these depths in each form that has a path, by what the metadata calls it."""
+    from sparse_depth.test_nerfstudio import write_scene
+
+    lines = [f"{key},{x},{y},{z!r}" for key, each in metres.items() for x, y, z in take_points(each, 20)]
+    root.mkdir()
+    (root / "points.csv").write_text("key,x,y,depth_m\n" + "\n".join(lines) + "\n")
+    make_views(metres, F_PX, 40).write(root / "scene" / "sparse" / "0", "bin")
+    (first,) = {key for key in metres if key.endswith("a.png")}
+    transforms = write_scene(root / "nerfstudio", metres[first])
+    transforms.write_text(transforms.read_text().replace("images/a.jpg", first))
+    for key, each in metres.items():
+        holes = np.where(np.random.default_rng(0).random(each.shape) < 0.1, each, np.nan)
+        cx.write_depth(cx.DepthMap(holes.astype(np.float32), "metric"), root / "lidar" / f"{key}.npz")
+    return {
+        "points": root / "points.csv",
+        "colmap": root / "scene",
+        "colmap ": root / "scene" / "sparse",
+        "transforms": transforms,
+        "transforms ": transforms.parent,
+        "sparse": root / "lidar",
+    }
+
+
+def test_estimate_takes_every_source_that_is_a_path_and_other_processes_open_it_anew(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png")
+    options: dict[str, Any] = {"model": "synthetic", "kind": "disparity"}
+    cx.estimate(photos, tmp_path / "relative", **options)
+    values = {
+        key: cx.read_depth(tmp_path / "relative" / f"{key}.npy").values.astype(np.float64)
+        for key in ("a.png", "b.png")
+    }
+    metres = {key: 1 / (0.5 * each / each.max() + 0.1) for key, each in values.items()}
+    for by, path in write_every_source(tmp_path / "known", metres).items():
+        done = 0
+        for part in ("1/2", "2/2"):
+            out = tmp_path / f"out-{by}"
+            report = cx.estimate(photos, out, align_to=str(path), partition=part, **options)
+            done += report.done
+        assert done == (1 if by.startswith("transforms") else 2), (by, report.failures)
+        found = cx.read_depth(out / "a.png.npy")
+        np.testing.assert_allclose(found.values, metres["a.png"], rtol=1e-3)
+        assert found.alignment is not None and found.alignment.by == by.strip()
+        packed = cx.estimate(
+            photos, tmp_path / f"packed-{by}", align_to=str(path), pack="tar", drop_relative=True, **options
+        )
+        assert packed.done == done
+        aligner = Aligner(cx.AlignTo(to=str(path)))
+        other = pickle.loads(pickle.dumps(aligner))
+        depth = cx.read_depth(tmp_path / "relative" / "a.png.npy")
+        np.testing.assert_array_equal(other.align("a.png", depth).values, found.values)
+        assert other.settings == aligner.settings
 
 
 def test_estimate_with_archives_has_no_room_for_relative_maps(tmp_path: Path) -> None:

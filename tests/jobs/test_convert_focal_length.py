@@ -26,7 +26,7 @@ from cortexia_video.cli import main
 from cortexia_video.errors import InputError
 from cortexia_video.ledger.entries import Source
 from cortexia_video.models.protocol import DepthModel
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.sinks.sink import Placed
 
 KEYS = ("a.jpg", "b.jpg", "\udcff.jpg")
 KEPT = "not scaled to the given focal length:"

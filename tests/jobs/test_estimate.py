@@ -35,7 +35,7 @@ from cortexia_video import (
 from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.ledger.lines import read_done
-from cortexia_video.runtime.memory import MemoryBudget
+from cortexia_video.runtime.resources import MemoryBudget
 from cortexia_video.storage import named_file
 
 Make = Callable[..., Path]

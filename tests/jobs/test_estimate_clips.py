@@ -30,7 +30,7 @@ from cortexia_video.errors import Failure, InputError, MissingExtraError, Output
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
 from cortexia_video.pinhole import to_f_px
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.video import container
 from cortexia_video.video.clip_index import read_index
 from cortexia_video.video.depth_clip import DepthClip
@@ -405,7 +405,7 @@ def test_a_video_of_others_in_the_place_is_not_replaced(tmp_path: Path) -> None:
         ({"every": 0}, "`every` must be at least 1, got 0"),
         ({"frames": "5-9"}, "`frames` must be like 0:500"),
         ({"frames": "9:5"}, "`frames` must be like 0:500"),
-        ({"video_size": "half"}, "`video_size` must be full or native"),
+        ({"video_size": "half"}, "`video_size` must be one of full, native"),
     ],
 )
 def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any], told: str) -> None:

@@ -48,12 +48,44 @@ def test_graphdecos_trainer_reads_inverse_depth(tmp_path: Path) -> None:
         cx.align_folder(depth, out, to, format="npz", write="depth_params.json")
 
 
+def test_graphdecos_trainer_takes_every_image_and_those_without_depth_as_such(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`scene/cameras.py` leaves out scales beyond five times the median, and fails without a file of an image."""
+    metres = {f"{name}.jpg": make_metres(seed) for seed, name in enumerate("abcdefg")}
+    metres["f.jpg"][3, 3] = 0.05  # a speck thirty times nearer than all else
+    metres["g.jpg"] = metres["g.jpg"] * 12
+    depth = write_relative(tmp_path / "depth", {key: each for key, each in metres.items() if key != "a.jpg"})
+    to = cx.AlignTo(colmap=str(make_views(metres, F_PX, 60).write(tmp_path / "model", "bin")))
+    out = tmp_path / "out"
+    with caplog.at_level(logging.WARNING):
+        report = cx.align_folder(depth, out, to, format="npz", write="depth_params.json")
+    assert report.done == 6, report.failures
+    assert "1 images of the model have no depth" in caplog.text
+    params = json.loads((out / "depth_params.json").read_text())
+    scales = np.array([each["scale"] for each in params.values()])
+    middle = np.median(scales[scales > 0])
+    assert {*params} == {*"abcdefg"}
+    blank = cv2.imread(str(out / "inverse_depth" / "a.png"), -1)
+    assert params["a"] == {"scale": 0, "offset": 0} and blank.dtype == np.uint16 and not blank.any()
+    for key, each in metres.items():
+        if key == "a.jpg":
+            continue
+        said = params[key[0]]
+        assert 0.2 * middle <= said["scale"] <= 5 * middle
+        stored = cv2.imread(str(out / "inverse_depth" / f"{key[0]}.png"), -1)
+        found = stored / 65536 * said["scale"]
+        usual = each > 0.1
+        np.testing.assert_allclose(found[usual], 1 / each[usual], rtol=0.01)
+
+
 @pytest.mark.parametrize("factor", [1.0, 0.001])
 def test_nerfstudio_reads_depth_of_its_frames(
     tmp_path: Path, factor: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     metres = factor * make_slope()
-    scene = write_scene(tmp_path / "scene", metres)
+    splits = {"train_filenames": ["images/a.jpg", "./images/b.jpg"], "val_filenames": ["./images/b.jpg"]}
+    scene = write_scene(tmp_path / "scene", metres, **splits)
     depth = write_relative(tmp_path / "depth", {"images/a.jpg": metres / factor})
     out = tmp_path / "out"
     to = cx.AlignTo(transforms=str(scene))
@@ -73,6 +105,7 @@ def test_nerfstudio_reads_depth_of_its_frames(
     np.testing.assert_allclose(stored.astype(np.float32) * step, metres, rtol=3e-3)
     assert stored.shape == (HEIGHT, WIDTH)
     assert said["fl_x"] == F_PX
+    assert (said["train_filenames"], said["val_filenames"]) == ([frame["file_path"]], [])
 
 
 def test_frames_need_a_transforms_json(tmp_path: Path) -> None:

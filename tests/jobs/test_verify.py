@@ -20,7 +20,7 @@ from cortexia_video.jobs.verify import Verification, verify
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME
-from cortexia_video.sinks.folder import FolderSink, Placed
+from cortexia_video.sinks.sink import FolderSink, Placed
 from cortexia_video.storage import named_file
 
 DEPTH = DepthMap(np.random.default_rng(0).random((30, 40), np.float32), "metric")

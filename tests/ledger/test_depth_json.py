@@ -16,7 +16,7 @@ from cortexia_video import DepthEstimator, SyntheticModel, estimate, merge_ledge
 from cortexia_video.ledger.depth_json import DEPTH_JSON, describe, join, keep_depth_json, read_depth_json
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import FolderSink
 
 OF_EACH = ["f_px", "f_source", "full_size"]
 SETTINGS = {"model": "m", "weights_sha256": "1" * 64, "kind": "metric", "format": "npy", "size": "full"}

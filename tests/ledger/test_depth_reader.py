@@ -33,7 +33,7 @@ from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.sinks.sink import Placed
 from cortexia_video.storage import named_file
 
 ZEROS = "0" * 64

@@ -19,7 +19,7 @@ from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME, name_partition, read_state
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.sinks.sink import Placed
 
 SETTINGS = {"model": "synthetic"}
 SOURCE = Source("/photos/a.jpg", 10, 20)
@@ -348,7 +348,7 @@ def test_a_folder_without_a_ledger_is_not_merged(tmp_path: Path) -> None:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from cortexia_video.ledger.state import read_state
+from cortexia_video.ledger.state import (read_state)
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()

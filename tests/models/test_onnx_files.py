@@ -13,8 +13,8 @@ from PIL import Image
 
 from cortexia_video import DepthMap, Frame, estimate, load_estimator, read_ledger
 from cortexia_video.errors import ModelLoadError, ModelOutputError
-from cortexia_video.models.onnx.coverage import covers
-from cortexia_video.models.onnx.ports import Port, choose_output
+from cortexia_video.models.onnx.model import choose_output, covers
+from cortexia_video.models.onnx.session import Port
 from cortexia_video.models.registry import load_model
 
 MAP: list[int | str] = ["b", 1, "h", "w"]

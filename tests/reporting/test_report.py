@@ -46,7 +46,7 @@ from cortexia_video.reporting.depth_sample import PIXELS, Measurement, measure_d
 from cortexia_video.reporting.failures import find_shape
 from cortexia_video.reporting.ledger_summary import Meaning, summarise_ledger
 from cortexia_video.reporting.outliers import find_outliers
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.sources.find import find_images
 
 Make = Callable[..., Path]

@@ -26,7 +26,7 @@ from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.scenes import folder, render_scene
 from cortexia_video.scenes.folder import RECORD, ScenePlan, write_scenes
 from cortexia_video.scenes.photo_textures import load_photo
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import FolderSink
 
 SMALL = ScenePlan(seed=3, height=32, width=48)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import os
 import subprocess
@@ -18,6 +19,7 @@ from cortexia_video.cli import main
 from cortexia_video.errors import InputError, printable
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.sources.find import InputFile, find_images
+from cortexia_video.storage.remote_path import RemotePath
 
 Make = Callable[..., Path]
 
@@ -28,6 +30,19 @@ def keys(*inputs: Path | str, **options: object) -> list[str]:
 
 def failures(*inputs: Path | str, **options: object) -> dict[str, str]:
     return {each.key: each.reason for each in find_images(inputs, **options) if isinstance(each, Failure)}
+
+
+def test_one_of_several_that_cannot_be_opened_costs_itself_alone(
+    tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(self: RemotePath) -> bool:
+        raise OSError(errno.EIO, "connection reset")
+
+    monkeypatch.setattr(RemotePath, "exists", lambda self: True)
+    monkeypatch.setattr(RemotePath, "is_dir", lose)
+    inputs = (make_image(tmp_path / "a.jpg"), "memory://bucket/b", make_image(tmp_path / "c.jpg"))
+    assert keys(*inputs) == ["a.jpg", "c.jpg"]
+    assert failures(*inputs) == {"memory://bucket/b": "cannot open memory://bucket/b: connection reset"}
 
 
 def test_a_folder_gives_its_images_in_order(tmp_path: Path, make_image: Make) -> None:

@@ -68,21 +68,25 @@ def test_pycolmap_and_we_read_the_same(tmp_path: Path, how: How) -> None:
             )
 
 
-@pytest.mark.parametrize("name", [name for name, lens in LENSES.items() if lens.distort])
+@pytest.mark.parametrize("name", LENSES)
 def test_lenses_project_as_pycolmaps_do_and_back(name: str) -> None:
     pycolmap = pytest.importorskip("pycolmap")
     random, lens = np.random.default_rng(1), LENSES[name]
-    more = 0.02 * random.standard_normal(lens.count - lens.focal - 2) + (0.8 if name == "FOV" else 0)
+    typical = {"FOV": 0.8, "EUCM": (0.6, 1.1)}.get(name, 0)
+    more = 0.02 * random.standard_normal(lens.count - lens.focal - 2) + typical
     params = (*(500.0, 510.0)[: lens.focal], 320.0, 240.0, *more.tolist())
-    points = np.column_stack([random.uniform(-0.5, 0.5, (60, 2)), np.ones(60)]) * random.uniform(
-        1, 5, (60, 1)
-    )
+    points = np.column_stack([random.uniform(-1, 1, (60, 2)), np.ones(60)]) * random.uniform(1, 5, (60, 1))
     theirs = pycolmap.Camera(model=name, width=640, height=480, params=list(params))
     camera = LensCamera(name, 640, 480, params)
     pixels = camera.project(points)
     np.testing.assert_allclose(pixels, theirs.img_from_cam(points), atol=1e-9)
     np.testing.assert_allclose(camera.find_rays(pixels), points[:, :2] / points[:, 2:], atol=1e-7)
     assert int(theirs.model) == lens.number
+
+
+def test_no_lens_of_pycolmap_is_missing_but_that_of_panoramas_which_has_no_axis() -> None:
+    pycolmap = pytest.importorskip("pycolmap")
+    assert {*pycolmap.CameraModelId.__members__} - {*LENSES} <= {"INVALID", "EQUIRECTANGULAR"}
 
 
 def test_a_brown_lens_projects_as_opencvs_does() -> None:

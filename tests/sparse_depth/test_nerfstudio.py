@@ -97,6 +97,34 @@ def test_points_are_seen_through_the_lens(tmp_path: Path) -> None:
     np.testing.assert_allclose(double[:, :2], 2 * rows[:, :2])
 
 
+def test_poses_that_a_file_says_were_scaled_are_scaled_back(tmp_path: Path) -> None:
+    """nerfstudio's parser divides by `applied_scale` what its points and its depth are not multiplied by."""
+    plain = NerfstudioPoints(write_scene(tmp_path / "plain", make_metres())).find("a.jpg", WIDTH, HEIGHT)
+    path = write_scene(tmp_path / "scaled", make_metres(), applied_scale=4.0)
+    said = json.loads(path.read_text())
+    for row in said["frames"][0]["transform_matrix"][:3]:
+        row[3] *= 4
+    path.write_text(json.dumps(said))
+    np.testing.assert_allclose(NerfstudioPoints(path).find("a.jpg", WIDTH, HEIGHT), plain)
+    path.write_text(json.dumps({**said, "applied_scale": 0}))
+    with pytest.raises(
+        InputError, match="applied_scale in transforms.json is 0: it must be a number above 0"
+    ):
+        NerfstudioPoints(path).find("a.jpg", WIDTH, HEIGHT)
+
+
+def test_distortion_may_be_a_list_and_panoramas_are_refused(tmp_path: Path) -> None:
+    by_name = NerfstudioPoints(write_scene(tmp_path / "a", make_metres(), k1=-0.1, p2=0.01))
+    by_list = NerfstudioPoints(
+        write_scene(tmp_path / "b", make_metres(), distortion_params=[-0.1, 0, 0, 0, 0, 0.01])
+    )
+    expected = by_name.find("a.jpg", WIDTH, HEIGHT)
+    np.testing.assert_array_equal(by_list.find("a.jpg", WIDTH, HEIGHT), expected)
+    other = NerfstudioPoints(write_scene(tmp_path / "c", make_metres(), camera_model="EQUIRECTANGULAR"))
+    with pytest.raises(InputError, match="camera_model of EQUIRECTANGULAR is not known here"):
+        other.find("a.jpg", WIDTH, HEIGHT)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

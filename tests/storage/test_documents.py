@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from cortexia_video.errors import InputError
-from cortexia_video.ledger.state import parse_object
-from cortexia_video.storage.documents import parse_json, parse_toml
+from cortexia_video.storage.documents import parse_json, parse_object, parse_toml
 
 PACKAGE = Path(__file__).parents[2] / "cortexia_video"
 

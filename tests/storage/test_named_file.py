@@ -27,7 +27,7 @@ from cortexia_video.errors import DecodeError, DepthFileError, InputError, Model
 from cortexia_video.evaluation.ground_truth import open_truth
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.geometry.intrinsics import load_intrinsics
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.ledger.state import read_lines
 from cortexia_video.models.onnx.model import load_onnx, read_licence
 from cortexia_video.sources.depth_files import DepthFiles

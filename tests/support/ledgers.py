@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cortexia_video.ledger.ledger import Ledger
-from cortexia_video.sinks.open import open_sink
+from cortexia_video.sinks.sink import open_sink
 from cortexia_video.storage.paths import AnyPath
 
 

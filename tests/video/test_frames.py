@@ -11,8 +11,8 @@ import pytest
 from clips import SIZE, decode_by_ffmpeg, draw, ffmpeg, times_by_ffmpeg, write_clip
 
 from cortexia_video.errors import DecodeError
-from cortexia_video.video.clip_index import read_index
-from cortexia_video.video.frames import digest_of, read_frames
+from cortexia_video.video.clip_index import choose_probes, read_index
+from cortexia_video.video.frames import digest_of, read_frames, read_some
 
 KINDS: dict[str, dict[str, Any]] = {
     "h264.mp4": {},
@@ -55,6 +55,9 @@ def test_frames_by_number_are_those_of_the_whole(tmp_path: Path, name: str) -> N
         ((found, image),) = read_frames(path, index, range(number, number + 1))
         assert found == number
         assert np.array_equal(image, whole[number])  # type: ignore[arg-type]
+    far = dict(read_some(path, index, [2, 16, 29]))
+    assert [*far] == [2, 16, 29]
+    assert all(np.array_equal(image, whole[number]) for number, image in far.items())  # type: ignore[arg-type]
     some = dict(read_frames(path, index, range(4, 30, 5)))
     assert [*some] == [4, 9, 14, 19, 24, 29]
     assert all(np.array_equal(image, whole[number]) for number, image in some.items())  # type: ignore[arg-type]
@@ -249,3 +252,18 @@ def test_a_codec_that_nobody_knows_is_told(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DecodeError, match="codec is not known"):
         read_index(path)
+
+
+def test_frames_to_know_a_clip_by_are_keyframes_where_these_are_dense(tmp_path: Path) -> None:
+    dense = read_index(write_clip(tmp_path / "a.mp4", 120, options={"x264-params": "keyint=6:min-keyint=6"}))
+    assert [*dense.keyframes] == [*range(0, 120, 6)]
+    numbers = range(3, 115)
+    probes = choose_probes(dense, numbers)
+    assert 8 <= len(probes) <= 16 and set(probes) <= set(dense.keyframes) & set(numbers)
+    assert probes[0] <= 10 and probes[-1] >= 107
+    sparse = read_index(write_clip(tmp_path / "b.mp4", 120, options={"x264-params": "keyint=250"}))
+    spread = choose_probes(sparse, range(0, 120, 7))
+    assert len(spread) == 16 and {*spread} < {*range(0, 120, 7)} and (spread[0], spread[-1]) == (0, 119)
+    images = read_some(tmp_path / "a.mp4", dense, probes)
+    whole = dict(read_frames(tmp_path / "a.mp4", dense))
+    assert all(np.array_equal(image, whole[number]) for number, image in images)  # type: ignore[arg-type]

@@ -6,9 +6,8 @@ import re
 from functools import partial
 from typing import NamedTuple
 
-from cortexia_video.errors import Failure, InputError, in_words
+from cortexia_video.errors import Failure, InputError, attempt, in_words
 from cortexia_video.pinhole import Pinhole
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath
 

@@ -11,9 +11,8 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import GARG_CROP, Region
 from cortexia_video.datasets.readers._calibration import Calibration, parse_matrix, try_matrix
 from cortexia_video.datasets.readers._pair import Pair, list_images, read_image_file, read_pair
-from cortexia_video.errors import InputError, in_words
+from cortexia_video.errors import InputError, attempt, in_words
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, find_inside
 

@@ -12,10 +12,9 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
 from cortexia_video.datasets.row_schema import Meaning, from_row, require_columns
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import DecodeError, Failure, InputError, in_words
+from cortexia_video.errors import DecodeError, Failure, InputError, attempt, in_words
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.named_file import LARGEST_TEXT, open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.row_groups import (

@@ -19,10 +19,9 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
 from cortexia_video.datasets.row_schema import Meaning, from_row
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import Failure, InputError, in_words
+from cortexia_video.errors import Failure, InputError, attempt, in_words
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.archive_member import SmallHeaders
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_FILE, open_named

@@ -1,4 +1,18 @@
-"""Depth networks in ONNX files, run by ONNX Runtime or OpenVINO; the built-in `compact` is one."""
+"""Depth networks in ONNX files, run by ONNX Runtime or OpenVINO; the built-in `compact` is one.
+
+What a file says of itself (`metadata_props`), and options where it does not; every value is a string:
+  cortexia.kind         what its values mean, one of `depth_map.KINDS`
+  cortexia.output_name  which of its outputs is depth
+  cortexia.short_side   the short side, in pixels, that an image is resized to (files with dynamic sizes)
+  cortexia.multiple_of  what both sides must be a multiple of
+  cortexia.normalize    `imagenet`, `unit` (0..1), `signed` (-1..1), `bytes` (0..255), or
+                        `mean R G B std R G B` of colours in 0..1
+  cortexia.resampling   as `Preprocessing` has it; `reduced` is the default
+  cortexia.numbers      `canonical_inverse_depth`: what it gives becomes metres with the focal length, and
+                        its output `fov_deg` (B,) is the horizontal field of view that it estimates
+  cortexia.backend      what it was exported for and compared in, with cortexia.precision
+  cortexia.licence_weights
+"""
 
 from __future__ import annotations
 
@@ -6,8 +20,9 @@ import glob
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,19 +30,38 @@ from typing import Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import KINDS, DepthKind
-from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, redact
+from cortexia_video.depth_map import KINDS, DepthKind, larger_is_nearer
+from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, not_known, redact
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
-from cortexia_video.models.onnx.coverage import covers, find_step
-from cortexia_video.models.onnx.metadata import Metadata
-from cortexia_video.models.onnx.ports import FLOAT32, Port, choose_output, first_line
-from cortexia_video.models.onnx.session import Session, open_session
+from cortexia_video.models.onnx.session import FLOAT32, Port, Session, first_line, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.storage.named_file import open_named
 
 _DTYPES = ("float32", "float16")
 _FOV_DEG = "fov_deg"
+# What networks give beside depth: in a name's letters, or as one of its words.
+_NEVER_WITHIN = ("conf", "uncert", "mask", "varianc", "sigma", "normals")
+_NEVER_WORDS = {
+    *("normal", "var", "logvar", "std", "error", "prob", "probability", "valid", "validity", "log", "logits"),
+    *("weight", "weights", "fov", "focal", "camera", "pose", "intrinsics", "extrinsics", "rays", "points"),
+    *("pts", "xyz", "scale", "shift", "sky", "seg", "semantic"),
+}
+# What depth and nearness are called.
+_DEPTH = {
+    *("depth", "depths", "depth_map", "depth_pred", "pred_depth", "predicted_depth", "metric_depth"),
+    "relative_depth",
+}
+_NEARNESS = {
+    *("disparity", "disp", "pred_disp", "pred_disparity", "predicted_disparity", "inverse_depth"),
+    *("inv_depth", "predicted_inverse_depth", "canonical_inverse_depth"),
+}
+_STEPS = (1, 2, 4, 8, 14, 16, 28, 32, 56, 64)  # that networks want sides to be multiples of
+_ALL_STEPS = 448  # a multiple of each
+_PRIMES = (3, 5, 11, 13, 17, 19, 23, 29, 31, 37, 41, 53, 59, 83, 89, 163, 167)  # that divide no step
+_SMALLEST_TRIED = 160
+
+Size = tuple[int, ...]  # height and width
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +102,7 @@ class OnnxModel:
         backend: str | None = None,
         precision: str | None = None,
     ) -> None:
-        self.path = as_model_path(path)
+        self.path = Path(path)
         self.name = name or redact(f"onnx:{self.path.name}")  # a download can be called like its URL
         self.weights_digest = _digest(self.path)
         self._session, self.backend = _open(self.path, backend, device, precision)
@@ -171,12 +205,15 @@ def load_compact(
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
     """Load `onnx:FILE`; options are those of `OnnxModel`."""
-    return OnnxModel(name.removeprefix("onnx:"), device=device, **options)
+    return OnnxModel(as_model_path(name.removeprefix("onnx:")), device=device, **options)
 
 
 def read_licence(name: str) -> str | None:
     """Return the licence of its weights that the file of `onnx:FILE` names."""
-    session = open_session(as_model_path(name.removeprefix("onnx:")), "onnx", device="cpu", precision="auto")
+    path = as_model_path(name.removeprefix("onnx:"))
+    with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
+        open_named(path).close()
+    session = open_session(path, "onnx", device="cpu", precision="auto")
     return session.metadata.get("cortexia.licence_weights")
 
 
@@ -207,3 +244,155 @@ def _open(path: Path, backend: str | None, device: str, precision: str | None) -
         if backend == "onnx" and precision in (None, "auto", session.precision):
             return session, backend
     return open_session(path, backend, device, precision or "auto"), backend
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the file at `path` says of itself: `metadata_props`, as its backend reads them."""
+
+    path: Path
+    properties: Mapping[str, str]
+
+    def get(self, key: str) -> str | None:
+        return self.properties.get(f"cortexia.{key}")
+
+    def choose(
+        self, key: str, given: str | None, default: str | None = None, allowed: tuple[str, ...] = ()
+    ) -> str:
+        """Return what the file says or what is given, which must agree; else the default."""
+        said = self.get(key)
+        if given and said and given != said:
+            raise ModelLoadError(f"{self.path} says its {key} is {said}, not {given}: leave `{key}` out")
+        value = given or said or default
+        if value is None:
+            raise ModelLoadError(
+                f"{self.path} does not say its {key}: give it (`{key}`, one of {', '.join(allowed)})"
+            )
+        if allowed and value not in allowed:
+            raise ModelLoadError(f"{self.path}: {not_known(key, value, allowed)}")
+        return value
+
+    def choose_size(self, port: Port, given: InputSize | None) -> InputSize:
+        """Return (height, width) where one size is fixed or given, else the short side."""
+        height, width = port.shape[2:]
+        if isinstance(height, int) and isinstance(width, int):
+            if given not in (None, (height, width), height if height == width else None):
+                raise ModelLoadError(
+                    f"{self.path} takes {height}x{width} only, not {given}: leave `input_size` out"
+                )
+            return height, width
+        size = given or self._choose_number("short_side", None)
+        if not size:
+            raise ModelLoadError(
+                f"{self.path} takes any size and does not say which is right: "
+                "give it, such as `input_size=518`"
+            )
+        return size
+
+    def choose_step(self, size: InputSize, given: int | None) -> int:
+        """Return what sides must be multiples of, 0 where nobody says it."""
+        if given is not None and given < 1:
+            raise ModelLoadError(f"`multiple_of` must be at least 1, got {given}")
+        step = self._choose_number("multiple_of", given)
+        if given and not isinstance(size, int) and (size[0] % step or size[1] % step):
+            raise ModelLoadError(
+                f"{self.path} takes multiples of {step} (`multiple_of`), not {size[0]}x{size[1]} (`input_size`)"
+            )
+        return step
+
+    def _choose_number(self, key: str, given: int | None) -> int:
+        text = self.choose(key, None if given is None else str(given), "0")
+        if not text.isdecimal():
+            raise ModelLoadError(f"{self.path} says cortexia.{key} = {text!r}: a whole number is needed")
+        return int(text)
+
+
+def choose_output(outputs: Sequence[Port], kind: DepthKind, given: str | None, path: object) -> str:
+    """Return the name of the output that is depth of this kind.
+
+    That is the one that is called so exactly, else the only one with depth or disparity in its name, else
+    the only one at all. Confidence, uncertainty, masks, normals and arrays of more than one channel never
+    are, unless `given` names them. Raises `ModelLoadError`, with all outputs, where it stays open.
+    """
+    names = [port.name for port in outputs]
+    sides = [", ".join("?" if side is None else str(side) for side in port.shape) for port in outputs]
+    listed = (
+        ", ".join(f"{port.name} ({each})" for port, each in zip(outputs, sides, strict=True)) or "nothing"
+    )
+    if given is not None:
+        if given not in names:
+            raise ModelLoadError(f"{path} has no output {given!r}: it gives {listed}")
+        return given
+    possible = [port.name for port in outputs if _can_be_depth(port)]
+    by_meaning = (_NEARNESS, _DEPTH) if larger_is_nearer(kind) else (_DEPTH, _NEARNESS)
+    for wanted in by_meaning:
+        exact = [name for name in possible if name.lower() in wanted]
+        if len(exact) == 1:
+            return exact[0]
+        if exact:
+            possible = exact
+    named = [name for name in possible if "depth" in name.lower() or "disp" in name.lower()]
+    possible = named or possible
+    if len(possible) != 1:
+        raise ModelLoadError(
+            f"{path} does not say which of its outputs is depth: it gives {listed}; name it (`output_name`)"
+        )
+    return possible[0]
+
+
+def _can_be_depth(port: Port) -> bool:
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", port.name)}
+    of_four = len(port.shape) == 4
+    is_map = not port.shape or len(port.shape) == 3 or (of_four and port.shape[1] in (1, None))
+    is_map = is_map and not (of_four and port.shape[3] in (2, 3, 4))  # vectors
+    never = any(each in port.name.lower() for each in _NEVER_WITHIN) or words & _NEVER_WORDS
+    return is_map and not never and port.dtype.startswith("float")
+
+
+def covers(seen: Size, given: Size, scale: tuple[float, float] | None) -> bool:
+    """Return whether an output of size `given` can be of all of an input of size `seen`.
+
+    A vision transformer drops what is beyond a multiple of its patch. Its depth is then of a part of the image,
+    and would silently be stretched over all of it.
+
+    scale: output pixels per input pixel along each side, where known. Where not, an output of whole patches
+    alone, in pixels or a number for each, is of a part.
+    """
+    if scale:
+        return all(side - out / each <= 1 for side, out, each in zip(seen, given, scale, strict=True))
+    for step in _STEPS:
+        whole = tuple(side // step for side in seen)
+        if given in (whole, tuple(step * each for each in whole)) and any(side % step > 1 for side in seen):
+            return False
+    return True
+
+
+def find_step(run: Callable[[int, int], Size], path: object) -> tuple[int, tuple[float, float]]:
+    """Return the smallest step whose multiples a network takes and covers evenly, and its output's scale.
+
+    run: gives the output's size for an input of (height, width), or raises what the backend does. Raises
+    `ModelLoadError` where no step is found.
+    """
+    try:
+        height, width = run(_ALL_STEPS, _ALL_STEPS)
+    except ModelOutputError:
+        raise
+    except Exception as error:
+        raise ModelLoadError(
+            f"{path} loads but does not run at {_ALL_STEPS}x{_ALL_STEPS}: {first_line(error)}; give the size "
+            "that it was made for (`input_size`, height and width), or `multiple_of`"
+        ) from error
+    scale = height / _ALL_STEPS, width / _ALL_STEPS
+    for step in _STEPS:
+        size = [step * prime for prime in _PRIMES if step * prime >= _SMALLEST_TRIED][:2]
+        try:
+            given = run(*size)
+            too_large = [out / each - side for side, out, each in zip(size, given, scale, strict=True)]
+            if covers(tuple(size), given, scale) and max(too_large) <= max(1, 1 / min(scale)):
+                return step, scale
+        except Exception:  # noqa: BLE001 - whatever a backend raises: it does not run at this size
+            continue
+    raise ModelLoadError(
+        f"{path} runs at {_ALL_STEPS}x{_ALL_STEPS}, but covers its input at no multiple of {_STEPS[1]} to "
+        f"{_STEPS[-1]} that was tried: give `multiple_of`, or one size (`input_size`, height and width)"
+    )

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from numpy.typing import NDArray
 
-from cortexia_video.errors import ModelLoadError, explain_import, in_words
-from cortexia_video.models.onnx.ports import Port
-from cortexia_video.storage.named_file import open_named
+from cortexia_video.errors import ModelLoadError, explain_import
 
 GraphBackend = Literal["onnx", "openvino"]
 GRAPH_BACKENDS: tuple[GraphBackend, ...] = get_args(GraphBackend)
+FLOAT32 = "float32"
+_FOR_DEVELOPERS = re.compile(  # where in their code it was, and headings of what follows
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Exception from .*|Check '.*' failed.*|FrontEnd API failed.*"
+    r"|Model wasn't fully converted\.|Summary:|-- "
+)
+
+
+class Port(NamedTuple):
+    """An input or output of a graph. dtype: as NumPy names it. shape: None where a side is free."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Ports(NamedTuple):
+    """What goes into a network and what comes out, by name and in order.
+
+    one_by_one: its graph holds for the number of images that it was exported with, so it takes one.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    one_by_one: bool = False
 
 
 class Session(Protocol):
@@ -42,7 +65,9 @@ class Graph(NamedTuple):
 
 
 def open_session(path: Path, backend: str, device: str, precision: str) -> Session:
-    """Open a graph; backend, device and precision as in `Graph`.
+    """Open a graph of a plain file, since a backend would wait for the writer of a pipe.
+
+    backend, device, precision: as in `Graph`.
 
     Raises `ModelLoadError` for a broken file, and for a backend, device or precision that does not exist, and
     `MissingExtraError` for a backend that is not installed.
@@ -51,8 +76,6 @@ def open_session(path: Path, backend: str, device: str, precision: str) -> Sessi
         raise ModelLoadError(
             f"unknown backend {backend!r} for {path.name}: use {' or '.join(GRAPH_BACKENDS)}"
         )
-    with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
-        open_named(path).close()  # the backends would wait for the writer of a pipe
     if backend == "onnx":
         from cortexia_video.models.onnx.session_onnxruntime import OnnxRuntimeSession
 
@@ -78,3 +101,9 @@ def _import_openvino() -> Any:
         what = "the backend openvino needs"
         raise explain_import(error, what, "'cortexia-video[openvino]'") from error
     return openvino
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a backend's error that is not for its developers."""
+    lines = [_FOR_DEVELOPERS.sub("", line).strip() for line in str(error).splitlines()]
+    return next(filter(None, lines), type(error).__name__)[:300]

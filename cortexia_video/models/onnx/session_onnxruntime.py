@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.models.onnx.ports import FLOAT32, Port, first_line
+from cortexia_video.models.onnx.session import FLOAT32, Port, first_line
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -15,7 +15,7 @@ import openvino
 from numpy.typing import NDArray
 
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.models.onnx.ports import FLOAT32, Port, first_line
+from cortexia_video.models.onnx.session import FLOAT32, Port, first_line
 
 _HINTS = {FLOAT32: "f32", "bfloat16": "bf16", "float16": "f16"}
 _CAPABILITIES = {FLOAT32: "FP32", "bfloat16": "BF16", "float16": "FP16"}

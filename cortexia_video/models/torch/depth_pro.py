@@ -16,7 +16,7 @@ from transformers.models.depth_pro.modeling_depth_pro import DepthProFovModel, D
 
 from cortexia_video.errors import ModelError
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
-from cortexia_video.models.onnx.ports import Ports
+from cortexia_video.models.onnx.session import Ports
 from cortexia_video.models.preprocessing import SIGNED, Preprocessing, read_preprocessing
 from cortexia_video.models.protocol import Prediction
 from cortexia_video.models.torch.checkpoint import Checkpoint

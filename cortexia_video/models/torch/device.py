@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cortexia_video.errors import ModelLoadError, explain_import, not_known
-from cortexia_video.models.onnx.ports import Ports
-from cortexia_video.models.onnx.session import GRAPH_BACKENDS, Graph, choose_graph
+from cortexia_video.models.onnx.session import GRAPH_BACKENDS, Graph, Ports, choose_graph
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.models.onnx.ports import Ports
-from cortexia_video.models.onnx.session import Graph, Session, open_session
+from cortexia_video.models.onnx.session import Graph, Ports, Session, open_session
 
 OPSET = 18
 _SESSIONS_KEPT = 8  # each holds the network's weights

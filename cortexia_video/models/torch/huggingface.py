@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MA
 from cortexia_video.depth_map import KINDS, DepthKind
 from cortexia_video.errors import ModelLoadError, not_known, redact
 from cortexia_video.models.catalog import find_published
-from cortexia_video.models.onnx.ports import Ports
+from cortexia_video.models.onnx.session import Ports
 from cortexia_video.models.preprocessing import (
     IMAGENET,
     SIGNED,

@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate, pad
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.images.resampling import Filter
-from cortexia_video.models.onnx.ports import Ports
+from cortexia_video.models.onnx.session import Ports
 from cortexia_video.models.preprocessing import Preprocessing
 from cortexia_video.models.torch.checkpoint import Checkpoint
 from cortexia_video.models.torch.device import Placement, import_export

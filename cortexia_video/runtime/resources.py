@@ -1,16 +1,33 @@
-"""`MemoryBudget`: how much memory the big arrays of all workers together may take; `BufferPool`: some to reuse."""
+"""What a job takes of its machine: cores (`choose_workers`), and memory (`MemoryBudget`, `BufferPool`)."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import mmap
+import os
 import sys
 import threading
 from collections.abc import Iterator
 
+from cortexia_video.errors import InputError
+
 _MOST = 1 << 26  # bytes of one piece; larger ones are rare, and would be kept for good
 _TOGETHER = 1 << 29  # bytes kept for all threads
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_workers(given: int | None) -> int:
+    """Return the number of threads asked for, or one a core; `InputError` where there would be none."""
+    if given is None:
+        return count_cores()
+    if given < 1:
+        raise InputError(f"`workers` must be at least 1, got {given}")
+    return given
 
 
 class MemoryBudget:

@@ -1,4 +1,4 @@
-"""Focal length in pixels: from EXIF, and from a field of view.
+"""What EXIF says of an image: how it is turned, and its focal length in pixels.
 
 Tags and units: CIPA DC-008 (Exif 2.32). Two sources, in this order:
 
@@ -22,6 +22,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
+
+from PIL import Image
 
 from cortexia_video.pinhole import find_resize_factor, is_plausible
 
@@ -34,6 +37,25 @@ _FOCAL_PLANE_X_RESOLUTION, _FOCAL_PLANE_Y_RESOLUTION, _FOCAL_PLANE_UNIT = 0xA20E
 # Exif 2.32 allows 2 (inch, also the default) and 3 (cm); 4 (mm) and 5 (micrometre) are TIFF/EP (ISO 12234-2).
 _UNIT_MM = {2.0: 25.4, 3.0: 10.0, 4.0: 1.0, 5.0: 0.001}
 _INCH = 2.0
+_EXIF_IFD, _ORIENTATION = 0x8769, 0x0112
+
+
+class Exif(NamedTuple):
+    """Tags of the first and the Exif directory by number, and the orientation, 1 to 8, that they name."""
+
+    tags: Mapping[int, object]
+    orientation: int
+
+
+def read_exif(pil_image: Image.Image) -> Exif:
+    """Read an image's tags; broken metadata does not make a broken image, and another orientation turns nothing."""
+    try:
+        exif = pil_image.getexif()
+        tags: dict[int, object] = {**exif, **exif.get_ifd(_EXIF_IFD)}
+    except Exception:  # noqa: BLE001  (foreign boundary: Pillow raises anything on broken EXIF)
+        tags = {}
+    value = tags.get(_ORIENTATION)
+    return Exif(tags, value if isinstance(value, int) and 1 <= value <= 8 else 1)
 
 
 def focal_length_px(exif: Mapping[int, object], width: int, height: int) -> float | None:

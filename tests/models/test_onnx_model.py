@@ -2,7 +2,7 @@
 
 import pytest
 
-from cortexia_video.models.onnx.ports import first_line
+from cortexia_video.models.onnx.session import first_line
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL.TiffImagePlugin import IFDRational
 
-from cortexia_video.images.exif_focal_length import focal_length_px
+from cortexia_video.images.exif import focal_length_px
 from cortexia_video.pinhole import find_resize_factor
 
 F, F35 = 0x920A, 0xA405

@@ -18,14 +18,21 @@ from cortexia_video import CortexiaError, DepthMap, Failure, RGBDSample, convert
 from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.errors import DecodeError, InputError, OutputLostError, describe, in_words
+from cortexia_video.errors import (
+    DecodeError,
+    InputError,
+    OutputLostError,
+    attempt,
+    attempt_all,
+    describe,
+    in_words,
+)
 from cortexia_video.evaluation import job
 from cortexia_video.evaluation.ground_truth import hold_truth
 from cortexia_video.evaluation.predictors import HeldPredictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.frame import Frame
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.runtime.input_boundary import attempt, attempt_all
 
 Make = Callable[..., Path]
 ANYTHING = [

@@ -1,0 +1,49 @@
+"""`place_frames`: depth of a clip as a folder with a file for each frame, all of one coding.
+
+`clip.mp4/000000.npy` and so on; `clip.mp4/depth.txt`, as TUM RGB-D writes it, has the time of each, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cortexia_video.formats.quantization import to_values
+from cortexia_video.formats.registry import FORMATS, Format
+from cortexia_video.ledger.entries import Placed
+from cortexia_video.sinks.sink import Sink
+from cortexia_video.video.depth_clip import TIMES, DepthClip, describe_times
+
+
+def choose_format(form: Format, about: Mapping[str, Any]) -> Format:
+    """Return a format in which frames of a clip do not flicker by their scaling: one range for all.
+
+    about: what the clip's tag says.
+    """
+    if form is FORMATS["png"]:
+        low, high = to_values(np.array([about["clip"]["range"]], np.uint16), about)[0]
+        return replace(form, encode=partial(form.encode, ends=(float(low), float(high))))
+    return form if about.get("scale") is None else form.with_steps(about["scale"], about.get("offset", 0.0))
+
+
+def place_frames(sink: Sink, key: str, form: Format, clip: DepthClip) -> dict[str, Placed]:
+    """Write a file for each frame, and their times; return what was written. Raises what `Sink.place` does.
+
+    Frames that an earlier, longer clip left behind these are removed.
+    """
+    chosen, outputs = choose_format(form, clip.metadata), dict[str, Placed]()
+    sink.check_key(key)
+    for number, depth in enumerate(clip):
+        chosen.require_kept(depth)
+        outputs |= sink.place({f"{key}/{number:06}{form.suffix}": chosen.encode(depth)})
+    times = describe_times(clip.times_s, form.suffix)
+    outputs |= sink.place({f"{key}/{TIMES}": [times.encode("ascii")]})
+    number = len(clip)
+    while sink.holds(name := f"{key}/{number:06}{form.suffix}"):
+        (sink.root / name).unlink(missing_ok=True)
+        number += 1
+    return outputs
