@@ -483,7 +483,7 @@ def join_partitions(main: AppendLog) -> int:
     After a kill in the middle it is done again: lines can then be there twice, saying the same.
     """
     partitions = list_partitions(main.path.parent)
-    for path in track(partitions, "joining", "partitions", len(partitions)):
+    for path in track(partitions, "joining", "partitions", len(partitions)) if partitions else ():
         with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
             while lines := file.readlines(_JOINED_AT_ONCE):
                 main.append_lines(lines)

@@ -125,6 +125,9 @@ def watch_progress(listener: Callable[[Stage], None]) -> Iterator[None]:
     Args:
         listener: Takes the `Stage`, on whatever thread works on it; it must be quick. What it raises ends the work.
 
+    Returns:
+        A context manager around the work.
+
     Example:
         >>> with cx.watch_progress(print):  # doctest: +SKIP
         ...     cx.verify("depth")
