@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,8 @@ from cortexia_video.cli.options import take_options
 from cortexia_video.errors import InputError, propose
 from cortexia_video.storage.named_file import read_named_text
 
+_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)(?:\.\./)*([\w/]+)\.md[^)]*\)")  # to another page
+
 
 @take_options()
 def help_command(words: Annotated[tuple[str, ...], Parameter(name="COMMAND|PAGE")] = (), /) -> None:
@@ -25,21 +28,23 @@ def help_command(words: Annotated[tuple[str, ...], Parameter(name="COMMAND|PAGE"
         cortexia help estimate
         cortexia help dataset build
         cortexia help formats
+        cortexia help docs/align
 
     Exit code: 0 shown, 2 neither a command nor a page.
 
     Args:
-        words: A command, or the name of a page, such as formats or models/compact; a wrong one is answered with all
-            pages.
+        words: A command, or the name of a page, with docs/ where there is a command of that name; a wrong one
+            is answered with all pages.
     """
     pages = _find_pages()
-    page = pages.get("/".join(words))
+    page = pages.get("/".join(words).removeprefix("docs/").removesuffix(".md"))
     commands = [name for name in app if not name.startswith("-")]
-    if words and words[0] in commands:
+    if words and words[0] in commands and (len(words) == 1 or not page):
         app.help_print([*words])
     elif page:
         text, console = read_named_text(page), Console()
-        console.print(Markdown(text)) if console.is_terminal else print(text)
+        shown = _LINK.sub(r"\1 (`cortexia help docs/\2`)", text)
+        console.print(Markdown(shown, hyperlinks=False)) if console.is_terminal else print(text)
     elif words:
         near = propose("/".join(words), [*commands, *pages])
         raise InputError(

@@ -63,4 +63,4 @@ def to_options(message: str) -> str:
 
 def to_pages(text: str) -> str:
     """Replace the files of the documentation that a text names by the command that shows them."""
-    return _PAGE.sub(r"`cortexia help \1`", text)
+    return _PAGE.sub(r"`cortexia help docs/\1`", text)

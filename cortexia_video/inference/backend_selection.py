@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
@@ -112,17 +112,18 @@ class BackendSelector:
         frames: of the run; as many are taken as it needs. Raises `ParityError` for a backend or precision
         that differs too much, and where the reference can do none of them.
         """
-        with stage("choosing a backend" if self._is_auto else "comparing with float32"):
-            return self._settle(loaded, iter(frames))
-
-    def _settle(self, loaded: Sequence[DepthEstimator], frames: Iterator[Frame]) -> Sequence[DepthEstimator]:
+        frames = iter(frames)
         first = None if self.is_settled(loaded) else next(frames, None)
         if first is None:  # where there are none to compare on, the run will find none to do
             return loaded
+        with stage("choosing a backend" if self._is_auto else "comparing with float32"):
+            return self._settle(loaded, chain([first], frames))
+
+    def _settle(self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame]) -> Sequence[DepthEstimator]:
         reference = loaded[0]
         if not self._is_auto:
             reference = load_estimator(self._model, **self._on_first(self._reference))
-        chosen = _choose_frames(reference, chain([first], frames))
+        chosen = _choose_frames(reference, frames)
         if self._is_auto:
             return self._choose(loaded, chosen) if chosen else loaded
         parity = self._compare(loaded[0], reference, chosen)

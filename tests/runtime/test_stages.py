@@ -64,10 +64,13 @@ def test_times_are_written_as_clocks_show_them() -> None:
 
 def test_who_watches_is_told_of_each_step_and_nobody_else() -> None:
     seen: list[str] = []
-    with cx.watch_progress(lambda each: seen.append(f"{each.name} {each.done} {each.ended}")):
-        with stage("outer", total=2) as outer:
-            assert [*track("ab", "inner", "letters", 2)] == ["a", "b"]
-            outer.advance()
+
+    def note(each: Stage) -> None:
+        seen.append(f"{each.name} {each.done} {each.ended}")
+
+    with cx.watch_progress(note), stage("outer", total=2) as outer:
+        assert [*track("ab", "inner", "letters", 2)] == ["a", "b"]
+        outer.advance()
     with stage("unseen"):
         pass
     inner = ["inner 0 False", "inner 1 False", "inner 2 False", "inner 2 True"]
