@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0 # for the tests of scenes, training and networks of trans
 BIN := $(VENV)/bin
 WHICH ?= not slow
 
-.PHONY: demo test test-slow test-portable check lint wheel torture fuzz compact clean
+.PHONY: demo test test-slow test-portable test-oldest check lint docs wheel dist torture fuzz compact clean
 
 demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
@@ -26,12 +26,34 @@ test-slow:
 test-portable:
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=default NPY_DISABLE_CPU_FEATURES=X86_V3 OMP_NUM_THREADS=1 $(MAKE) test
 
-check: lint test test-slow wheel
+# With the oldest versions that pyproject.toml allows (torch apart): needs uv.
+test-oldest:
+	uv venv --python 3.11 build/oldest
+	uv pip install --python build/oldest --resolution lowest-direct $(TORCH) '.[test]'
+	PYTHONPATH=. PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 build/oldest/bin/python -m pytest -m "not slow" tests
+
+check: lint test test-slow docs wheel
 
 lint: $(VENV)/check
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/zizmor --offline --quiet --config .github/zizmor.yml .github
+
+# The documentation site, into build/site; it opens from disk, too.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# What is published: built twice, to the same bytes, and looked at.
+dist: $(VENV)/check
+	rm -rf dist build/again
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m build --outdir build/again
+	for file in dist/*; do cmp $$file build/again/$${file#dist/}; done
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 # A wheel, installed alone: it must work and stay small.
 wheel: $(VENV)/check
@@ -75,4 +97,8 @@ $(VENV)/test: $(VENV)/core
 
 $(VENV)/check: $(VENV)/test
 	$(BIN)/pip install --quiet --editable '.[check]'
+	touch $@
+
+$(VENV)/docs: $(VENV)/core
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $@

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from cortexia_video.runtime.progress import watch_progress
     from cortexia_video.sinks.depth_file import write_depth
     from cortexia_video.training.start import train
+    from cortexia_video.viewing.job import view
     from cortexia_video.viz.colormap import colored_depthmap
     from cortexia_video.viz.figures import collage, merge_into_row, show_depthmap
 
@@ -109,6 +110,7 @@ __all__ = [
     "train",
     "training",
     "verify",
+    "view",
     "viz",
     "watch_progress",
     "write_depth",
@@ -185,6 +187,7 @@ _HOMES = {
     "runtime.progress": ("watch_progress",),
     "sinks.depth_file": ("write_depth",),
     "training.start": ("train",),
+    "viewing.job": ("view",),
     "viz.colormap": ("colored_depthmap",),
     "viz.figures": (
         "collage",

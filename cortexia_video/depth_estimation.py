@@ -13,9 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, InputError, ModelError, ModelOutputError
+from cortexia_video.errors import (
+    Failure,
+    InputError,
+    ModelError,
+    ModelOutputError,
+    attempt,
+    printable,
+    suggest_keywords,
+)
 from cortexia_video.frame import FocalSource, Frame
-from cortexia_video.images.decode import convert_pillow, read_image
+from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
 from cortexia_video.models.protocol import CameraModel, DepthModel, Prediction
@@ -27,7 +35,6 @@ from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.steady import SteadyMode
 
 Size = Literal["full", "native"]
-ImageLike = NDArray[np.uint8] | Image.Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class ModelOutput:
 ModelResult = ModelOutput | ModelError
 
 
+@suggest_keywords
 class DepthEstimator:
     """Estimate depth for images of any sizes.
 
@@ -95,6 +103,10 @@ class DepthEstimator:
         self.size = size
         self.limits = BatchLimits(batch_size, model.max_batch)
 
+    def __repr__(self) -> str:
+        model = self.model
+        return f"DepthEstimator({printable(model.name)}, {model.kind}, {self.size} size, on {model.device})"
+
     @property
     def identity(self) -> dict[str, object]:
         """Return what the numbers depend on."""
@@ -112,19 +124,41 @@ class DepthEstimator:
         """Return the largest batch that is asked for now."""
         return self.limits.largest
 
-    def estimate(self, frames: Iterable[Frame | Failure]) -> Iterator[DepthMap | Failure]:
-        """Yield one depth map or failure for each frame, in order.
+    def estimate(
+        self, frames: Iterable[Frame | Failure | ImageLike | PathLike]
+    ) -> Iterator[DepthMap | Failure]:
+        """Return an iterator of one depth map or failure for each image, in order.
 
         Args:
-            frames: Read a few batches ahead, no more. A failure that comes in goes out in its place.
+            frames: Frames, paths or what else stands for one image; taken a few batches ahead, no more. A path
+                that cannot be read is a failure, and a failure that comes in goes out in its place.
 
-        Yields:
-            Depth, float32 (H, W), or what went wrong.
+        Returns:
+            Depth, float32 (H, W), or what went wrong, one after the other.
+
+        Raises:
+            TypeError: `frames` is one image, not several.
+
+        Example:
+            >>> estimator = cx.DepthEstimator(cx.SyntheticModel())
+            >>> list(estimator.estimate(["examples/room_900002.jpg", "no.jpg"]))
+            [DepthMap(480x640, disparity, 0.142..0.892, synthetic), Failure('no.jpg', decode, no such file: no.jpg)]
         """
+        if isinstance(frames, str | bytes | os.PathLike | RemotePath | Frame | np.ndarray | Image.Image):
+            raise TypeError(
+                f"frames must be several images, got one {type(frames).__name__}: call estimator(image) for "
+                "one, or give a list"
+            )
+        return self._estimate(frames)
+
+    def _estimate(
+        self, frames: Iterable[Frame | Failure | ImageLike | PathLike]
+    ) -> Iterator[DepthMap | Failure]:
         batcher: Batcher[tuple[int, PreparedFrame]] = Batcher(self.limits.of, self.limits.window)
         done: dict[int, DepthMap | Failure] = {}
         following = 0
-        for index, frame in enumerate(frames):
+        for index, given in enumerate(frames):
+            frame = given if isinstance(given, Failure | Frame) else _try_frame(given)
             prepared = frame if isinstance(frame, Failure) else self.prepare(frame)
             if isinstance(prepared, Failure):
                 done[index] = prepared
@@ -192,7 +226,7 @@ class DepthEstimator:
             >>> estimator(np.zeros((48, 64, 3), np.uint8)).values.shape
             (48, 64)
         """
-        (depth,) = self.estimate([_as_frame(image)])
+        (depth,) = self.estimate([to_frame(image)])
         if isinstance(depth, Failure):
             raise depth.error
         return depth
@@ -382,19 +416,12 @@ class DepthEstimator:
         return ModelOutputError(f"{self.model.name} gave {what} for {share:.1f} % of the pixels")
 
 
-def _as_frame(image: Frame | ImageLike | PathLike) -> Frame:
-    if isinstance(image, Frame):
-        return image
-    if isinstance(image, Image.Image):
-        return convert_pillow(image, "image")
-    if isinstance(image, str | os.PathLike | RemotePath):
-        return read_image(image)
-    try:
-        return Frame("image", np.asarray(image))
-    except ValueError as error:
-        raise InputError(str(error)) from error
+def _try_frame(image: ImageLike | PathLike) -> Frame | Failure:
+    key = str(image) if isinstance(image, str | os.PathLike | RemotePath) else "image"
+    return attempt(key, "decode", lambda: to_frame(image))
 
 
+@suggest_keywords
 def load_estimator(
     model: str = "compact",
     *,

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.frame import FocalSource
+from cortexia_video.errors import printable, require_type, suggest_keywords
+from cortexia_video.frame import FocalSource, draw_png, write_figure
 
 DepthKind = Literal["metric", "scale_invariant", "affine_invariant", "disparity"]
 KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
@@ -110,6 +111,7 @@ class Alignment:
             raise ValueError(f"the alignment is not whole: {error}") from None
 
 
+@suggest_keywords
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
     """Depth of every pixel of one image, NaN where unknown.
@@ -129,9 +131,13 @@ class DepthMap:
 
     Raises:
         ValueError: The values are not float32 (H, W), or there is no such kind.
+        TypeError: The values are no array.
 
     Example:
-        >>> cx.DepthMap(np.full((48, 64), 2, np.float32), "metric").larger_is_nearer
+        >>> depth = cx.DepthMap(np.full((48, 64), 2, np.float32), "metric")
+        >>> depth
+        DepthMap(48x64, metric, 2..2 m)
+        >>> depth.larger_is_nearer
         False
     """
 
@@ -146,6 +152,7 @@ class DepthMap:
     relative: DepthMap | None = None
 
     def __post_init__(self) -> None:
+        require_type("values", self.values, np.ndarray, "files are read by `read_depth`")
         if self.values.dtype != np.float32 or self.values.ndim != 2:
             raise ValueError(
                 f"depth must be float32 (H, W), got {self.values.dtype} {self.values.shape}: "
@@ -161,3 +168,26 @@ class DepthMap:
     def larger_is_nearer(self) -> bool:
         """Whether larger values are nearer, as of disparity."""
         return larger_is_nearer(self.kind)
+
+    def __repr__(self) -> str:
+        """Return size, meaning, range of the known values and the model; never the values."""
+        height, width = self.values.shape
+        known = self.values[np.isfinite(self.values)]
+        unit = " m" if self.kind == "metric" else ""
+        span = f"{known.min():.3g}..{known.max():.3g}{unit}" if known.size else "nothing known"
+        size = f"{height}x{width}" + (" of {}x{}".format(*self.full_size) if self.full_size else "")
+        more = [printable(self.model)] if self.model else []
+        more += [f"f_px={self.f_px:.6g} ({self.f_source})"] if self.f_px else []
+        more += [f"aligned by {self.alignment.by}"] if self.alignment else []
+        return f"DepthMap({', '.join([size, self.kind, span, *more])})"
+
+    def _repr_png_(self) -> bytes:
+        return draw_png(self)
+
+    def _repr_html_(self) -> str:
+        return write_figure(self)
+
+
+def require_depth(depth: object) -> None:
+    """Raise `TypeError` for what is no `DepthMap`: what its values mean cannot be known."""
+    require_type("depth", depth, DepthMap, "files are read by `read_depth`, arrays go into `DepthMap`")

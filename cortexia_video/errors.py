@@ -19,15 +19,17 @@ CortexiaError
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import wraps
 from importlib.util import find_spec
-from typing import Literal, Self, TypeVar
+from inspect import signature
+from typing import Any, Literal, Self, TypeVar, cast
 
 __all__ = [
     "CortexiaError",
@@ -48,7 +50,13 @@ __all__ = [
     "UnknownModelError",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Stage = Literal["find", "decode", "estimate", "write"]
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
@@ -184,6 +192,9 @@ class Failure:
         """One line for people: what went wrong."""
         return printable(describe(self.error))
 
+    def __repr__(self) -> str:
+        return f"Failure({self.key!r}, {self.stage}, {self.reason})"
+
     def __str__(self) -> str:
         reason, key = self.reason, printable(self.key)
         names_it = re.match(rf"(?:.*/)?{re.escape(key)}(?:\.[^/: ]*)?(?:: | is )", reason)
@@ -219,7 +230,7 @@ def describe(error: BaseException) -> str:
 def propose(word: str, known: Iterable[str]) -> str:
     """Return `did you mean kitti? ` for a word that is nearly one of those that are known, else ""."""
     by_lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    near = get_close_matches(word.lower(), by_lower, n=1)
     return f"did you mean {by_lower[near[0]]}? " if near else ""
 
 
@@ -277,6 +288,43 @@ def in_words(
         has_remedy = not remedy or isinstance(error, ExplainedError)
         words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
         raise kind(printable(f"{beginning}: {words}")) from error
+
+
+def require_type(name: str, value: object, wanted: type, remedy: str) -> None:
+    """Raise `TypeError` where an argument is of another type, with what to do about it."""
+    if not isinstance(value, wanted):
+        raise TypeError(f"{name} must be of type {wanted.__name__}, got {type(value).__name__}: {remedy}")
+
+
+_CLOSE = 0.75  # how alike a keyword and the one that was meant are
+
+
+def suggest_keywords(called: Called) -> Called:
+    """Let a public function or class say which keyword was meant where a call misspells one.
+
+    Python does so itself from 3.13 on, but not of options that are passed on, as `estimate` does to the model.
+    """
+    function: Any = called.__init__ if isinstance(called, type) else called  # type: ignore[misc]
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except (TypeError, CortexiaError) as error:
+            known = [*signature(called).parameters]
+            for name in options:
+                meant = [] if name in known else get_close_matches(name, known, 1, _CLOSE)
+                if meant and re.search(rf"\b{name}\b", str(error)):
+                    raise TypeError(
+                        f"{called.__name__}() got an unexpected keyword argument {name!r}. "
+                        f"Did you mean {meant[0]!r}?"
+                    ) from None
+            raise
+
+    if not isinstance(called, type):
+        return cast("Called", call)
+    called.__init__ = call  # type: ignore[misc]
+    return called
 
 
 @contextmanager

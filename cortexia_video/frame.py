@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.errors import require_type, suggest_keywords
+
 FocalSource = Literal["exif", "given", "estimated"]
 
 
+def draw_png(value: object) -> bytes:
+    """Return what a notebook shows of a frame, a depth map or a sample; the room that draws lies above these."""
+    drawn: bytes = import_module("cortexia_video.html.notebook").draw_png(value)
+    return drawn
+
+
+def write_figure(value: object) -> str:
+    """Return the same as HTML, with the value's `repr` below."""
+    figure: str = import_module("cortexia_video.html.notebook").write_figure(value)
+    return figure
+
+
+@suggest_keywords
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One image, upright (EXIF orientation applied).
@@ -25,6 +41,11 @@ class Frame:
 
     Raises:
         ValueError: The image is not uint8 (H, W, 3).
+        TypeError: It is no array.
+
+    Example:
+        >>> cx.Frame("a", np.zeros((48, 64, 3), np.uint8), f_px=50.0, f_source="given")
+        Frame('a', 48x64, f_px=50 (given))
     """
 
     key: str
@@ -35,6 +56,12 @@ class Frame:
     full_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        require_type(
+            "image",
+            self.image,
+            np.ndarray,
+            "files are read by `read_image`, images of Pillow's by `np.asarray`",
+        )
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             raise ValueError(
                 f"frame {self.key!r}: image must be uint8 (H, W, 3) RGB, "
@@ -50,3 +77,16 @@ class Frame:
     def width(self) -> int:
         """Of the whole image, pixels."""
         return self.full_size[1] if self.full_size else int(self.image.shape[1])
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        reduced = f", of {self.height}x{self.width}" if self.full_size else ""
+        focal = f", f_px={self.f_px:.6g} ({self.f_source})" if self.f_px else ""
+        time = "" if self.timestamp_s is None else f", {self.timestamp_s:.6g} s"
+        return f"Frame({self.key!r}, {height}x{width}{reduced}{focal}{time})"
+
+    def _repr_png_(self) -> bytes:
+        return draw_png(self)
+
+    def _repr_html_(self) -> str:
+        return write_figure(self)

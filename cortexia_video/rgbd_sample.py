@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError
-from cortexia_video.frame import Frame
+from cortexia_video.depth_map import DepthMap, require_depth
+from cortexia_video.errors import InputError, require_type, suggest_keywords
+from cortexia_video.frame import Frame, draw_png, write_figure
 from cortexia_video.pinhole import Pinhole
 
 
+@suggest_keywords
 @dataclass(frozen=True, slots=True, eq=False)
 class RGBDSample:
     """An image, the depth of its pixels, and the camera that saw both.
@@ -30,6 +31,12 @@ class RGBDSample:
 
     Raises:
         InputError: Sizes differ; the message names both.
+        TypeError: The frame is no `Frame`, or the depth no `DepthMap`.
+
+    Example:
+        >>> frame = cx.Frame("a", np.zeros((48, 64, 3), np.uint8))
+        >>> cx.RGBDSample(frame, cx.DepthMap(np.full((48, 64), 2, np.float32), "metric"))
+        RGBDSample('a', 48x64, metric, 100 % known)
     """
 
     frame: Frame
@@ -40,6 +47,8 @@ class RGBDSample:
     sparse: bool = False
 
     def __post_init__(self) -> None:
+        require_type("frame", self.frame, Frame, "files are read by `read_image`, arrays go into `Frame`")
+        require_depth(self.depth)
         size = self.size
         # what must be as large as the image, each with its (height, width)
         sizes: list[tuple[str, tuple[int, ...]]] = [("depth of", self.depth.values.shape)]
@@ -93,6 +102,19 @@ class RGBDSample:
     def valid_share(self) -> float:
         """Return the share of pixels that can be used, 0 to 1."""
         return float(self.valid.mean())
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        more = [f"{100 * self.valid_share:.0f} % known"]
+        more += [f"fx={self.camera.fx:.6g}"] if self.camera else []
+        more += [repr(self.origin)] if self.origin else []
+        return f"RGBDSample({self.key!r}, {height}x{width}, {self.depth.kind}, {', '.join(more)})"
+
+    def _repr_png_(self) -> bytes:
+        return draw_png(self)
+
+    def _repr_html_(self) -> str:
+        return write_figure(self)
 
 
 def _show(size: tuple[int, ...]) -> str:

@@ -16,7 +16,15 @@ from cyclopts import App, Parameter
 from cortexia_video import DepthEstimator
 from cortexia_video.cli import DONE, SOME_FAILED, run_app
 from cortexia_video.depth_map import larger_is_nearer
-from cortexia_video.errors import InputError, OutputError, OutputLostError, printable
+from cortexia_video.errors import (
+    InputError,
+    MissingExtraError,
+    ModelError,
+    ModelLoadError,
+    OutputError,
+    OutputLostError,
+    printable,
+)
 
 app = App(name="batch_depth_estimation.py", version_flags=())
 
@@ -50,7 +58,10 @@ def batch_depth_estimation(
         raise InputError(f"no such folder: {folder}")
     if batch_size < 1:
         raise InputError(f"--batch_size must be at least 1, got {batch_size}")
-    estimator = get_estimator(model, batch_size)
+    try:
+        estimator = get_estimator(model, batch_size)
+    except (ModelError, MissingExtraError) as error:
+        raise ModelLoadError(f"{error}; or --model compact: built in, no download, relative depth") from error
     counts = Counts()
     for place in find_subfolders(folder) if recursive else [""]:
         path = os.path.join(folder, place) if place else folder  # noqa: PTH118 - keeps a leading ./
@@ -65,8 +76,9 @@ def batch_depth_estimation(
     if not counts.found:
         where = f"the folders inside {folder}" if recursive else folder
         raise InputError(f"no images (jpg, jpeg, png) found in {where}")
-    print(f"{counts.found} found, {counts.saved} saved, {counts.failed} failed; {_explain(estimator)}")
-    return SOME_FAILED if counts.failed else DONE
+    left_out = f"{counts.skipped} skipped, {counts.failed} failed"
+    print(f"{counts.found} found, {counts.saved} saved, {left_out}; {_explain(estimator)}")
+    return SOME_FAILED if counts.skipped or counts.failed else DONE
 
 
 def _process(
@@ -78,7 +90,7 @@ def _process(
     except OutputLostError:
         raise
     except OutputError as error:
-        counts.failed = counts.found - counts.saved
+        counts.failed = counts.found - counts.saved - counts.skipped
         print(f"Failed (write) {printable(path)}: {error}")
 
 

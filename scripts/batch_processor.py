@@ -1,23 +1,30 @@
 """Batches of a folder's images through a depth estimator, with the console lines of the batch script.
 
-Core of `batch_depth_estimation.py`. The work is the package's: decoding, estimation, whole-or-nothing files.
+Core of `batch_depth_estimation.py`. The work is the package's: decoding, estimation, whole-or-nothing files,
+and what says what the files are (depth.json, ledger.jsonl), so that `cortexia` understands the folder.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, decode, load_estimator
-from cortexia_video.errors import DecodeError, OutputExistsError, OutputLostError, printable
+from cortexia_video.errors import DecodeError, OutputExistsError, attempt, printable
 from cortexia_video.formats.registry import is_own_output
-from cortexia_video.images.decode import read_header, read_image_bytes
+from cortexia_video.images.decode import read_image_bytes
+from cortexia_video.jobs.outcomes import facts_of
+from cortexia_video.ledger.depth_json import keep_depth_json
+from cortexia_video.ledger.entries import Source
+from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.sinks.sink import FolderSink
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -26,10 +33,11 @@ OUTPUT_SUFFIX = "_depth_new"
 
 @dataclass(slots=True)
 class Counts:
-    """The results of a run: found == saved + failed."""
+    """The results of a run: found == saved + skipped + failed."""
 
     found: int = 0
     saved: int = 0
+    skipped: int = 0
     failed: int = 0
 
 
@@ -73,24 +81,37 @@ def process_folder(
     No more than two batches of images are in memory. An image that fails is named and left out; the
     others go on. Raises `OutputError` where nothing can be saved in the folder.
     """
-    print("Loading images into buffer...")
-    loaded = [name for name in names if _can_be_read(folder, name, counts)]
-    print(f"Loaded {len(loaded)} images")
-    if not loaded:
-        return
-    print(f"Starting batch processing for folder {_base_name(folder)}...")
-    outputs = name_outputs(names)
-    batches = [
-        loaded[start : start + estimator.batch_size] for start in range(0, len(loaded), estimator.batch_size)
-    ]
+    settings = {**estimator.identity, "format": save_format, "by": "scripts/batch_depth_estimation.py"}
+    outputs, saved, began = name_outputs(names), counts.saved, time.monotonic()
     with ExitStack() as stack:
-        sink = stack.enter_context(FolderSink(Path(folder), format=save_format))
+        sink = FolderSink(Path(folder), format=save_format)
+        ledger = stack.enter_context(Ledger(Path(folder), settings, sink=sink))
+        stack.enter_context(sink)
         pool = stack.enter_context(ThreadPoolExecutor())
+        stack.callback(
+            lambda: _record_end(ledger, len(names), counts.saved - saved, time.monotonic() - began)
+        )
+        print("Loading images into buffer...")
+        loaded = []
+        for name, failure in zip(names, pool.map(lambda name: _try_decode(folder, name), names), strict=True):
+            if failure is None:
+                loaded.append(name)
+                continue
+            counts.skipped += 1
+            ledger.record_failure(failure, os.path.abspath(_join(folder, name)))  # noqa: PTH100 - links stay
+            print(f"Skipped {printable(_join(folder, name))}: {failure.reason}")
+        print(f"Loaded {len(loaded)} images")
+        if not loaded:
+            return
+        keep_depth_json(sink, ledger)
+        print(f"Starting batch processing for folder {_base_name(folder)}...")
+        size = estimator.batch_size
+        batches = [loaded[start : start + size] for start in range(0, len(loaded), size)]
         for number, (batch, frames) in enumerate(_decode_ahead(pool, folder, batches), start=1):
             print(f"Processing batch {number}/{len(batches)}")
             depths = process_batch(frames, estimator)
-            keys = [outputs[name] for name in batch]
-            for line in pool.map(lambda key, depth: _save(sink, folder, key, depth), keys, depths):
+            save = partial(_save, sink, ledger, folder)
+            for line in pool.map(save, batch, [outputs[name] for name in batch], depths):
                 _report(line, counts)
 
 
@@ -118,37 +139,46 @@ def _decode_ahead(
 
 def _read_frame(folder: str, name: str) -> Frame | Failure:
     try:
-        return decode(read_image_bytes(os.path.join(folder, name)), name)  # noqa: PTH118 - keeps a leading ./
+        return decode(read_image_bytes(_join(folder, name)), name)
     except DecodeError as error:
         return Failure(name, "decode", error)
 
 
-def _can_be_read(folder: str, name: str, counts: Counts) -> bool:
-    """Read an image's header, not its pixels; say why where that fails."""
-    path = os.path.join(folder, name)  # noqa: PTH118 - keeps a leading ./
-    try:
-        read_header(read_image_bytes(path))
-    except DecodeError as error:
-        counts.failed += 1
-        print(f"Skipped {printable(path)}: {error}")
-        return False
-    return True
+def _try_decode(folder: str, name: str) -> Failure | None:
+    """Return why an image cannot be read to its end, if that is so; a JPEG's pixels are made at an eighth."""
+
+    def read() -> None:
+        decode(read_image_bytes(_join(folder, name)), name, enough=lambda height, width: (1, 1))
+
+    return attempt(name, "decode", read)
 
 
-def _save(sink: FolderSink, folder: str, key: str, depth: DepthMap | Failure) -> str | Failure:
-    if isinstance(depth, Failure):
-        return depth
-    (name,) = sink.output_names(key)
-    path = Path(folder, name)
-    if path.is_file() and not is_own_output(path):
-        return Failure(key, "write", OutputExistsError(f"{name} exists already and is no depth map"))
-    try:
-        sink.write(key, depth)
-    except OutputLostError:
-        raise
-    except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
-        return Failure(key, "write", error)
-    return os.path.join(folder, name)  # noqa: PTH118 - keeps ./
+def _save(
+    sink: FolderSink, ledger: Ledger, folder: str, name: str, output: str, depth: DepthMap | Failure
+) -> str | Failure:
+    """Write one depth map, and its line in the ledger; give its path, or what went wrong."""
+    image = os.path.abspath(_join(folder, name))  # noqa: PTH100 - resolve() would follow links
+    (file,) = sink.output_names(output)
+    path = Path(folder, file)
+    if isinstance(depth, DepthMap) and path.is_file() and not is_own_output(path):
+        depth = Failure(output, "write", OutputExistsError(f"{file} exists already and is no depth map"))
+    if isinstance(depth, DepthMap):
+        status = os.stat(image)  # noqa: PTH116
+        ledger.record_begun(name, [file])
+        placed = attempt(output, "write", partial(sink.write, output, depth))
+        if not isinstance(placed, Failure):
+            source = Source(image, status.st_size, status.st_mtime_ns)
+            ledger.record_done(name, source, placed, **facts_of(depth))
+            return _join(folder, file)
+        depth = placed
+    ledger.record_failure(replace(depth, key=name), image)
+    return depth
+
+
+def _record_end(ledger: Ledger, found: int, done: int, seconds: float) -> None:
+    """Append the counts; those of a run that was interrupted, too."""
+    ended: dict[str, Any] = {"found": found, "done": done, "skipped": 0, "failed": found - done}
+    ledger.record_end(**ended, interrupted=False, seconds=round(seconds, 3))
 
 
 def _report(outcome: str | Failure, counts: Counts) -> None:
@@ -163,6 +193,10 @@ def _report(outcome: str | Failure, counts: Counts) -> None:
 def _is_image(entry: os.DirEntry[str]) -> bool:
     named = Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
     return named and entry.is_file() and not is_own_output(entry.path)
+
+
+def _join(folder: str, name: str) -> str:
+    return os.path.join(folder, name)  # noqa: PTH118 - keeps a leading ./
 
 
 def _base_name(folder: str) -> str:

@@ -27,7 +27,7 @@ FLOORS = [
     ["datasets", "point_clouds", "reporting", "scenes"],
     ["sparse_depth"],
     ["jobs", "evaluation"],
-    ["training"],
+    ["training", "viewing"],
     ["cli"],
     ["__init__", "__main__"],
 ]
@@ -56,6 +56,7 @@ OWNERS = {  # of heavy packages: rooms (with a slash) or files that may import t
     "pyarrow": {"storage/", "jobs/ray_cluster.py"},
     "av": {"video/"},
     "fsspec": {"storage/remote_path.py"},
+    "rerun": {"viewing/recording.py"},
     "pillow_heif": {"images/pillow_readers.py"},
 }
 

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,83 @@ def test_lazy_names_are_the_ones_that_type_checkers_see(door: str) -> None:
     assert set(module.__all__) <= set(dir(module))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         module.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_tab_shows_public_names_only(door: str) -> None:
+    module = import_module(door)
+    assert dir(module) == sorted(module.__all__)
+
+
+def test_the_version_is_that_of_the_installation() -> None:
+    assert cx.__version__ == version("cortexia-video")
+
+
+TAKES_KEYWORDS = [
+    name
+    for name in cx.__all__
+    if callable(getattr(cx, name))
+    and name not in ("CortexiaError", "DepthModel", "Failure", "ModelInfo", "Report")
+]
+
+
+@pytest.mark.parametrize("name", TAKES_KEYWORDS)
+def test_a_misspelt_keyword_is_answered_with_the_one_that_was_meant(name: str) -> None:
+    parameters = inspect.signature(getattr(cx, name)).parameters.values()
+    meant = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+    if not meant or len(meant) < len(parameters):
+        return  # of those that pass options on, below
+    said = f"^{name}\\(\\) got an unexpected keyword argument '{meant[-1]}s'. Did you mean '{meant[-1]}'\\?$"
+    with pytest.raises(TypeError, match=said):
+        getattr(cx, name)(**{f"{meant[-1]}s": 1})
+
+
+IMAGE, DEPTH = np.zeros((4, 4, 3), np.uint8), np.ones((4, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "meant"),
+    [
+        ("load_estimator", (), "batch_size"),
+        ("estimate", (str(ROOT / "examples"), "out"), "recursive"),
+        ("plan", (str(ROOT / "examples"),), "num_workers"),
+        ("open_dataset", ("tum", "."), "allow_unregistered"),
+        ("collage", ([(IMAGE, DEPTH)],), "columns"),
+    ],
+)
+def test_of_options_that_are_passed_on_too(
+    name: str, arguments: tuple[Any, ...], meant: str, workplace: Path
+) -> None:
+    with pytest.raises(TypeError, match=f"^{name}\\(\\) got an unexpected .* Did you mean '{meant}'"):
+        getattr(cx, name)(*arguments, **{meant.replace("_", ""): 1} if "_" in meant else {meant[:-1]: 1})
+    assert {each.name for each in workplace.iterdir()} <= {"examples", "out"}
+
+
+def test_what_a_model_does_not_take_is_no_misspelling() -> None:
+    with pytest.raises(cx.errors.ModelLoadError, match="does not take all of these options: input_size"):
+        cx.load_estimator("compact", input_size=3)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: cx.DepthMap([1.0], "metric"), "values must be of type ndarray, got list"),
+        (
+            lambda: cx.Frame("a", "a.jpg"),
+            "image must be of type ndarray, got str: files are read by `read_image`",
+        ),
+        (lambda: cx.RGBDSample("a.jpg", None), "frame must be of type Frame, got str"),
+        (lambda: cx.write_depth(DEPTH, "a.npz"), "depth must be of type DepthMap, got ndarray"),
+        (lambda: cx.point_cloud(DEPTH, IMAGE), "depth must be of type DepthMap, got ndarray"),
+        (lambda: cx.colored_depthmap("a.npz"), "got the path a.npz: read it by `read_depth`"),
+        (lambda: cx.read_depth(DEPTH), "a path must be a str, a Path or a URL, got ndarray"),
+        (lambda: cx.load_estimator().estimate("a.jpg"), "frames must be several images, got one str"),
+        (lambda: cx.evaluate(5, truth="."), "a predictor must be a name, a path.*got int"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_in_words(call: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        call()
 
 
 def test_the_import_loads_almost_nothing() -> None:

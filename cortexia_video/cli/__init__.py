@@ -31,7 +31,7 @@ DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _COMMANDS = {
     "Depth": ("estimate",),
-    "Look": ("info", "report", "verify", "pointcloud"),
+    "Look": ("view", "info", "report", "verify", "pointcloud"),
     "Data": ("convert", "align", "scenes", "evaluate"),
     "Models": ("models", "export", "train"),
     "Large jobs": ("plan", "status", "merge"),

@@ -26,7 +26,16 @@ _PRECISIONS = ("float32", "bfloat16", "float16")
 _LISTED = 5  # images that differ most
 
 
-_OF_EVALUATION = ("protocol", "truth", "output", "metrics", "convention", "truth_convention", "pattern")
+_OF_EVALUATION = (
+    "protocol",
+    "truth",
+    "output",
+    "metrics",
+    "align_per",
+    "convention",
+    "truth_convention",
+    "pattern",
+)
 _OF_READING = ("allow_outside", "allow_unregistered", "seed", "workers")
 
 

@@ -25,14 +25,16 @@ def export_command(
 ) -> None:
     """Export a network as an ONNX file.
 
-    The file is for images of one size; `cortexia estimate --model onnx:OUTPUT` then runs it.
+    The file is for images of one size (compact: of any); `cortexia estimate --model onnx:OUTPUT` then runs it.
 
         cortexia export depth-anything-v2-small --size 392x518 --output net.onnx
         cortexia estimate photos --output depth --model onnx:net.onnx
+        cortexia export compact --output compact.onnx
 
     Exit code: 0 written, 2 it cannot be exported, or differs too much.
     """
     done = export(model, output, check=check, **options)
-    height, width = done.size
-    print(f"{done.path}: {height}x{width}, {done.bytes / 1e6:.0f} MB, for --model onnx:{done.path}")
-    print(f"against {model} in float32: {done.parity or 'not compared (--check PHOTOS)'}")
+    size = "{}x{}".format(*done.size) if done.size else "any size"
+    print(f"{done.path}: {size}, {done.bytes / 1e6:.0f} MB, for --model onnx:{done.path}")
+    if done.size:
+        print(f"against {model} in float32: {done.parity or 'not compared (--check PHOTOS)'}")

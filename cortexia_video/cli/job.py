@@ -75,4 +75,5 @@ def _describe(report: Report, output: AnyPath, made: str) -> None:
         kinds = "; ".join(_MEANINGS.get(kind, kind) for kind in sorted(report.kinds))
         meaning = f"; {kinds}" if kinds else ""
         print(f"in {shown}: {format_count(there, made)}, {format_bytes(report.bytes)}{meaning}")
-        print(f"next: cortexia report {place}")
+        if made == "depth map":
+            print(f"next: cortexia view {place}")

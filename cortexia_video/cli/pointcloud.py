@@ -52,12 +52,13 @@ def pointcloud_command(
         image: An image; or, without --depth, the --output of a run.
         output: The .ply or .glb file; for a run, a folder.
         depth: The depth file of the image.
-        colmap: The model that the depth of the run was aligned to (`cortexia align --colmap`), for --fuse.
+        colmap: The model with the poses, best the one that the depth of the run was aligned to (`cortexia align
+            --colmap`), for --fuse.
         fuse: Make one .ply of all images of the run, in the model's axes; points of a voxel become their mean.
         voxel: Side of a voxel, in the model's unit; by default what a pixel of the first map covers.
     """
     if fuse or colmap is not None:
-        return _fuse(image, output, colmap if fuse else None, voxel, options)
+        return _fuse(image, output, colmap if fuse and depth is None else None, voxel, options)
     wanted = CloudOptions(**{name: options[name] for name in (*_OF_CAMERAS, *_OF_SHAPES)})
     if depth is None:
         place = to_path(image)
@@ -101,8 +102,13 @@ def pointcloud_command(
 def _fuse(run: str, output: str, colmap: str | None, voxel: float | None, options: dict[str, Any]) -> int:
     """Write one point cloud of a run, and say of how many images."""
     if colmap is None:
-        raise InputError("`fuse` and `colmap` belong together: give the model that the depth was aligned to")
-    taken = {name: options[name] for name in ("max_gap", "overwrite", "workers")}
+        raise InputError(
+            "`fuse` and `colmap` belong together, with the output folder of a run and no `depth`"
+        )
+    useless = (*_OF_CAMERAS, "near_m", "far_m", "normals", "frame", "kind", "convention")
+    if given := next((name for name in useless if options[name]), None):
+        raise InputError(f"`{given}` says nothing to `fuse`: the model has the cameras, the run the depth")
+    taken = {name: options[name] for name in ("max_gap", "images", "overwrite", "workers")}
     fused = fuse_point_clouds(run, output, colmap, voxel=voxel, **taken)
     FailureGroups(fused.failures).print()
     failed = f", {len(fused.failures)} failed" if fused.failures else ""

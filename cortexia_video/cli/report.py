@@ -10,7 +10,7 @@ from cortexia_video.cli.options import OPTIONS, take_options
 from cortexia_video.reporting.job import report
 
 
-@take_options(report, (OPTIONS, ("output", "sample", "images", "workers")))
+@take_options(report, (OPTIONS, ("output", "sample", "shown", "images", "workers")))
 def report_command(
     folder: Annotated[str, Parameter(name="DIR")],
     /,
@@ -22,6 +22,7 @@ def report_command(
     mean, what is unusual, images beside their depth, distributions, speed.
 
         cortexia report depth
+        cortexia report depth --shown 200
         cortexia report s3://bucket/depth --output depth.html
 
     Exit code: 0 written, 2 wrong usage.

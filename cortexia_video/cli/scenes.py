@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
-from cortexia_video.cli.options import take_options
+from cortexia_video.cli.options import OPTIONS, take_options
 from cortexia_video.errors import explain_import
 from cortexia_video.html.wording import format_count
 from cortexia_video.runtime.progress import stage
+from cortexia_video.scenes import ScenePlan
 from cortexia_video.storage.paths import to_path
 
 
-@take_options()
+@take_options(ScenePlan, (OPTIONS, ("seed", "textures", "move", "frames", "device")))
 def scenes_command(
     *,
     count: int,
     output: Annotated[str, Parameter(alias="-o")],
-    seed: int = 0,
     size: tuple[int, int] = (480, 640),
     kinds: list[str] | None = None,
-    textures: Path | None = None,
-    move: Literal["orbit", "dolly", "pan"] | None = None,
-    frames: int = 1,
-    device: str = "cpu",
     workers: int | None = None,
+    **options: Any,
 ) -> int:
     """Render synthetic images with exact depth.
 
@@ -44,23 +40,17 @@ def scenes_command(
     Args:
         count: How many scenes.
         output: A new or empty folder, or one that this command began.
-        seed: Seed of the first scene; the next one has the next seed.
         size: Height and width in pixels.
         kinds: room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for
             several. All by default.
-        move: Move the camera through each scene: also writes OUTPUT/clips, a lossless video of each with
-            its poses.
-        frames: Of each move, 24 per second.
-        textures: A folder of images to use as textures of many surfaces, beside painted ones.
-        device: cpu or cuda.
         workers: Processes; one per core by default. A GPU has one.
     """
     try:
         with stage("loading torch"):
-            from cortexia_video.scenes import ScenePlan, write_scenes
+            from cortexia_video.scenes import write_scenes
     except ImportError as error:
         raise explain_import(error, "rendering scenes needs", "'cortexia-video[train]'") from error
-    plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device, move, frames)
+    plan = ScenePlan(height=size[0], width=size[1], kinds=tuple(kinds or ()), **options)
     place = to_path(output)
     rendered, there = write_scenes(place, count, plan, workers=workers)
     print(f"{format_count(there, 'scene')} in {place}: {rendered:,} rendered, {there - rendered:,} existed")

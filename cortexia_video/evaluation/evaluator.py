@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputLostError
+from cortexia_video.errors import InputError, OutputLostError, printable, suggest_keywords
 from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth, open_truth
 from cortexia_video.evaluation.job import Evaluation, measure_predictors
 from cortexia_video.evaluation.page import TileMaker, write_page
 from cortexia_video.evaluation.predictors import HeldPredictor, ModelPredictor, Predictor, open_predictor
-from cortexia_video.evaluation.protocol import Protocol, load_protocol
+from cortexia_video.evaluation.protocol import AlignPer, Protocol, load_protocol
 from cortexia_video.evaluation.results import PAGE, replace_file, require_own, save_results
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.evaluation.summary import Summary, summarise
 from cortexia_video.evaluation.text_table import list_lines
+from cortexia_video.html.notebook import write_text
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.progress import stage
 from cortexia_video.storage.paths import PathLike, to_path
@@ -42,10 +44,19 @@ class EvaluationResult(NamedTuple):
         """Whether every image had a reference, and depth by every predictor that could be measured."""
         return self.evaluation.is_complete
 
+    def __repr__(self) -> str:
+        return (
+            f"EvaluationResult({printable(self.evaluation.protocol.name)}, {', '.join(self.summary.totals)})"
+        )
+
+    def _repr_html_(self) -> str:
+        return write_text(str(self))
+
     def __str__(self) -> str:
         return "\n".join(list_lines(self.evaluation, self.summary))
 
 
+@suggest_keywords
 def evaluate(
     predictors: AnyPredictor | Sequence[AnyPredictor],
     *,
@@ -53,6 +64,7 @@ def evaluate(
     protocol: str | Protocol = "real-frames",
     output: PathLike | None = None,
     metrics: Sequence[str] = (),
+    align_per: AlignPer = "image",
     convention: str | None = None,
     truth_convention: str | None = None,
     pattern: str | None = None,
@@ -79,6 +91,9 @@ def evaluate(
             continues: a new one, or that of an evaluation with the same ground truth and protocol. Nothing is
             written without it.
         metrics: More to measure: boundary, edges, normals, points, ordinal, regions.
+        align_per: image: each image is aligned by itself. clip: the frames of a clip, which are the images of one
+            folder of the ground truth, are aligned as one; AbsRel of each clip is then shown, and, where poses are
+            known, how its depth changes along the true motion, and the TAE.
         convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres ...
         truth_convention: The same for the ground truth.
         pattern: What the predictors' depth files are called, `{key}` standing for the image:
@@ -105,7 +120,18 @@ def evaluate(
         >>> result.summary.totals["compact"]["abs_rel"].value  # doctest: +SKIP
         0.123
     """
+    if isinstance(predictors, str) or not isinstance(predictors, Sequence):
+        predictors = [predictors]
+    for each in predictors:
+        if not isinstance(each, str | os.PathLike | DepthEstimator) and not hasattr(each, "work_through"):
+            raise TypeError(
+                f"a predictor must be a name, a path or a loaded model, got {type(each).__name__}"
+            )
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
+    if align_per != "image":
+        if align_per not in get_args(AlignPer):
+            raise InputError(f"`align_per` must be image or clip, got {align_per!r}")
+        chosen = replace(chosen, align_per=align_per)
     if isinstance(truth, GroundTruth):
         place = to_path(truth.place)
     elif truth is not None:
@@ -130,8 +156,6 @@ def evaluate(
             allow_outside=allow_outside,
             allow_unregistered=allow_unregistered,
         )
-    if isinstance(predictors, str) or not isinstance(predictors, Sequence):
-        predictors = [predictors]
     options = {"convention": convention, "pattern": pattern, **model_options}
     opened: list[Predictor] = []
     for each in predictors:
@@ -153,7 +177,7 @@ def evaluate(
         if root is not None and tiles is not None:
             try:
                 save_results(found, result.summary, root)
-                page = write_page(*result, *tiles.choose(found.columns[0], truth, opened[0]))
+                page = write_page(*result, *tiles.choose(found.columns[0], truth, opened))
                 replace_file(root / PAGE, lambda file: file.write(page))
             except OutputLostError as error:
                 error.report = result

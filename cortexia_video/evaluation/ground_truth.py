@@ -202,6 +202,7 @@ WRITERS = (  # what others call the depth of an image
     "depth_npy/{key}_depth.npy",  # Marigold, script/depth/run.py
     "{key}_depth.npy",  # the same, the folder depth_npy given
     "{key}/depth.exr",  # MoGe, moge infer
+    "{key}_depth_new.npy",  # scripts/batch_depth_estimation.py, before it kept a ledger
 )
 
 

@@ -35,7 +35,7 @@ class ImageScore(NamedTuple):
 
     kind: of its depth, None where there is none. alignment: by which it was measured; "" of baselines.
     raised: pixels at or below 0 m, which were raised to the least depth of the clip.
-    remark: what a person must know of it.
+    remark: what a person must know of it. fit: that of all frames of its clip, where these are aligned as one.
     """
 
     key: str
@@ -46,6 +46,7 @@ class ImageScore(NamedTuple):
     alignment: str = ""
     raised: int = 0
     remark: str = ""
+    fit: Fit | None = None
 
     @property
     def unknown(self) -> int:
@@ -93,15 +94,19 @@ class _Fitted(NamedTuple):
 
 
 def score_image(
-    depth: DepthMap | None, reference: Reference, protocol: Protocol, groups: Sequence[str] = ()
+    depth: DepthMap | None,
+    reference: Reference,
+    protocol: Protocol,
+    groups: Sequence[str] = (),
+    fit: Fit | None = None,
 ) -> ImageScore:
     """Measure depth against a reference; None, where there is no depth, counts as unknown everywhere.
 
-    groups: of `metrics/registry.py` that are measured, too. Raises `InputError` for a kind that does not
-    allow the protocol's alignment. Depth of another shape than the reference counts as unknown everywhere,
-    and the score says so.
+    groups: of `metrics/registry.py` that are measured, too. fit: that of its clip, in place of its own. Raises
+    `InputError` for a kind that does not allow the protocol's alignment. Depth of another shape than the
+    reference counts as unknown everywhere, and the score says so.
     """
-    fitted = _fit_image(depth, reference, protocol)
+    fitted = _fit_image(depth, reference, protocol, fit)
     aligned, remark = fitted.bring(fitted.chosen, reference, protocol), fitted.remark
     if protocol.alignment == "none" and not remark:
         remark = _find_unit_mismatch(aligned, fitted.known_m)
@@ -117,7 +122,7 @@ def score_image(
     )
     kind = None if depth is None else depth.kind
     score = _score_subject(subject, fitted.known_m, groups, is_baseline=False)
-    return score._replace(kind=kind, alignment=protocol.alignment, raised=raised, remark=remark)
+    return score._replace(kind=kind, alignment=protocol.alignment, raised=raised, remark=remark, fit=fit)
 
 
 def score_baseline(
@@ -138,12 +143,16 @@ def _score_subject(
     return ImageScore(subject.reference.key, sums, more or _NOTHING, lacking or _NOTHING)
 
 
-def align_image(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> Floats:
+def align_image(
+    depth: DepthMap | None, reference: Reference, protocol: Protocol, fit: Fit | None = None
+) -> Floats:
     """Return depth as it is measured, float64 (H, W): aligned; NaN where unknown, or where it cannot be."""
-    return _fit_image(depth, reference, protocol).bring_all(reference, protocol)
+    return _fit_image(depth, reference, protocol, fit).bring_all(reference, protocol)
 
 
-def _fit_image(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> _Fitted:
+def _fit_image(
+    depth: DepthMap | None, reference: Reference, protocol: Protocol, fit: Fit | None = None
+) -> _Fitted:
     """Fit depth to the reference, or say why it cannot be measured."""
     places = np.flatnonzero(reference.mask)
     known_m = take(reference.depth_m, places)
@@ -161,7 +170,7 @@ def _fit_image(depth: DepthMap | None, reference: Reference, protocol: Protocol)
     if not find_usable(chosen, kind, alignment).any():
         found = np.isfinite(chosen).any()
         return nothing._replace(remark="no depth above 0" if found else "no finite depth")
-    fit = fit_alignment(chosen, kind, known_m, alignment)
+    fit = fit or fit_alignment(chosen, kind, known_m, alignment)
     return _Fitted(values, kind, fit, chosen, known_m)
 
 

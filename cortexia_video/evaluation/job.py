@@ -13,9 +13,10 @@ import numpy as np
 from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import CortexiaError, Failure, InputError, attempt
 from cortexia_video.evaluation.baselines import BASELINES
+from cortexia_video.evaluation.clip_results import ClipResult, Fits, list_fits, measure_clips, name_clip
 from cortexia_video.evaluation.ground_truth import GroundTruth
 from cortexia_video.evaluation.image_score import ImageScore, score_baseline, score_image
-from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
+from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS, Fit
 from cortexia_video.evaluation.metrics.registry import choose_groups
 from cortexia_video.evaluation.predictors import (
     FolderPredictor,
@@ -83,6 +84,7 @@ class Evaluation:
         counting: Datasets that are in the mean over datasets.
         left: Images without a reference that can be used.
         asked: Groups of metrics that a person asked for.
+        clips: What each predictor scored on each clip, where the protocol aligns per clip.
     """
 
     protocol: Protocol
@@ -91,6 +93,7 @@ class Evaluation:
     counting: Sequence[str]
     left: Sequence[Failure]
     asked: Sequence[str] = ()
+    clips: Sequence[ClipResult] = ()
 
     def count_images(self, sets: Sequence[str] | None = None) -> int:
         """Count the images that were measured, of these sets or all."""
@@ -144,6 +147,20 @@ def measure_predictors(
             f"{truth.place} has no images for {blind[0]} to look at: estimate their depth first and give "
             "its folder, or give a dataset"
         )
+    stored = [each for each in predictors if isinstance(each, StoredPredictor)]
+    models = [each for each in predictors if not isinstance(each, StoredPredictor)]
+    for each in stored:
+        each.learn_keys(truth.list_keys())
+    workers = choose_workers(workers)
+    clips: list[ClipResult] = []
+    if protocol.align_per == "clip":
+        if models:
+            raise InputError(
+                f"{models[0].name} is a model, and `align_per='clip'` takes depth of a whole clip: run "
+                "`cortexia estimate` over it, and give its output folder"
+            )
+        with stage("fitting clips"):
+            clips = measure_clips(truth, protocol, stored, workers)
     job = EvaluateJob(
         truth,
         protocol,
@@ -151,12 +168,9 @@ def measure_predictors(
         kept or ScoreFile(None),
         first=predictors[0].name,
         look=look,
-        workers=choose_workers(workers),
+        workers=workers,
+        fits=list_fits(clips),
     )
-    stored = [each for each in predictors if isinstance(each, StoredPredictor)]
-    models = [each for each in predictors if not isinstance(each, StoredPredictor)]
-    for each in stored:
-        each.learn_keys(truth.list_keys())
     job.work_through(models[0] if models else None, stored, [*BASELINES])
     for model in models[1:]:
         job.work_through(model, [], [])
@@ -166,11 +180,12 @@ def measure_predictors(
         reason = f": {job.left[0].key}: {job.left[0].reason}" if job.left else ""
         raise InputError(f"no image in {truth.place} has a reference that can be used{reason}")
     counting = [each.name for each in truth.sets if each.counts]
-    return Evaluation(protocol, truth.place, [*columns, *baselines], counting, job.left, tuple(metrics))
+    every = [*columns, *baselines]
+    return Evaluation(protocol, truth.place, every, counting, job.left, tuple(metrics), clips)
 
 
 class EvaluateJob:
-    """Scores of all images, as they come. first: the predictor of whose images `look` is told."""
+    """Scores of all images, as they come. first: the predictor of whose images `look` is told. fits: of clips."""
 
     def __init__(
         self,
@@ -182,7 +197,9 @@ class EvaluateJob:
         first: str,
         look: Look,
         workers: int,
+        fits: Fits,
     ) -> None:
+        self._fits = fits
         self._first, self._look, self._workers = first, look, workers
         self._groups = choose_groups(protocol, metrics)
         self._items = Items(truth, protocol, self._groups)
@@ -286,7 +303,7 @@ class EvaluateJob:
     def _find_kept(
         self, name: str, item: EvalItem, identity: bytes
     ) -> tuple[str, str, list[ImageScore]] | None:
-        kept = attempt(item.frame.key, "decode", lambda: self._kept.get(self._digest(item, identity)))
+        kept = attempt(item.frame.key, "decode", lambda: self._kept.get(self._digest(name, item, identity)))
         if isinstance(kept, Failure) or not kept:
             return None
         return name, item.within.name, [score._replace(key=item.frame.key) for score in kept]
@@ -311,7 +328,14 @@ class EvaluateJob:
             score = attempt(
                 item.frame.key,
                 "estimate",
-                partial(score_image, depth, item.reference, protocol, self._groups),
+                partial(
+                    score_image,
+                    depth,
+                    item.reference,
+                    protocol,
+                    self._groups,
+                    self._find_fit(name, way, item),
+                ),
             )
             if isinstance(score, Failure):
                 if isinstance(score.error, CortexiaError):
@@ -323,11 +347,15 @@ class EvaluateJob:
             if not self._asked & score.lacking.keys():
                 score = score._replace(lacking={})  # nobody asked: it would make the file longer
             scores.append(score)
-        self._kept.add(self._digest(item, identity), scores)
+        self._kept.add(self._digest(name, item, identity), scores)
         if name == self._first:
             self._look(item, depth, scores[0])
         return name, item.within.name, scores
 
-    @staticmethod
-    def _digest(item: EvalItem, identity: bytes) -> str:
-        return find_digest(item.digest.encode(), identity)
+    def _find_fit(self, name: str, alignment: str, item: EvalItem) -> Fit | None:
+        """Return the fit of all frames of the clip that an image is of, where clips are aligned as one."""
+        return self._fits.get((name, alignment, name_clip(item.frame.key)))
+
+    def _digest(self, name: str, item: EvalItem, identity: bytes) -> str:
+        fits = [self._find_fit(name, way, item) for way in ALIGNMENTS] if self._fits else []
+        return find_digest(item.digest.encode(), identity, *([repr(fits).encode()] if fits else []))

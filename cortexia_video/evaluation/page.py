@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import threading
 from bisect import bisect, insort
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
-from typing import NamedTuple
+from itertools import chain
+from typing import Literal, NamedTuple
 from xml.etree.ElementTree import Element
 
 import numpy as np
-from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, printable
@@ -25,7 +24,7 @@ from cortexia_video.evaluation.metrics.depth_metrics import abs_rel
 from cortexia_video.evaluation.metrics.pixel_sums import Array
 from cortexia_video.evaluation.metrics.regions import REGIONS, fill_unknown, split_errors
 from cortexia_video.evaluation.metrics.registry import GROUPS
-from cortexia_video.evaluation.predictors import Prediction, Predictor, Work
+from cortexia_video.evaluation.predictors import Prediction, Predictor, Work, find_photos
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.reference import Destination, EvalItem, Items
 from cortexia_video.evaluation.summary import Summary
@@ -43,8 +42,10 @@ from cortexia_video.evaluation.text_table import (
     list_sets,
 )
 from cortexia_video.formats.registry import REPORT_MARK
-from cortexia_video.html.blocks import code, facts, quiet, section, swatch, write_document
+from cortexia_video.html.blocks import code, facts, quiet, section, swatch, table, write_document
 from cortexia_video.html.markup import element
+from cortexia_video.html.views import Layer, fit_within, pick_values, show_hint, show_view, to_jpeg
+from cortexia_video.images.resampling import resize_image
 from cortexia_video.inference.executor import Skipped
 from cortexia_video.viz.colormap import colored_depthmap, find_range
 
@@ -59,25 +60,22 @@ _REGIONS = (
     "is at most 3 pixels from an edge of the reference."
 )
 _EACH = 6  # of the worst, and of the best
-_WIDTH = 320
-_QUALITY = 85
-DEPTH_COLOURS = "viridis_r"
-ERROR_COLOURS = "Spectral"
+_WIDTH, _HEIGHT = 480, 480  # pixels that a tile's images fit into
+_DEPTH_COLOURS = "viridis_r"
+_ERROR_COLOURS = "Spectral"
 
 
 class Tile(NamedTuple):
-    """Images as data URIs; image is None where there is none.
+    """What is shown of an image.
 
-    limits_m: where the colours of depth end. regions: relative error by region of the image.
+    layers: the image where there is one, reference, depth and error. regions: relative error by region of the
+    image. full_size: (height, width) of what the protocol cuts its window from.
     """
 
     score: ImageScore
-    image: str | None
-    reference: str
-    depth: str
-    errors: str
-    limits_m: tuple[float, float]
+    layers: Sequence[Layer]
     regions: Mapping[str, float]
+    full_size: tuple[int, int]
 
 
 class TileMaker:
@@ -103,11 +101,12 @@ class TileMaker:
                 del self._tiles[self._order.pop(_EACH)[1]]
 
     def choose(
-        self, column: Column, truth: GroundTruth, predictor: Predictor
+        self, column: Column, truth: GroundTruth, predictors: Sequence[Predictor]
     ) -> tuple[list[Tile], list[Tile]]:
-        """Return the worst and the best; of few images half are best, the rest is worst.
+        """Return the worst and the best of the first predictor; of few images half are best, the rest is worst.
 
-        Those of scores that were kept earlier are made now: their depth is made, or read, again.
+        Those of scores that were kept earlier are made now: their depth is made, or read, again. Where the
+        ground truth has no images, they are those that the ledger of a predictor's run knows.
         """
         scores = list(column.list_scores())
         order = np.argsort([abs_rel(score.sums) for score in scores], kind="stable").tolist()
@@ -127,42 +126,67 @@ class TileMaker:
 
         if missing:
             work = Work(begin=begin, measure=measure, settle=lambda _: None, workers=1)
-            predictor.work_through(items.list_places(missing), work)
+            predictors[0].work_through(items.list_places(missing), work)
         chosen = [[scores[row].key for row in rows] for rows in (worst, best)]
+        dark = {
+            key for key in chain(*chosen) if key in self._tiles and self._tiles[key].layers[0].name != "image"
+        }
+        for key, photo in find_photos(predictors, dark):
+            tile = self._tiles[key]
+            layer = Layer("image", why_not=photo) if isinstance(photo, str) else self._show(tile, photo)
+            self._tiles[key] = tile._replace(layers=[layer, *tile.layers])
         first, second = ([self._tiles[key] for key in keys if key in self._tiles] for keys in chosen)
         return first, second
 
     def _make(self, item: EvalItem, depth: DepthMap | None, score: ImageScore) -> Tile:
         reference, mask = item.reference, item.reference.mask
         protocol = self._protocol if score.alignment == self._protocol.alignment else self._protocol.plain
-        aligned = align_image(depth, reference, protocol)
+        aligned = align_image(depth, reference, protocol, score.fit)
         known = np.where(mask, reference.depth_m, np.nan)
         clipped = clip_depth(aligned, reference.limit_m, protocol)
         filled = fill_unknown(clipped, known, find_ends(reference.max_m, protocol))
         shown = find_range(known, percentiles=(2, 98), spacing="inverse")
-        limits = (shown.d_min, shown.d_max)
-        true, found = (
-            colored_depthmap(each, *limits, DEPTH_COLOURS, spacing="inverse") for each in (known, clipped)
-        )
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(mask, np.log2(filled / reference.depth_m), np.nan)
-        errors = colored_depthmap(ratio, -1, 1, ERROR_COLOURS)
-        photo = _encode(protocol.cut(item.frame.image)) if item.within.has_images else None
-        split = split_errors(filled[mask], reference.depth_m, mask)
-        regions = dict(zip(REGIONS, split, strict=True))
-        return Tile(score, photo, _encode(true), _encode(found), _encode(errors), limits, regions)
-
-
-def _encode(image: Array) -> str:
-    """Return a small JPEG as a data URI; averaged where it shrinks."""
-    small = Image.fromarray(np.ascontiguousarray(image))
-    if small.width > _WIDTH:
-        small = small.resize(
-            (_WIDTH, max(1, round(small.height * _WIDTH / small.width))), Image.Resampling.BOX
+            ratio = np.where(mask, filled / reference.depth_m, np.nan)
+            errors = np.log2(ratio)
+        near, far = (f"{limit:.3g} m" for limit in shown)
+        paint = partial(
+            colored_depthmap, d_min=shown.d_min, d_max=shown.d_max, cmap=_DEPTH_COLOURS, spacing="inverse"
         )
-    data = io.BytesIO()
-    small.save(data, "JPEG", quality=_QUALITY, subsampling=0)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+        layers = [
+            _layer("reference", paint(known), known, "m", (near, _DEPTH_COLOURS, far)),
+            _layer("depth", paint(clipped), clipped, "m", (near, _DEPTH_COLOURS, far)),
+            _layer(
+                "error",
+                colored_depthmap(errors, -1, 1, _ERROR_COLOURS),
+                ratio,
+                "times the reference",
+                ("half as far", _ERROR_COLOURS, "twice"),
+            ),
+        ]
+        split = split_errors(filled[mask], reference.depth_m, mask)
+        height, width = item.frame.image.shape[:2]
+        tile = Tile(score, layers, dict(zip(REGIONS, split, strict=True)), (height, width))
+        if not item.within.has_images:
+            return tile
+        return tile._replace(layers=[self._show(tile, item.frame.image), *layers])
+
+    def _show(self, tile: Tile, image: Array) -> Layer:
+        """Return the image of a tile, where its reference is."""
+        window = self._protocol.cut(resize_image(image, *tile.full_size))
+        return Layer("image", _shrink(window, "420"), below=("image",))
+
+
+def _layer(name: str, colours: Array, values: Array, unit: str, ends: tuple[str, str, str]) -> Layer:
+    """Return a map in colours; ends: what the first and the last stand for, their table between."""
+    low, table, high = ends
+    below = (f"{name}: {low} ", swatch(table), f" {high}")
+    return Layer(name, _shrink(colours, "444"), values=pick_values(values, unit), below=below)
+
+
+def _shrink(image: Array, subsampling: Literal["420", "444"]) -> str:
+    height, width = fit_within(image.shape[0], image.shape[1], _HEIGHT, _WIDTH)
+    return to_jpeg(resize_image(image, height, width), subsampling)
 
 
 def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], best: Sequence[Tile]) -> str:
@@ -194,25 +218,18 @@ def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], 
         header,
         section(
             "All images",
-            _make_table(["", *map(printable, summary.totals)], [fits, *totals]),
+            table("All images", ["", *map(printable, summary.totals)], [fits, *totals]),
             element("div", note, *(element("p", line) for line in compared)),
         ),
-        section("Sets", _make_table(head, sets)) if len(summary.sets[first]) > 1 else None,
+        section("Sets", table("Sets", head, sets)) if len(summary.sets[first]) > 1 else None,
         _show_regions(summary),
-        section(f"The worst of {printable(first)}", quiet(_LEGEND), *map(_show_tile, worst)),
+        section(f"The worst of {printable(first)}", quiet(_LEGEND), show_hint(), *map(_show_tile, worst)),
         section(f"The best of {printable(first)}", *map(_show_tile, best)) if best else None,
         _show_troubles(evaluation),
         _show_protocol(evaluation.protocol),
     )
     own = files("cortexia_video.evaluation").joinpath("page.css").read_text(encoding="utf-8")
     return write_document(main, f"Evaluation: {first}", REPORT_MARK, css=own)
-
-
-def _make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
-    lines = [element("tr", *(element("td", cell) for cell in row)) for row in rows]
-    titles = element("tr", *(element("th", cell) for cell in head))
-    table = element("table", element("thead", titles), element("tbody", *lines))
-    return element("div", table, class_="wide")
 
 
 def _show_regions(summary: Summary) -> Element | None:
@@ -224,24 +241,12 @@ def _show_regions(summary: Summary) -> Element | None:
     ]
     if all(cell == "-" for row in rows for cell in row[1:]):
         return None
-    table = _make_table(["AbsRel", *map(printable, summary.totals)], rows)
-    return section("Where the errors are", quiet(_REGIONS), table)
+    title = "Where the errors are"
+    return section(title, quiet(_REGIONS), table(title, ["AbsRel", *map(printable, summary.totals)], rows))
 
 
 def _show_tile(tile: Tile) -> Element:
-    metrics, (near, far) = tile.score.metrics, (f"{limit:.3g} m" for limit in tile.limits_m)
-    cells = []
-    for name, data, colours, low, high in (
-        ("image", tile.image, "", "", ""),
-        ("reference", tile.reference, DEPTH_COLOURS, near, far),
-        ("depth", tile.depth, DEPTH_COLOURS, near, far),
-        ("error", tile.errors, ERROR_COLOURS, "half as far", "twice"),
-    ):
-        if data is not None:
-            scale = (f"{name}: {low} ", swatch(colours), f" {high}") if colours else (name,)
-            cells.append(
-                element("div", element("img", src=data, alt=name), element("div", *scale, class_="scale"))
-            )
+    metrics = tile.score.metrics
     said = []  # of each way to divide the image, the worst part against the best
     for way in (REGIONS[:3], REGIONS[3:6], REGIONS[6:]):
         known = {name: tile.regions[name] for name in way if not math.isnan(tile.regions[name])}
@@ -253,8 +258,7 @@ def _show_tile(tile: Tile) -> Element:
         for name, title in (("abs_rel", "AbsRel"), ("delta1", "delta1"), ("coverage", "coverage"))
     )
     where = f" Error: {'; '.join(said)}." if said else ""
-    caption = element("figcaption", code(tile.score.key, 60), f" {scores}.{where} {tile.score.remark}")
-    return element("figure", element("div", *cells, class_="row"), caption, class_="tile")
+    return show_view(tile.layers, code(tile.score.key, 60), f" {scores}.{where} {tile.score.remark}")
 
 
 def _show_troubles(evaluation: Evaluation) -> Element | None:
@@ -274,7 +278,7 @@ def _show_protocol(protocol: Protocol) -> Element:
         "dataset": f"{protocol.dataset} {protocol.split or ''}",
         "depth": f"{protocol.bounds[0]}{protocol.min_m:g}, {protocol.max_m}{protocol.bounds[1]} m",
         "crop": "none" if protocol.crop is None else ", ".join(f"{share:g}" for share in protocol.crop),
-        "fit": str(ALIGNMENTS[protocol.alignment])
+        "fit": ALIGNMENTS[protocol.alignment].describe(protocol.align_per)
         + ("; metric depth also without" if protocol.unfitted else ""),
         "clip": f"{protocol.clip}, from {protocol.clip_min_m:g} m",
         "mean over": protocol.aggregation,

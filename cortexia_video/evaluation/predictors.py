@@ -6,10 +6,14 @@ import json
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
 from cortexia_video.depth_map import DepthKind, DepthMap
@@ -17,8 +21,17 @@ from cortexia_video.errors import Failure, InputError, attempt, describe, in_wor
 from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_files, index_depth_files
 from cortexia_video.evaluation.reference import Destination, EvalItem
 from cortexia_video.formats.decode_depth import decode_depth
+from cortexia_video.images.decode import decode
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
-from cortexia_video.ledger.artifacts import Line, about_depth, expand_clip, find_depth, read_output
+from cortexia_video.ledger.artifacts import (
+    Line,
+    about_depth,
+    expand_clip,
+    find_depth,
+    find_image,
+    read_output,
+    read_run_image,
+)
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
@@ -199,13 +212,18 @@ class FolderPredictor(StoredPredictor):
 
     `learn_keys` chooses the way by which most images have depth; of equal ones the first. Of images whose keys
     nobody knows before, those of a stream, each has the first file that is called so.
-    convention: as `decode_depth` takes it.
+    convention: as `decode_depth` takes it. run: the output folder whose ledger knows the images.
     """
 
     def __init__(
-        self, name: str, readings: Sequence[Mapping[str, DepthSource]], convention: str | None = None
+        self,
+        name: str,
+        readings: Sequence[Mapping[str, DepthSource]],
+        convention: str | None = None,
+        *,
+        run: AnyPath | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.run = name, run
         self._readings = readings
         self._names: dict[str, str] = {}
         self._convention = convention
@@ -271,9 +289,34 @@ class FolderPredictor(StoredPredictor):
             "`pattern`, such as '{key}_depth.npy'"
         )
 
+    def name_of(self, key: str) -> str:
+        """Return the name here of an image of the ground truth."""
+        return self._names.get(bare(key), bare(key))
+
     def _find(self, key: str) -> DepthSource | None:
-        name = self._names.get(bare(key), bare(key))
+        name = self.name_of(key)
         return next((files[name] for files in self._readings if name in files), None)
+
+
+def find_photos(
+    predictors: Iterable[Predictor], keys: Collection[str]
+) -> Iterator[tuple[str, NDArray[np.uint8] | str]]:
+    """Yield the images of keys that ledgers of runs know, uint8 (H, W, 3) RGB, or why they cannot be read."""
+    missing = {*keys}
+    for each in predictors:
+        if not missing or not isinstance(each, FolderPredictor) or each.run is None:
+            continue
+        names = {each.name_of(key): key for key in missing}
+        for called, line in _read_named(each.run):
+            key = next((names[name] for name in called if name in names), None)
+            if key is not None and find_image(line) is not None:
+                missing.discard(key)
+                image = attempt(key, "decode", partial(_read_photo, line))
+                yield key, image.reason if isinstance(image, Failure) else image
+
+
+def _read_photo(line: Line) -> NDArray[np.uint8]:
+    return decode(read_run_image(line), line["key"]).image
 
 
 def match_names(names: Collection[str], keys: Iterable[str]) -> dict[str, str]:
@@ -324,7 +367,7 @@ def open_predictor(
         return ModelPredictor(name, load_estimators(name, **given))
     name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
     if list_files(root):
-        return FolderPredictor(name, [_list_run(root)])
+        return FolderPredictor(name, [_list_run(root)], run=root)
     about = {} if kind is None else {"kind": kind}
     with in_words(f"cannot read {root}", of=RemoteError), remember_listings():
         found = find_depth_files(root)
@@ -344,24 +387,27 @@ def open_predictor(
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     """Return the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
-    for whole in read_done(root):
-        names = _list_images(whole)
-        for line in expand_clip(whole):
-            found = find_depth(line)
-            if found is None:
-                continue
+    for names, line in _read_named(root):
+        found = find_depth(line)
+        if found is not None:
             packed = (root, found[0], line) if "inside" in line or "frame" in line else None
             source = DepthSource(root / found[0], about_depth(line), packed)
-            if "frame" not in line:
-                files[bare(line["key"])] = source
-                continue
-            number = list_numbers(line["clip"])[line["frame"]]
-            files[bare(f"{whole['key']}/{number:06}")] = source
-            if number < len(names):
-                files[bare(f"{whole['key']}/{names[number]}")] = source
+            files.update(dict.fromkeys(names, source))
     if not files:
         raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
     return files
+
+
+def _read_named(root: AnyPath) -> Iterator[tuple[list[str], Line]]:
+    """Yield the lines of what a run has done, of each frame of a clip its own, with the names of their images."""
+    for whole in read_done(root):
+        images = _list_images(whole)
+        for line in expand_clip(whole):
+            names = [line["key"]]
+            if "frame" in line:
+                number = list_numbers(line["clip"])[line["frame"]]
+                names = [f"{whole['key']}/{each}" for each in (f"{number:06}", *images[number : number + 1])]
+            yield [bare(name) for name in names], line
 
 
 def _list_images(line: Line) -> list[str]:

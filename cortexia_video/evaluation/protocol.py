@@ -32,6 +32,7 @@ Resize = Literal["bilinear", "bilinear-corners", "refuse"]
 Aggregation = Literal["image", "pixel", "set"]
 Clip = Literal["all", "unknown"]
 Cameras = Literal["given", "hidden"]
+AlignPer = Literal["image", "clip"]
 _FOLDER = "protocols"
 SCORING = 3  # version of how scores are computed; another one makes other digests
 _WORDS = ("about", "sources", "place")  # for people: no number depends on them
@@ -69,6 +70,7 @@ class Protocol:
         unfitted: Metric depth is measured as it is, too, in a row of its own before the fitted one.
         options: Of the dataset's reader, as `open_dataset` takes them.
         boundaries: Also boundary F1, where depth is registered and more than half of the pixels are known.
+        align_per: What is aligned by itself: each `image`, or all frames of a `clip` as one.
         cameras: Whether a model that asks for the focal length is told that of the dataset (`given`) or
             estimates it itself (`hidden`).
     """
@@ -96,11 +98,14 @@ class Protocol:
     options: Mapping[str, Any] = field(default_factory=dict)
     boundaries: bool = False
     cameras: Cameras = "given"
+    align_per: AlignPer = "image"
 
     @property
     def digest(self) -> str:
         """SHA-256 of what numbers depend on: not of the words for people."""
         facts = {name: value for name, value in asdict(self).items() if name not in _WORDS}
+        if self.align_per == "image":  # as it was before there was another
+            del facts["align_per"]
         facts["scoring"] = SCORING
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -237,6 +242,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "aggregation": get_args(Aggregation),
     "clip": get_args(Clip),
     "cameras": get_args(Cameras),
+    "align_per": get_args(AlignPer),
     "alignment": tuple(ALIGNMENTS),
     "dataset": ("any", *DATASETS),
 }

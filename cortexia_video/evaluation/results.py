@@ -120,6 +120,13 @@ def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
         },
         "remarks": {name: dict(pairs) for name, pairs in remarks.items() if pairs},
         "pixels at or below 0 m": {name: counts for name, counts in raised.items() if counts},
+        "clips": [
+            {
+                **{name: getattr(each, name) for name in ("predictor", "clip", "alignment", "lacks")},
+                **_clean(each.score._asdict() | {"scale": each.fit.scale, "shift": each.fit.shift}),
+            }
+            for each in evaluation.clips
+        ],
         "without reference": {failure.key: failure.reason for failure in evaluation.left},
     }
 

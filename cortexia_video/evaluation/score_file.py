@@ -17,6 +17,7 @@ from typing import Self
 
 from cortexia_video.errors import Failure, OutputError, attempt, in_words
 from cortexia_video.evaluation.image_score import ImageScore
+from cortexia_video.evaluation.metrics.alignment import Fit
 from cortexia_video.evaluation.metrics.pixel_sums import PixelSums
 from cortexia_video.ledger.copied_log import open_log
 from cortexia_video.storage.documents import parse_json
@@ -97,5 +98,6 @@ def _parse(line: bytes) -> tuple[str, list[ImageScore]]:
     for each in words["scores"]:
         sums = {**each.pop("sums")}
         sums["within"] = tuple(sums["within"])
-        scores.append(ImageScore(sums=PixelSums(**sums), **each))
+        fit = each.pop("fit", None)
+        scores.append(ImageScore(sums=PixelSums(**sums), fit=fit and Fit(*fit), **each))
     return words["digest"], scores

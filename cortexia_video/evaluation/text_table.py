@@ -61,7 +61,31 @@ def list_lines(evaluation: Evaluation, summary: Summary, width: int | None = Non
         if not math.isnan(low):
             said += f" [{low:+.3f}, {high:+.3f}], better in {each.better['abs_rel']:.0%} of draws"
         yield said
+    if evaluation.clips:
+        yield ""
+        yield from lay_out(list_clips(evaluation), width)
+        lacks = Counter(each.lacks for each in evaluation.clips if each.lacks)
+        yield from (
+            f"change and TAE not measured on {count} of these: {lack}" for lack, count in lacks.items()
+        )
+        yield "baselines are fitted to each frame"
+        yield ""
     yield from _list_troubles(evaluation)
+
+
+def list_clips(evaluation: Evaluation) -> list[list[str]]:
+    """Return what each predictor scored on each clip, a row each, below a row of headings."""
+    rows = [["of clips", "clip", "fit", "frames", "AbsRel (-)", "per frame (-)", "change % (-)", "TAE % (-)"]]
+    for each in evaluation.clips:
+        score = each.score
+        rows.append(
+            [
+                *(printable(each.predictor), printable(each.clip) or ".", ALIGNMENTS[each.alignment].fitted),
+                *(str(score.frames), format_value(score.abs_rel), format_value(score.abs_rel_per_frame)),
+                *(format_value(100 * value) for value in (score.change, score.stability)),
+            ]
+        )
+    return rows
 
 
 def describe_fit(column: Column) -> str:
@@ -79,7 +103,7 @@ def describe_fits(evaluation: Evaluation) -> Iterator[str]:
             if alignment == "none"
             else "; what is fitted has no metres of its own, so no error in metres is shown"
         )
-        yield f"fit of {names}: {ALIGNMENTS[alignment]}{lost}"
+        yield f"fit of {names}: {ALIGNMENTS[alignment].describe(evaluation.protocol.align_per)}{lost}"
     for column in columns:
         kinds = column.count_kinds()
         if len(kinds) > 1:

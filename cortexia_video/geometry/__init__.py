@@ -18,3 +18,7 @@ __all__ = [
     "find_edges",
     "load_intrinsics",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

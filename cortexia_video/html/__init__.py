@@ -1,4 +1,4 @@
-"""Self-contained pages: escaped elements, blocks, charts, wording.
+"""Self-contained pages: escaped elements, blocks, charts, views, wording; and what notebooks show.
 
-Doors: `blocks`, `charts`, `markup`, `wording`.
+Doors: `blocks`, `charts`, `markup`, `notebook`, `views`, `wording`.
 """

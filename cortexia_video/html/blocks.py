@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
-from cortexia_video.html.markup import Content, append, element, style, write_html
+from cortexia_video.html.markup import Content, append, element, verbatim, write_html
+from cortexia_video.html.views import make_viewer
 from cortexia_video.html.wording import shorten
 from cortexia_video.viz.color_tables import find_color_table
 
 _LONG = 30  # characters: such a fact is also its own tooltip
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_POLICY = (
+    "default-src 'none'; base-uri 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"
+)
 
 
 def write_document(main: Element, title: str, mark: bytes, *, css: str = "") -> str:
-    """Return the HTML of a page that needs nothing but itself.
+    """Return the HTML of a page that needs nothing but itself, and in which no script but ours can run.
 
     mark: by which the file is known as ours. css: of its own, after what all pages share.
     """
-    shared = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    room = files(__package__)
+    shared, script = (room.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY.format(digest)),
         element("title", title),
-        style(shared + css),
+        verbatim("style", shared + css),
     )
-    return write_html(element("html", head, element("body", main), lang="en"), mark.decode())
+    body = element("body", main, make_viewer(), verbatim("script", script))
+    return write_html(element("html", head, body, lang="en"), mark.decode())
 
 
 def section(title: str, *content: Content) -> Element:
@@ -73,6 +81,26 @@ def fold(items: Sequence[Element], open_: int, more: int) -> Iterator[Element]:
         yield element("details", summary, element("ul", *items[open_:], class_="keys"))
     if more:
         yield quiet(f"And {more:,} more, not on this page.")
+
+
+def table(label: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
+    """Make a table; on a phone each row is a list of titles and cells. The roles hold there, too."""
+    titles = element("tr", *(element("th", title, scope="col") for title in head))
+    lines = [
+        element(
+            "tr",
+            *(
+                element("td", cell, role="cell", data_title=title)
+                for title, cell in zip(head, row, strict=True)
+            ),
+            role="row",
+        )
+        for row in rows
+    ]
+    made = element(
+        "table", element("thead", titles), element("tbody", *lines), role="table", aria_label=label
+    )
+    return element("div", made, class_="wide", tabindex="0", role="region", aria_label=label)
 
 
 def chart_box(title: str, note: str, chart: Element, *below: Content) -> Element:

@@ -33,10 +33,10 @@ def append(parent: Element, content: Iterable[Content]) -> Element:
     return parent
 
 
-def style(css: str) -> Element:
-    """Make the element of a style sheet, which must not hold `</`."""
-    made = Element("style")
-    made.text = css
+def verbatim(tag: str, text: str) -> Element:
+    """Make a style sheet or a script, which is written as it is: of our own, and without `</`."""
+    made = Element(tag)
+    made.text = text
     return made
 
 

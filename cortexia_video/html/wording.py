@@ -22,6 +22,11 @@ def find_unit(kind: str) -> str:
     return "m" if kind == "metric" else ""
 
 
+def describe_unit(kind: str) -> str:
+    """Return what stands behind a single value of a kind of depth."""
+    return find_unit(kind) or f"(relative, larger is {'nearer' if kind == 'disparity' else 'farther'})"
+
+
 def format_number(value: float) -> str:
     """Return three digits, or all before the point: 0.00123, 12.3, 1,230."""
     if not math.isfinite(value):

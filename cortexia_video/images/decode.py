@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
 import re
 import threading
 import warnings
@@ -23,7 +24,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from cortexia_video.errors import DecodeError, InputError, describe, in_words, printable
+from cortexia_video.errors import DecodeError, InputError, describe, in_words, printable, suggest_keywords
 from cortexia_video.frame import Frame
 from cortexia_video.images.exif import focal_length_px, read_exif
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
@@ -36,6 +37,7 @@ from cortexia_video.storage.named_file import NamedFileError, read_named
 from cortexia_video.storage.paths import PathLike, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
+ImageLike = NDArray[np.uint8] | Image.Image
 SizeRule = Callable[[int, int], tuple[int, int]]  # (height, width) of an image -> of one that will do
 
 
@@ -61,6 +63,7 @@ def read_orientation(data: bytes) -> int:
         return read_exif(pil_image).orientation
 
 
+@suggest_keywords
 def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
     """Read one image file, as `estimate` does: upright, 8-bit RGB, with the focal length that EXIF has.
 
@@ -107,6 +110,7 @@ def read_image_bytes(path: PathLike) -> bytes:
             raise DecodeError(str(error)) from error
 
 
+@suggest_keywords
 def decode(
     data: bytes,
     key: str,
@@ -167,6 +171,23 @@ def decode(
     full_height, full_width = full_size or upright.shape[:2]
     f_px = focal_length_px(exif, full_width, full_height)
     return Frame(key, upright, f_px, None if f_px is None else "exif", full_size=full_size)
+
+
+def to_frame(image: Frame | ImageLike | PathLike) -> Frame:
+    """Return what a person gave for an image as a frame; what is a path is read.
+
+    Raises what `read_image` does, and `InputError` for what is no image.
+    """
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, Image.Image):
+        return convert_pillow(image, "image")
+    if isinstance(image, str | os.PathLike | RemotePath):
+        return read_image(image)
+    try:
+        return Frame("image", np.asarray(image))
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def convert_pillow(pil_image: Image.Image, key: str) -> Frame:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from cortexia_video.depth_map import DepthKind, DepthMap, Share
-from cortexia_video.errors import Failure, InputError, LossError, attempt, printable
+from cortexia_video.errors import Failure, InputError, LossError, attempt, printable, suggest_keywords
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, FormatName
 from cortexia_video.geometry.alignment import (
@@ -41,6 +41,7 @@ _OF_EACH = 400  # samples of an image that a shared fit takes
 _log = logging.getLogger(__name__)
 
 
+@suggest_keywords
 def align_folder(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -161,8 +162,7 @@ def align_folder(
             model = source.model if isinstance(source, ColmapPoints) else None
             count = write_depth_params(root, model, workers=workers)
         _log.info("%s: %s of %d images", printable(str(root / write)), write, count)
-    if found.images:
-        _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
+    found.warn_of_images()
     return report
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 from cortexia_video.depth_map import DepthMap, Share
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, suggest_keywords
 from cortexia_video.geometry.alignment import Fit, Samples, apply_fit, fit_samples, take_samples
 from cortexia_video.geometry.anchors import fit_extremes, require_distances
 from cortexia_video.geometry.ground_plane import fit_camera_height, fit_known_length
@@ -15,6 +15,7 @@ from cortexia_video.sparse_depth.open import open_sparse_depth
 from cortexia_video.sparse_depth.source import SparseDepth, read_length
 
 
+@suggest_keywords
 @dataclass(frozen=True, kw_only=True)
 class AlignTo:
     """What is known in metres; one of these.

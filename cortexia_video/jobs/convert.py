@@ -30,6 +30,7 @@ from cortexia_video.errors import (
     attempt,
     not_known,
     printable,
+    suggest_keywords,
 )
 from cortexia_video.formats.conventions import PER_METRE
 from cortexia_video.formats.exports import EXPORTS
@@ -66,6 +67,7 @@ NONE_GIVEN = "none is given for it"
 _log = logging.getLogger(__name__)
 
 
+@suggest_keywords
 def convert(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -173,8 +175,7 @@ def convert(
         _log.warning("%s", unused)
     for reason, count in sorted(change.kept.items()):
         _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
-    if found.images:
-        _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
+    found.warn_of_images()
     return report
 
 

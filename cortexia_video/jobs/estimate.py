@@ -19,10 +19,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import (
-    Failure,
-    InputError,
-)
+from cortexia_video.errors import Failure, InputError, suggest_keywords
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_image_bytes
@@ -60,6 +57,7 @@ _THREADS_A_CORE = 4  # that wait for URLs
 _log = logging.getLogger(__name__)
 
 
+@suggest_keywords
 def estimate(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -311,13 +309,8 @@ def _run(
     ledger, report = outcomes.ledger, outcomes.report
     outcomes.slowest = lambda: executor.usage().slowest
     with outcomes:
-        results = executor.run(
-            ledger.claim(outcomes.needing_work(found), ahead=executor.claims_ahead),
-            sink=outcomes.sink,
-            record_begun=ledger.record_begun,
-            trace=trace,
-            stop=stop,
-        )
+        work = ledger.claim(outcomes.needing_work(found), ahead=executor.claims_ahead)
+        results = executor.run(work, RunContext(outcomes.sink, ledger.record_begun, trace, stop))
         with contextlib.closing(results):
             for item, result in results:
                 if isinstance(result, ItemDone):
@@ -409,6 +402,20 @@ class RunSpec:
         return settings | {**(selector.settings if selector else {})}
 
 
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What the work of a run reaches.
+
+    sink: open. record_begun: to be called before files are placed, unless the executor `claims_ahead`. trace: to
+    be told of each stage. stop: ends the run early.
+    """
+
+    sink: Sink
+    record_begun: RecordBegun
+    trace: ChromeTrace | None
+    stop: threading.Event
+
+
 class Executor(Protocol):
     """Where the work of a run is done: in this process, or in those of a cluster.
 
@@ -422,18 +429,11 @@ class Executor(Protocol):
         """Load the model, and return what the outputs depend on; raises before anything is written."""
 
     def run(
-        self,
-        items: Iterator[InputFile],
-        *,
-        sink: Sink,
-        record_begun: RecordBegun,
-        trace: ChromeTrace | None,
-        stop: threading.Event,
+        self, items: Iterator[InputFile], context: RunContext
     ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
         """Yield inputs with their outcomes, each when its files are in place; after `stop`, those under way.
 
-        sink: of the run, open. record_begun: to be called before files are placed, unless `claims_ahead`.
-        trace: to be told of each stage. Raises `OutputLostError` where the output is full or unwritable.
+        Raises `OutputLostError` where the output is full or unwritable.
         """
 
     def usage(self) -> Usage:
@@ -451,18 +451,13 @@ class LocalExecutor:
         return spec.describe(self._selector, self._estimators[0])
 
     def run(
-        self,
-        items: Iterator[InputFile],
-        *,
-        sink: Sink,
-        record_begun: RecordBegun,
-        trace: ChromeTrace | None,
-        stop: threading.Event,
+        self, items: Iterator[InputFile], context: RunContext
     ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
         items, first = itertools.tee(items)
         estimators = self._spec.choose_backend(self._selector, self._estimators, first)
+        sink, record_begun, trace = context.sink, context.record_begun, context.trace
         self._worker = Worker(self._spec.task, estimators, sink, record_begun, trace)
-        return self._worker.run(items, stop)
+        return self._worker.run(items, context.stop)
 
     def usage(self) -> Usage:
         return self._worker.usage()

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cortexia_video.depth_estimation import load_estimator
-from cortexia_video.errors import InputError, ModelLoadError, ParityError, in_words
+from cortexia_video.errors import InputError, ModelLoadError, ParityError, in_words, suggest_keywords
 from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERROR
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.jobs.worker import decode_readable
-from cortexia_video.models.registry import find_licence, find_model
+from cortexia_video.models.registry import compact_file, find_licence, find_model
 from cortexia_video.runtime.progress import stage
 from cortexia_video.sources.find import InputFile, find_images
-from cortexia_video.storage.atomic_file import move_whole, scratch_folder
+from cortexia_video.storage.atomic_file import move_whole, scratch_folder, write_atomic
 from cortexia_video.storage.paths import AnyPath, require_free, to_path
 
 Size = tuple[int, int]
@@ -32,17 +32,18 @@ class Export:
 
     Attributes:
         path: Of the file.
-        size: (height, width) that the network sees.
+        size: (height, width) that the network sees; None for any.
         bytes: Of the file, and of the one beside it, if any.
         parity: Against the network itself in float32, where there were images for it.
     """
 
     path: AnyPath
-    size: Size
+    size: Size | None
     bytes: int
     parity: Parity | None
 
 
+@suggest_keywords
 def export(
     model: str,
     output: str | os.PathLike[str],
@@ -58,7 +59,8 @@ def export(
     """Write a network of torch's as an ONNX file for images of one size, which `onnx:FILE` loads.
 
     Args:
-        model: A published name that torch runs, hf:FOLDER or hf:org/name.
+        model: A published name that torch runs, hf:FOLDER or hf:org/name; or compact, whose file, for images of
+            any size, is copied out of the package.
         output: The file to write. Weights beyond 1.9 GB go into a file beside it.
         backend: What is to run the file: onnx (ONNX Runtime) or openvino. The file says so itself.
         size: 392x518: height x width as the network sees images; others are stretched to it. Needed unless
@@ -83,12 +85,19 @@ def export(
         >>> cx.export("depth-anything-v2-small", "small.onnx", size=(392, 518))  # doctest: +SKIP
     """
     place = to_path(output)
+    checked = [check] if isinstance(check, str | os.PathLike) else check
     require_free(place, "remove it")
+    if model == "compact":
+        if size or checked or backend != "onnx" or precision != "auto":
+            raise InputError(
+                "compact is copied as it is, for images of any size and for every backend: leave out `size`, "
+                "`check`, `backend` and `precision`"
+            )
+        return _copy_compact(place)
     if "torch" not in find_model(model).backends:
         raise ModelLoadError(
             f"model {model!r} is no network of torch's to export: `backend` runs it as it is"
         )
-    checked = [check] if isinstance(check, str | os.PathLike) else check
     frames: list[Frame] = []
     if checked:
         images = (each for each in find_images(checked, recursive=True) if isinstance(each, InputFile))
@@ -131,3 +140,13 @@ def export(
         for each in files:
             move_whole(each, place.parent / each.name)
     return Export(place, size, written, parity)
+
+
+def _copy_compact(place: AnyPath) -> Export:
+    data = compact_file().read_bytes()
+    with (
+        in_words(f"cannot write {place}", "choose another `output`", of=OSError),
+        write_atomic(place) as partial,
+    ):
+        partial.write_bytes(data)
+    return Export(place, None, len(data), None)

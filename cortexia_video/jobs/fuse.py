@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, OutputError, attempt, printable
+from cortexia_video.geometry.alignment import fit_samples, take_samples
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.ledger.artifacts import Line, read_run_depth, read_run_image
 from cortexia_video.ledger.lines import read_done
-from cortexia_video.pinhole import has_same_shape
 from cortexia_video.point_clouds.cloud import PointCloud
 from cortexia_video.point_clouds.files import OVERWRITE
 from cortexia_video.point_clouds.ply import encode_ply
@@ -25,6 +27,7 @@ from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.sparse_depth.colmap import ColmapModel
+from cortexia_video.sparse_depth.colmap_points import ColmapPoints
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, require_free, to_path
 
@@ -32,7 +35,12 @@ Floats = NDArray[np.float64]
 MOST_VOXELS = 1 << 23  # of some 60 bytes; for more the voxels are made twice as large
 _WAITING = 1 << 22  # points in voxels of single images, before they are joined
 _BITS = 21  # of a voxel's place along an axis
+_TELLING = 10  # points of a model that tell its scale
+_NEAR = 1.25  # factor between depth and a model's points within which they are of one scale
 _LOWEST = -(1 << (_BITS - 1))
+_COLUMNS = 7  # of a voxel: the sums of x, y, z, red, green and blue, and how many points they are of
+_GONE = np.empty(0)
+_Voxels = tuple[NDArray[np.int64], list[Floats]]  # keys, ascending, and columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +67,26 @@ def fuse_point_clouds(
     *,
     voxel: float | None = None,
     max_gap: float | None = None,
+    images: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     workers: int | None = None,
 ) -> FusedCloud:
-    """Write one PLY of every image that `cortexia align` gave depth to, in the model's axes and unit.
+    """Write one PLY of every image of a model whose depth is metric, in the model's axes and unit.
+
+    Depth that was aligned to something else, or was metric from the start, counts where it agrees with the model's
+    points of its image within a quarter, or where there are none: it is for models that are in metres.
 
     Points that share a voxel become their mean, in place and colour. Memory does not grow with the images: where the
     scene fills more than eight million voxels, these are made twice as large.
 
     Args:
-        run: The output folder of `cortexia align`, aligned to the model.
+        run: The output folder of `cortexia align`, or of another run with metric depth.
         output: The .ply file to write.
-        colmap: The model that the depth was aligned to.
+        colmap: The model with the images' poses, best the one that the depth was aligned to.
         voxel: Side of a voxel, in the model's unit; by default what a pixel of the first map covers at its median
             depth.
         max_gap: As of `point_cloud`: pixels at a larger gap in depth are left out.
+        images: The folder that the images of the run are in now, by their keys, if they were moved.
         overwrite: Replace an existing file.
         workers: Threads; one per core by default.
 
@@ -92,12 +105,12 @@ def fuse_point_clouds(
         raise InputError(f"`voxel` must be a side above 0, got {voxel:g}")
     if not overwrite:
         require_free(place, OVERWRITE)
-    model, failures, images = ColmapModel(colmap), [], 0
-    rays = _Rays(model)
+    known, failures, count = ColmapPoints(colmap), list[Failure](), 0
+    placer = _Placer(root, known, max_gap, to_path(images) if images else None)
     grid: VoxelGrid | None = None
 
     def take(line: Line) -> tuple[Floats, NDArray[np.uint8], float] | Failure:
-        return attempt(line["key"], "decode", partial(_place_points, root, line, model, rays, max_gap))
+        return attempt(line["key"], "decode", partial(placer.place, line))
 
     placed = map_bounded(read_done(root), take, workers=choose_workers(workers))
     for found in track(placed, "fusing"):
@@ -107,14 +120,14 @@ def fuse_point_clouds(
         points, colors, pixel = found
         grid = grid or VoxelGrid(voxel or pixel)
         grid.add(points, colors)
-        images += 1
+        count += 1
     if grid is None:
         said = f": {failures[0].reason}" if failures else ""
         raise InputError(f"no image of {printable(str(root))} can be fused{said}")
     cloud = grid.to_cloud()
     with write_atomic(place) as partial_file, partial_file.open("wb") as file:
         file.writelines(encode_ply(cloud, axes="those of the COLMAP model"))
-    return FusedCloud(len(cloud.points), images, grid.voxel, failures)
+    return FusedCloud(len(cloud.points), count, grid.voxel, failures)
 
 
 class VoxelGrid:
@@ -123,39 +136,41 @@ class VoxelGrid:
     def __init__(self, voxel: float, *, most: int = MOST_VOXELS) -> None:
         self.voxel = voxel
         self._most = most
-        self._keys, self._sums = np.empty(0, np.int64), np.empty((0, 7))
-        self._waiting: list[tuple[NDArray[np.int64], Floats]] = []
+        self._settled: _Voxels = (np.empty(0, np.int64), [np.empty(0)] * _COLUMNS)
+        self._waiting: list[_Voxels] = []
 
     def add(self, points: Floats, colors: NDArray[np.uint8]) -> None:
         """Take in points (N, 3) with their colours (N, 3)."""
-        sums = np.column_stack([points, colors, np.ones(len(points))])
-        self._waiting.append(_join(self._find_keys(points), sums))
+        columns = [*points.T, *colors.T.astype(np.float64), np.ones(len(points))]
+        self._waiting.append(_join([(self._find_keys(points.T), columns)]))
         if sum(len(keys) for keys, _ in self._waiting) > _WAITING:
             self._settle()
 
     def to_cloud(self) -> PointCloud:
         """Return a point for each voxel, the mean of what fell into it."""
         self._settle()
-        means = self._sums[:, :6] / self._sums[:, 6:]
-        return PointCloud(
-            means[:, :3].astype(np.float32), np.rint(means[:, 3:]).astype(np.uint8), None, "metre"
-        )
+        _, (*sums, counts) = self._settled
+        points, colors = np.empty((len(counts), 3), np.float32), np.empty((len(counts), 3), np.uint8)
+        for axis in range(3):
+            points[:, axis] = sums[axis] / counts
+            colors[:, axis] = np.rint(sums[3 + axis] / counts)
+        return PointCloud(points, colors, None, "metre")
 
     def _settle(self) -> None:
-        keys = np.concatenate([self._keys, *(each for each, _ in self._waiting)])
-        self._keys, self._sums = _join(
-            keys, np.concatenate([self._sums, *(each for _, each in self._waiting)])
-        )
-        self._waiting = []
-        while len(self._keys) > self._most:
+        self._settled, self._waiting = _join([self._settled, *self._waiting]), []
+        while len(self._settled[0]) > self._most:
             self.voxel *= 2
-            means = self._sums[:, :3] / self._sums[:, 6:]
-            self._keys, self._sums = _join(self._find_keys(means), self._sums)
+            sums = self._settled[1]
+            keys = self._find_keys([each / sums[-1] for each in sums[:3]])
+            self._settled = _join([(keys, sums)])
 
-    def _find_keys(self, points: Floats) -> NDArray[np.int64]:
-        """Return the numbers of the voxels that points are in; what is too far away for one is at the rim."""
-        cells = np.clip(np.floor(points / self.voxel), _LOWEST, -_LOWEST - 1).astype(np.int64) - _LOWEST
-        return (cells[:, 0] << 2 * _BITS) | (cells[:, 1] << _BITS) | cells[:, 2]
+    def _find_keys(self, axes: Iterable[Floats]) -> NDArray[np.int64]:
+        """Return the numbers of the voxels that x, y and z are in; what is too far away for one is at the rim."""
+        x, y, z = (
+            np.clip(np.floor(each / self.voxel), _LOWEST, -_LOWEST - 1).astype(np.int64) - _LOWEST
+            for each in axes
+        )
+        return (x << 2 * _BITS) | (y << _BITS) | z
 
 
 class _Rays:
@@ -182,43 +197,68 @@ class _Rays:
             return self._known[key]
 
 
-def _place_points(
-    root: AnyPath, line: Line, model: ColmapModel, rays: _Rays, max_gap: float | None
-) -> tuple[Floats, NDArray[np.uint8], float]:
-    """Return an image's points in the world, their colours, and what a pixel covers at the median depth."""
-    if line.get("aligned_by") != "colmap":
-        raise InputError("its depth is not in the scale of a model: `cortexia align` makes it so")
-    name = model.find_image(line["key"])
-    if name is None:
-        raise InputError(f"the model of {len(model.names)} images has none of its name")
-    depth = read_run_depth(root, line)
-    height, width = depth.full_size or depth.values.shape
-    camera = model.find_camera(name)
-    if not has_same_shape((width, height), (camera.width, camera.height)):
+class _Placer:
+    """Puts the pixels of a run's maps into the world of a model. images: as of `fuse_point_clouds`."""
+
+    def __init__(
+        self, root: AnyPath, known: ColmapPoints, max_gap: float | None, images: AnyPath | None
+    ) -> None:
+        self._root, self._known, self._model = root, known, known.model
+        self._max_gap, self._images = max_gap, images
+        self._rays = _Rays(known.model)
+
+    def place(self, line: Line) -> tuple[Floats, NDArray[np.uint8], float]:
+        """Return an image's points in the world, their colours, and what a pixel covers at the median depth."""
+        key, depth = line["key"], read_run_depth(self._root, line)
+        if depth.kind != "metric":
+            raise InputError(
+                f"its depth is {depth.kind}, in no scale of a model: `cortexia align` makes it so"
+            )
+        height, width = depth.full_size or depth.values.shape
+        points = self._known.find(key, width, height)
+        if line.get("aligned_by") != self._known.by:
+            _require_scale(depth, points)
+        name = self._known.find_name(key)
+        camera = self._model.find_camera(name)
+        values = keep_known(depth.values)
+        shape = (values.shape[0], values.shape[1])
+        focal = camera.focal[0] * shape[1] / camera.width
+        gap = choose_max_gap(focal) if self._max_gap is None else self._max_gap
+        direction = self._rays.find(name, shape)
+        kept = ~(np.isnan(values) | find_edges(values, gap) | np.isnan(direction[..., 0]))
+        if not kept.any():
+            raise InputError("no point is left: each pixel is unknown or at a gap")
+        z = values[kept].astype(np.float64)
+        seen = np.column_stack([direction[kept] * z[:, None], z])
+        rotation, translation = self._model.find_pose(name)
+        image = decode(read_run_image(line, images=self._images), key, max_megapixels=math.inf).image
+        colors = resize_image(image, *shape)[kept]
+        return (seen - translation) @ rotation, colors, float(np.median(z)) / focal
+
+
+def _require_scale(depth: DepthMap, points: Floats) -> None:
+    """Raise `InputError` where depth is far from the model's points (N, 4) of its image, if there are any."""
+    samples = take_samples(depth, points)
+    if len(samples.values) < _TELLING:
+        return
+    factor = fit_samples(samples, "metric").scale
+    if not 1 / _NEAR <= factor <= _NEAR:
         raise InputError(
-            f"the model's image has {camera.width} x {camera.height}, the depth's {width} x {height}"
+            f"the model's points are {factor:.3g} times as far as its depth says: align it to the model "
+            "(`cortexia align --colmap`)"
         )
-    values = keep_known(depth.values)
-    shape = (values.shape[0], values.shape[1])
-    focal = camera.focal[0] * shape[1] / camera.width
-    gap = choose_max_gap(focal) if max_gap is None else max_gap
-    direction = rays.find(name, shape)
-    kept = ~(np.isnan(values) | find_edges(values, gap) | np.isnan(direction[..., 0]))
-    if not kept.any():
-        raise InputError("no point is left: each pixel is unknown or at a gap")
-    z = values[kept].astype(np.float64)
-    seen = np.column_stack([direction[kept] * z[:, None], z])
-    rotation, translation = model.find_pose(name)
-    image = decode(read_run_image(line), line["key"], max_megapixels=math.inf).image
-    colors = resize_image(image, *shape)[kept]
-    return (seen - translation) @ rotation, colors, float(np.median(z)) / focal
 
 
-def _join(keys: NDArray[np.int64], sums: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Add up what has the same key."""
-    if not len(keys):
-        return keys, sums
-    order = np.argsort(keys, kind="stable")
+def _join(parts: list[_Voxels]) -> _Voxels:
+    """Add up what has the same key, column by column: each is gone from the parts before the next is made."""
+    keys = np.concatenate([each for each, _ in parts])
+    order = np.argsort(keys, kind="stable")  # which merges what is sorted already
     keys = keys[order]
-    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    return keys[first], np.add.reduceat(sums[order], first, axis=0)
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
+    sums = []
+    for number in range(_COLUMNS):
+        column = np.concatenate([columns[number] for _, columns in parts])[order]
+        for _, columns in parts:
+            columns[number] = _GONE
+        sums.append(np.add.reduceat(column, first) if len(first) else column)
+    return keys[first], sums

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import DepthFileError, Failure, attempt, printable
+from cortexia_video.errors import DepthFileError, Failure, attempt, printable, suggest_keywords
 from cortexia_video.formats.decode_depth import find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.raw_depth import PICKS
@@ -75,6 +75,12 @@ class Inspection:
     clip: Mapping[str, Any]
     thumbnail: NDArray[np.float32]
 
+    def __repr__(self) -> str:
+        size = f"{self.height}x{self.width}"
+        return (
+            f"Inspection({printable(str(self.path))}, {self.format}, {size}, {self.kind or 'kind unknown'})"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return all but the thumbnail, as JSON can hold it."""
         left_out = ("metadata", "thumbnail")
@@ -106,6 +112,9 @@ class FolderInspection:
     sampled: list[Inspection] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"FolderInspection({printable(self.path)}, {self.files.total()} files)"
+
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON can hold it."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -114,6 +123,7 @@ class FolderInspection:
         return named
 
 
+@suggest_keywords
 def inspect(
     path: PathLike,
     *,

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, OutputExistsError, OutputLostError
+from cortexia_video.html.notebook import write_text
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, LookUp
 from cortexia_video.runtime.progress import begin_stage
@@ -66,6 +67,12 @@ class Report:
     def __str__(self) -> str:
         counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
         return f"{counts}; {self.seconds:.1f} s, {self.images_per_second:.2f} images/s"
+
+    def __repr__(self) -> str:
+        return f"Report({self})"
+
+    def _repr_html_(self) -> str:
+        return write_text(str(self), [str(each) for each in self.failures])
 
     @property
     def counts(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import InputError, OutputError, OutputLostError
+from cortexia_video.errors import InputError, OutputError, OutputLostError, suggest_keywords
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.inference.backend_selection import AUTO, BackendSelector
 from cortexia_video.inference.batches import BatchSize
@@ -97,6 +97,7 @@ class Plan:
     videos: int = 0
 
 
+@suggest_keywords
 def plan(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,

@@ -38,7 +38,7 @@ from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, require_ledger
-from cortexia_video.pinhole import Pinhole
+from cortexia_video.pinhole import Pinhole, to_f_px
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
 from cortexia_video.runtime.bounded_map import run_bounded
@@ -129,7 +129,7 @@ def make_point_cloud(
     find_encoder(place.suffix.removeprefix("."))
     if not overwrite:
         require_free(place, OVERWRITE)
-    maker = _Maker(options)
+    maker = CloudMaker(options)
     orientation = 1
     if frame is None:
         data = read_whole(image_path)
@@ -196,7 +196,7 @@ def make_point_clouds(
     require_ledger(root)
     if is_same_folder(place, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
-    maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
+    maker, sink = CloudMaker(options), open_sink(place, suffixes=[f".{format}"])
     settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
     more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
     opened = open_outcomes(place, settings, sink, doing="making point clouds", **more)
@@ -205,7 +205,7 @@ def make_point_clouds(
         return PointCloudJob(root, outcomes, maker, format, frame, moved_to).run(workers)
 
 
-class _Maker:
+class CloudMaker:
     """Makes point clouds as the options say."""
 
     def __init__(self, options: CloudOptions) -> None:
@@ -232,22 +232,38 @@ class _Maker:
 
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
         """Return the point cloud of one image; raises what `point_cloud` does."""
+        depth = self.anchor(depth)
+        return self.make_points(depth, frame, self.find_camera(depth, frame))
+
+    def anchor(self, depth: DepthMap) -> DepthMap:
+        """Return depth in metres where the nearest and the farthest are given, else as it is."""
         options = self._options
-        if options.near_m is not None and options.far_m is not None:
-            depth = anchor_depth(depth, near_m=options.near_m, far_m=options.far_m)
-        camera = self.given.find_camera(frame.key, frame.width, frame.height)
-        if camera is None and options.fov_deg is None and depth.f_px is None and frame.f_px is not None:
-            camera = Pinhole.centred(frame.f_px, frame.width, frame.height)
-        if camera is None and options.fov_deg is None and depth.f_px is None:
+        if options.near_m is None or options.far_m is None:
+            return depth
+        return anchor_depth(depth, near_m=options.near_m, far_m=options.far_m)
+
+    def find_camera(self, depth: DepthMap, frame: Frame, known: Pinhole | None = None) -> Pinhole:
+        """Return the camera of an image: what is given comes first, then `known`, then its depth's, then its own.
+
+        Raises `InputError` where nobody knows a focal length, and what `Intrinsics.find_camera` does.
+        """
+        width, height = frame.width, frame.height
+        if self._options.fov_deg is not None:
+            return Pinhole.centred(to_f_px(self._options.fov_deg, width), width, height)
+        camera = self.given.find_camera(frame.key, width, height) or known
+        if camera:
+            return camera
+        if depth.f_px is not None:
+            height, width = depth.full_size or depth.values.shape
+        f_px = depth.f_px or frame.f_px
+        if f_px is None:
             raise InputError(self.given.describe_unused() or NO_FOCAL_LENGTH)
-        return point_cloud(
-            depth,
-            frame.image,
-            fov_deg=options.fov_deg,
-            camera=camera,
-            max_gap=options.max_gap,
-            normals=options.normals,
-        )
+        return Pinhole.centred(f_px, width, height)
+
+    def make_points(self, depth: DepthMap, frame: Frame, camera: Pinhole) -> PointCloud:
+        """Return the point cloud of depth in its unit; raises what `point_cloud` does."""
+        max_gap, normals = self._options.max_gap, self._options.normals
+        return point_cloud(depth, frame.image, camera=camera, max_gap=max_gap, normals=normals)
 
 
 class PointCloudJob:
@@ -257,7 +273,7 @@ class PointCloudJob:
         self,
         root: AnyPath,
         outcomes: Outcomes,
-        maker: _Maker,
+        maker: CloudMaker,
         format: str,
         frame: int | None,
         images: AnyPath | None,

@@ -29,12 +29,12 @@ from cortexia_video.errors import (
     OutputLostError,
     explain_import,
 )
-from cortexia_video.jobs.estimate import RunSpec
-from cortexia_video.jobs.worker import RecordBegun, Worker
+from cortexia_video.jobs.estimate import RunContext, RunSpec
+from cortexia_video.jobs.worker import Worker
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.trace import ChromeTrace, Piece, TraceBuffer
-from cortexia_video.sinks.sink import Sink, open_sink
+from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -160,16 +160,10 @@ class RayExecutor:
         return settings
 
     def run(
-        self,
-        items: Iterator[InputFile],
-        *,
-        sink: Sink,
-        record_begun: RecordBegun,
-        trace: ChromeTrace | None,
-        stop: threading.Event,
+        self, items: Iterator[InputFile], context: RunContext
     ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
         """Yield inputs with their outcomes: block by block, then those lost with a process one by one."""
-        self._usages = {}
+        self._usages, trace, stop = {}, context.trace, context.stop
         while left := {item.key: item for item in islice(items, _WAVE * self._count)}:
             # a block is an archive, or so few inputs that all have work
             spread = min(_BLOCK, math.ceil(len(left) / (4 * self._count)))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cortexia_video.errors import printable
+from cortexia_video.errors import printable, suggest_keywords
 from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
 from cortexia_video.ledger.ledger import PROGRESS_S
 from cortexia_video.ledger.state import (
@@ -102,6 +102,9 @@ class Status:
             return None
         return self.left / self.images_per_second
 
+    def __repr__(self) -> str:
+        return f"Status({printable(str(self.folder))}: {self.done} done, {self.failed} failed)"
+
     def __str__(self) -> str:
         lines = [f"{self.folder}: {self.done} done, {self.failed} failed, {self.begun} begun"]
         lines += [each.describe(self.now) for each in self.runs]
@@ -114,6 +117,7 @@ class Status:
         return "\n".join(lines)
 
 
+@suggest_keywords
 def status(
     output: str | os.PathLike[str],
     *,

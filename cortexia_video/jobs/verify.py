@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from cortexia_video.errors import Failure, attempt, printable
+from cortexia_video.errors import Failure, attempt, printable, suggest_keywords
 from cortexia_video.formats.exports import find_output_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
@@ -54,11 +54,15 @@ class Verification:
     unfinished: list[str]
     forgotten: int = 0
 
+    def __repr__(self) -> str:
+        return f"Verification({self})"
+
     def __str__(self) -> str:
         outputs = "1 output" if self.checked == 1 else f"{self.checked} outputs"
         return f"{outputs} checked: {self.checked - len(self.wrong)} right, {len(self.wrong)} wrong"
 
 
+@suggest_keywords
 def verify(
     output: str | os.PathLike[str],
     *,

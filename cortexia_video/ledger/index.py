@@ -23,6 +23,7 @@ from cortexia_video.storage.remote_path import RemotePath
 
 _FEW = 4  # lookups that are worth no index
 _OUTCOME = b', "outcome": "'
+_OUTPUTS = b'"outputs": {'
 _KEY = b'{"key": '
 _EXPORTED = (form for export in EXPORTS.values() for form in export.formats)
 _SUFFIXES = frozenset(form.suffix for form in (*FORMATS.values(), PREVIEW, *_EXPORTED))
@@ -32,7 +33,8 @@ class LedgerIndex:
     """Look up outputs in the files of a folder's ledger, as they are now. Threads may share it.
 
     The first lookups search from the end: 0.1 s in the 500 MB of a million inputs. Then all lines are put in
-    order once, by a hash of their key: 16 bytes a line. Nothing else is kept.
+    order once, by a hash of their key: 16 bytes a line; where names do not begin with the key, as those of the
+    batch script, by a hash of each name, too. Nothing else is kept.
     """
 
     def __init__(self, root: AnyPath) -> None:
@@ -92,15 +94,20 @@ class LedgerIndex:
             view.seek(0)
             for line in iter(view.readline, b""):
                 if line.startswith(_KEY):
-                    hashes.append(hash(line[len(_KEY) :].partition(_OUTCOME)[0]))
-                    places.append(place)
+                    key, _, rest = line[len(_KEY) :].partition(_OUTCOME)
+                    found = [key]
+                    names = rest.partition(_OUTPUTS)[2]
+                    if names and not names.startswith(key[:-1]) and b', "inside": {' not in names:
+                        found += [json.dumps(each).encode() for each in parse_line(line).get("outputs", ())]
+                    hashes.extend(map(hash, found))
+                    places.extend([place] * len(found))
                 place += len(line)
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._places = np.array(hashes)[order], np.array(places)[order]
 
     def _look_up(self, name: str) -> Iterator[bytes]:
         places: list[int] = []
-        for suffix in filter(name.endswith, (*_SUFFIXES, f"/{PurePosixPath(name).name}")):
+        for suffix in filter(name.endswith, ("", *_SUFFIXES, f"/{PurePosixPath(name).name}")):
             wanted = hash(json.dumps(name.removesuffix(suffix)).encode())
             begin, end = (int(np.searchsorted(self._hashes, wanted, side)) for side in ("left", "right"))
             places.extend(self._places[begin:end].tolist())

@@ -28,7 +28,7 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -43,6 +43,7 @@ from cortexia_video.errors import (
     describe,
     in_words,
     printable,
+    suggest_keywords,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
 from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
@@ -218,6 +219,9 @@ class Ledger:
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
         self._claims = False
+        self._alike: dict[
+            tuple[str, frozenset[str]], bool
+        ] = {}  # whether a run of these settings does as this
         self._follows, self._following = follows, threading.Lock()
         self._open = contextlib.ExitStack()
         self._counting = threading.Lock()
@@ -252,7 +256,7 @@ class Ledger:
         with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
             self._file.sync()
 
-    def look_up(self, key: str, source: Source, *, besides: Collection[str] = ()) -> LookUp:
+    def look_up(self, key: str, source: Source, *, besides: frozenset[str] = frozenset()) -> LookUp:
         """Return whether `key` was made from this source and all its files exist; and who else has its place.
 
         besides: settings that do not matter to it.
@@ -266,10 +270,13 @@ class Ledger:
             self._sink.size_of(name) != each.size for name, each in entry.outputs.items()
         ):
             return LookUp("missing", other)
-        theirs = self._state.settings(entry.run)
-        names = {*(theirs or {}), *self.settings} - {*besides}
-        same = theirs is not None and all(theirs.get(each) == self.settings.get(each) for each in names)
-        return LookUp("done" if same else "changed", other, entry.path != source.path, entry.outputs)
+        if (entry.run, besides) not in self._alike:
+            theirs = self._state.settings(entry.run)
+            names = {*(theirs or {}), *self.settings} - besides
+            same = theirs is not None and all(theirs.get(each) == self.settings.get(each) for each in names)
+            self._alike[entry.run, besides] = same
+        state: State = "done" if self._alike[entry.run, besides] else "changed"
+        return LookUp(state, other, entry.path != source.path, entry.outputs)
 
     def difference(self, key: str) -> str:
         """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
@@ -416,6 +423,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+@suggest_keywords
 def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
     """Yield every line of an output folder's ledger as written, oldest first; a damaged line is left out.
 
@@ -435,6 +443,7 @@ def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
         yield from (entry for entry in map(parse_line, read_lines(path)) if entry)
 
 
+@suggest_keywords
 def merge_ledgers(root: AnyPath) -> int:
     """Join the ledgers that runs over partitions left in an output folder to one `ledger.jsonl`.
 

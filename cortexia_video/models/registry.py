@@ -92,6 +92,11 @@ _BUILT_IN = (
 )
 
 
+def compact_file() -> Path:
+    """Return the path of the network that is in the package."""
+    return Path(__file__).parent / "compact.onnx"
+
+
 def list_models() -> list[ModelInfo]:
     """Return every model that can be used by name: the built-in ones, then those of installed packages.
 

@@ -11,3 +11,7 @@ __all__ = [
     "point_cloud",
     "save_point_cloud",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

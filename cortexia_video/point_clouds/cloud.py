@@ -8,13 +8,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import InputError
+from cortexia_video.depth_map import DepthKind, DepthMap, require_depth
+from cortexia_video.errors import InputError, suggest_keywords
+from cortexia_video.frame import Frame
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
 from cortexia_video.geometry.normals import depth_to_normals
+from cortexia_video.html.notebook import SIDE, encode_png, write_figure
+from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.pinhole import Pinhole, has_same_shape, is_plausible, to_f_px, unproject
+from cortexia_video.storage.paths import PathLike
 
+_DRAWN = 200_000  # points, for a picture of `SIDE`
 Unit = Literal["metre", "unknown"]
 UNITS: dict[DepthKind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}
 
@@ -35,10 +40,21 @@ class PointCloud:
     normals: NDArray[np.float32] | None
     unit: Unit
 
+    def __repr__(self) -> str:
+        unit = "metres" if self.unit == "metre" else "unit unknown"
+        return f"PointCloud({len(self.points)} points, {unit}{'' if self.normals is None else ', normals'})"
 
+    def _repr_png_(self) -> bytes:
+        return encode_png(_draw(self))
+
+    def _repr_html_(self) -> str:
+        return write_figure(self, _draw(self))
+
+
+@suggest_keywords
 def point_cloud(
     depth: DepthMap,
-    image: NDArray[np.uint8],
+    image: Frame | ImageLike | PathLike,
     *,
     f_px: float | None = None,
     fov_deg: float | None = None,
@@ -52,8 +68,8 @@ def point_cloud(
 
     Args:
         depth: `metric`, or `scale_invariant`: then the points are true up to a factor. It is never resampled.
-        image: uint8 (H, W, 3) RGB, of the depth's size or another: its colours are resampled to the depth's
-            grid.
+        image: uint8 (H, W, 3) RGB, a `Frame`, an image of Pillow's or a path, of the depth's size or another: its
+            colours are resampled to the depth's grid.
         f_px: Focal length in pixels of `image`; by default `depth.f_px`.
         fov_deg: Its horizontal field of view instead.
         camera: The camera of the image, in any size, instead. Without one the axis meets the image's middle.
@@ -74,7 +90,9 @@ def point_cloud(
         >>> cx.point_cloud(depth, np.zeros((48, 64, 3), np.uint8)).points.shape
         (3072, 3)
     """
+    require_depth(depth)
     unit = require_unit(depth.kind)
+    image = to_frame(image).image
     _require_shape("image", image.shape[:2], depth.full_size or depth.values.shape)
     pinhole = _choose_camera(depth, image, f_px, fov_deg, camera).resized(*depth.values.shape[::-1])
     gap = choose_max_gap(pinhole.fx) if max_gap is None else max_gap
@@ -90,6 +108,25 @@ def point_cloud(
         towards = -points[lost]
         facing[lost] = towards / np.linalg.norm(towards, axis=1, keepdims=True)
     return PointCloud(points, colors, facing, unit)
+
+
+def _draw(cloud: PointCloud) -> NDArray[np.uint8]:
+    """Draw some of the points as the camera saw them, the nearest on top: uint8 (h, w, 3) RGB for a notebook."""
+    step = max(1, len(cloud.points) // _DRAWN)
+    points, colors = cloud.points[::step], cloud.colors[::step]
+    ahead = points[:, 2] > 0
+    order = np.argsort(-points[ahead, 2])
+    seen, colors = (points[ahead, :2] / points[ahead, 2:])[order], colors[ahead][order]
+    if not len(seen):
+        return np.full((1, 1, 3), 255, np.uint8)
+    low, high = np.percentile(seen, (0.5, 99.5), axis=0)
+    scale = SIDE / max(*(high - low), 1e-6)
+    width, height = np.maximum(1, np.rint((high - low) * scale)).astype(int)
+    across, down = ((seen - low) * scale).astype(int).T
+    inside = (across >= 0) & (across < width) & (down >= 0) & (down < height)
+    image = np.full((height, width, 3), 255, np.uint8)
+    image[down[inside], across[inside]] = colors[inside]
+    return image
 
 
 def require_unit(kind: DepthKind) -> Unit:

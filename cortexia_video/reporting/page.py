@@ -11,20 +11,21 @@ from xml.etree.ElementTree import Element
 from cortexia_video.formats.registry import REPORT_MARK
 from cortexia_video.html.blocks import quiet, write_document
 from cortexia_video.html.markup import element
+from cortexia_video.html.views import find_bar
 from cortexia_video.html.wording import format_count, format_share
 from cortexia_video.reporting.contact_sheet import Pair
 from cortexia_video.reporting.depth_sample import DepthSample
 from cortexia_video.reporting.ledger_summary import LedgerSummary
 from cortexia_video.reporting.outliers import MANY_UNKNOWN, SATURATED, UNUSUAL, Outlier
 from cortexia_video.reporting.page_images import show_pairs
-from cortexia_video.reporting.page_lists import show_damaged, show_failures, show_outliers
+from cortexia_video.reporting.page_lists import show_damaged, show_failures, show_outliers, tag_failures
 from cortexia_video.reporting.page_numbers import show_distributions, show_meanings
 from cortexia_video.reporting.page_runs import show_runs, show_speed
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the page tells. folder: its name."""
+    """All that the page tells. folder: its name. showable: how many images could be shown."""
 
     folder: str
     summary: LedgerSummary
@@ -32,6 +33,7 @@ class Findings:
     outliers: Sequence[Outlier]
     focal_outliers: Sequence[Outlier]
     pairs: Sequence[Pair]
+    showable: int
 
 
 def write_page(found: Findings) -> str:
@@ -47,15 +49,29 @@ def write_page(found: Findings) -> str:
         f"that is constant; of whose pixels over {format_share(MANY_UNKNOWN)} are unknown, or over "
         f"{format_share(SATURATED)} share its largest or smallest value."
     )
+    titles, tags = tag_failures(summary)
+    unusual = [*found.outliers, *found.focal_outliers]
+    reasons: dict[str, str] = {}
+    for each in unusual:
+        reasons[each.key] = "; ".join([*filter(None, [reasons.get(each.key)]), *each.reasons])
+    listed = {"unusual": bool(unusual), "failed": summary.failed > 0, "damaged": bool(sample.unreadable)}
+    choices = {each: each for each, any_ in listed.items() if any_} | titles
     main = element(
         "main",
         _show_header(found),
+        find_bar(choices) if summary.images else None,
         show_meanings(summary.meanings),
         show_failures(summary),
         show_damaged(sample),
         summary.alignments.show(),
         show_outliers(sample, found.outliers, found.focal_outliers, known),
-        show_pairs(found.pairs, sample),
+        show_pairs(
+            found.pairs,
+            sample,
+            showable=found.showable,
+            tags=tags,
+            why=reasons,
+        ),
         show_distributions(sample, summary.focal_lengths),
         show_speed(summary.runs),
         show_runs(summary.runs),

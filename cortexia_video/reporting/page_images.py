@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
 from cortexia_video.html.blocks import code, quiet, section, swatch, tag
 from cortexia_video.html.markup import element
+from cortexia_video.html.views import show_hint, show_view
 from cortexia_video.html.wording import find_unit, format_number, format_value, shorten
 from cortexia_video.reporting.contact_sheet import Pair
 from cortexia_video.reporting.depth_sample import DepthSample
 
-_TAGS = {"failed": "failed", "unusual": "unusual", "sampled": ""}
+MOST_PAIRS = 1000
+_LEGEND = "each map has all colours, from its 2nd to its 98th percentile, which stand below; grey is unknown."
 
 
-def show_pairs(pairs: Sequence[Pair], sample: DepthSample) -> Element | None:
-    """Show images and depth, the range of depth below."""
+def show_pairs(
+    pairs: Sequence[Pair],
+    sample: DepthSample,
+    *,
+    showable: int,
+    tags: Mapping[str, str],
+    why: Mapping[str, str],
+) -> Element | None:
+    """Show images and depth, the range of depth below.
+
+    showable: how many there are to show. tags: more words to choose by, and why: reasons; by key.
+    """
     if not pairs:
         return None
     measured = {each.key: each for each in sample.measured}
@@ -24,22 +36,21 @@ def show_pairs(pairs: Sequence[Pair], sample: DepthSample) -> Element | None:
         each, said = measured.get(pair.key), ""
         if each is not None:
             said = f"{format_number(each.p2)} to {format_value(each.p98, find_unit(each.meaning.kind))}"
-        image = _show_image(pair.image, "image", pair.why_no_image)
-        depth = _show_image(pair.depth, "depth", pair.why_no_depth)
-        about = element("div", element("span", said), tag(_TAGS[pair.why]), class_="about")
-        caption = element("figcaption", code(pair.key, 60), about)
-        figures.append(element("figure", element("div", image, depth, class_="pair"), caption))
-    legend = (
-        "each map has all colours, from its 2nd to its 98th percentile, which stand below; grey is unknown"
-    )
+        about = element(
+            "div", element("span", said), tag(pair.why if pair.why != "sampled" else ""), class_="about"
+        )
+        reason = quiet(shorten(why[pair.key], 240)) if pair.key in why else None
+        tagged = f"{pair.why} {tags.get(pair.key, '')}".rstrip()
+        figures.append(
+            show_view(pair.layers, code(pair.key, 60), about, reason, links=pair.links, tags=tagged)
+        )
+    count = f"{len(pairs):,} of {showable:,} shown"
+    if showable > len(pairs):
+        count += f"; the option --shown {min(showable, MOST_PAIRS)} shows {'all' if showable <= MOST_PAIRS else 'more'}"
     return section(
         "Images and depth",
-        quiet("Far ", swatch("viridis"), f" near: {legend}."),
+        element("p", f"{count}."),
+        quiet("Far ", swatch("viridis"), f" near: {_LEGEND}"),
+        show_hint(),
         element("div", *figures, class_="pairs"),
     )
-
-
-def _show_image(data: str | None, what: str, why_not: str) -> Element:
-    if data is None:
-        return element("div", shorten(why_not, 160), class_="missing")
-    return element("img", src=data, alt=what)

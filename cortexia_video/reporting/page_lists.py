@@ -17,6 +17,16 @@ _KEYS_OPEN, _OUTLIERS_OPEN = 6, 15  # shown without a click
 _DAMAGED, _OUTLIERS = 40, 60  # shown at all
 
 
+def tag_failures(summary: LedgerSummary) -> tuple[dict[str, str], dict[str, str]]:
+    """Return words to choose the failures on the page by, with their titles; and those of each key."""
+    groups = summary.failures.largest()[:_REASONS]
+    titles = {
+        f"reason-{number}": f"failed: {shorten(group.reason, 60)} ({group.count:,})"
+        for number, group in enumerate(groups)
+    }
+    return titles, {key: f"reason-{number}" for number, group in enumerate(groups) for key, _ in group.keys}
+
+
 def show_failures(summary: LedgerSummary) -> Element | None:
     """List what failed, by reason."""
     if not summary.failed:
@@ -27,7 +37,7 @@ def show_failures(summary: LedgerSummary) -> Element | None:
         f"And {format_count(more, 'failure')} for other reasons: ledger.jsonl has them all." if more else ""
     )
     shown = []
-    for group in groups[:_REASONS]:
+    for number, group in enumerate(groups[:_REASONS]):
         varied = any(reason != group.reason for _, reason in group.keys)
         items = [
             element(
@@ -38,7 +48,8 @@ def show_failures(summary: LedgerSummary) -> Element | None:
         count = element("span", f"{group.count:,}", class_="count")
         heading = element("h3", count, " ", shorten(group.reason, 300), " ", tag(group.stage))
         keys = fold(items, _KEYS_OPEN, group.count - len(items))
-        shown.append(element("div", heading, *keys, class_="group"))
+        tags = f"failed reason-{number}"
+        shown.append(element("div", heading, *keys, class_="group", data_tags=tags))
     return section("Failures", *shown, quiet(rest) if rest else None)
 
 
@@ -55,7 +66,9 @@ def show_damaged(sample: DepthSample) -> Element | None:
         element("code", "cortexia verify --requeue"),
         " finds all such; the next run then does them again.",
     )
-    return section("Damaged outputs", said, *fold(items, _KEYS_OPEN, len(sample.unreadable) - len(items)))
+    more = len(sample.unreadable) - len(items)
+    listed = element("div", *fold(items, _KEYS_OPEN, more), data_tags="damaged")
+    return section("Damaged outputs", said, listed)
 
 
 def show_outliers(
@@ -77,4 +90,5 @@ def _list(heading: str, outliers: Sequence[Outlier]) -> Element | None:
         for each in outliers[:_OUTLIERS]
     ]
     more = len(outliers) - len(items)
-    return element("div", element("h3", heading), *fold(items, _OUTLIERS_OPEN, more), class_="group")
+    listed = fold(items, _OUTLIERS_OPEN, more)
+    return element("div", element("h3", heading), *listed, class_="group", data_tags="unusual")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from cortexia_video.html.blocks import chart_box, facts, quiet, section, side_by_side
+from cortexia_video.html.blocks import chart_box, facts, quiet, section, side_by_side, table
 from cortexia_video.html.charts import Bar, draw_bars
 from cortexia_video.html.markup import element
 from cortexia_video.html.wording import (
@@ -75,7 +75,6 @@ def show_runs(runs: Sequence[Run]) -> Element | None:
     if not runs:
         return None
     latest, more = runs[-1], len(runs) - _RUNS
-    head = element("thead", element("tr", *(element("th", title, scope="col") for title in _TITLES)))
     rows = []
     for run in reversed(runs[-_RUNS:]):
         cells = ["–"] * (len(_TITLES) - 2)
@@ -95,13 +94,11 @@ def show_runs(runs: Sequence[Run]) -> Element | None:
         passed = run.end.get("passed_over") if run.end else None
         left_out = "passed over: " + list_passed_over(passed) if passed else ""
         remarks = "; ".join(filter(None, (ended, interrupted, left_out, *differing)))
-        row = (_say_time(run.started), *cells, remarks)
-        rows.append(element("tr", *(element("td", cell) for cell in row)))
-    table = element("table", head, element("tbody", *rows))
+        rows.append((_say_time(run.started), *cells, remarks))
     settings = {str(name): _say(value, 80) for name, value in latest.settings.items()}
     return section(
         "Runs",
-        element("div", table, class_="wide", tabindex="0", role="region", aria_label="Runs"),
+        table("Runs", _TITLES, rows),
         quiet(f"And {format_count(more, 'earlier run')}.") if more > 0 else None,
         element("h3", "Settings of the latest run"),
         facts(settings),

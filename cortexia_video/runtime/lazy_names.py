@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 
 def load_lazily(
     package: str, homes: Mapping[str, Sequence[str]], rooms: Sequence[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the `__getattr__` and the `__dir__` of a package.
+    """Return the `__getattr__` and the `__dir__` of a package; `__version__` is that of its installation.
 
     homes: modules of `cortexia_video`, such as `jobs.plan`, and the names that are theirs. rooms: modules
     that are names of the package themselves.
@@ -21,6 +22,8 @@ def load_lazily(
     def load(name: str) -> Any:
         if name in rooms:
             return import_module(f"{package}.{name}")
+        if name == "__version__":
+            return version(package.replace("_", "-"))
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=package)
         value = getattr(import_module(home_of[name]), name)
@@ -28,6 +31,6 @@ def load_lazily(
         return value
 
     def list_names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *home_of, *rooms})
+        return [*vars(sys.modules[package])["__all__"]]
 
     return load, list_names

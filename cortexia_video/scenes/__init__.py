@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from cortexia_video.runtime.lazy_names import load_lazily
 
 if TYPE_CHECKING:
-    from cortexia_video.scenes.folder import ScenePlan, write_scenes
+    from cortexia_video.scenes.folder import write_scenes
     from cortexia_video.scenes.layouts import LAYOUTS
+    from cortexia_video.scenes.plan import ScenePlan
     from cortexia_video.scenes.rendering import RGBDScene, render_scene, render_scenes
 
 __all__ = [
@@ -22,11 +23,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "scenes.folder": (
-        "ScenePlan",
-        "write_scenes",
-    ),
+    "scenes.folder": ("write_scenes",),
     "scenes.layouts": ("LAYOUTS",),
+    "scenes.plan": ("ScenePlan",),
     "scenes.rendering": (
         "RGBDScene",
         "render_scene",

@@ -11,9 +11,8 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputExistsError, not_known, output_lost
+from cortexia_video.errors import InputError, OutputExistsError, output_lost
 from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.ledger import AppendLog
@@ -31,8 +30,9 @@ from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS
-from cortexia_video.scenes.moves import MOVES, RATE, Move, describe_poses, render_move
+from cortexia_video.scenes.moves import RATE, describe_poses, render_move
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
+from cortexia_video.scenes.plan import MOVES, ScenePlan
 from cortexia_video.scenes.rendering import RGBDScene, render_scenes
 from cortexia_video.sinks.sink import Sink, open_sink
 from cortexia_video.storage.documents import parse_object
@@ -52,66 +52,9 @@ _WORDS = frozenset({"name", *_FOLDERS, "kind", "intrinsics"})
 _AT_ONCE = 16  # scenes that a worker renders before it reports
 _LEAST, _MOST = 16, 8192  # pixels of a side
 _MOST_FRAMES = 99_999
+_USUAL = ScenePlan()
 
 Line = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ScenePlan:
-    """What to render.
-
-    Args:
-        seed: The first scene's; the next has the next.
-        height: Pixels.
-        width: Pixels.
-        kinds: Names of `LAYOUTS`; all if empty.
-        textures: A folder of images that surfaces wear, beside painted ones.
-        device: cpu or cuda.
-        move: Of the camera through each scene.
-        frames: Of each move.
-    """
-
-    seed: int = 0
-    height: int = 480
-    width: int = 640
-    kinds: tuple[str, ...] = ()
-    textures: Path | None = None
-    device: str = "cpu"
-    move: Move | None = None
-    frames: int = 1
-
-    def check(self) -> None:
-        """Raise `InputError` for what cannot be rendered."""
-        if self.seed < 0:
-            raise InputError(f"`seed` must be at least 0, got {self.seed}")
-        if not all(_LEAST <= side <= _MOST for side in (self.height, self.width)):
-            raise InputError(
-                f"size {self.height} x {self.width}: give height and width of {_LEAST} to {_MOST}"
-            )
-        unknown = [kind for kind in self.kinds if kind not in LAYOUTS]
-        if unknown:
-            raise InputError(not_known("kind of scene", unknown[0], LAYOUTS))
-        if self.move is None and self.frames != 1:
-            raise InputError(f"`frames` is of a `move`, one of {', '.join(MOVES)}: give one")
-        if self.move is not None and self.move not in MOVES:
-            raise InputError(f"`move` must be one of {', '.join(MOVES)}, got {self.move!r}")
-        if self.move is not None and not 2 <= self.frames <= _MOST_FRAMES:
-            raise InputError(f"`frames` must be 2 to {_MOST_FRAMES}, got {self.frames}")
-        if self.move is not None:
-            require_video()
-        try:
-            torch.zeros(1, device=self.device).item()  # `meta` and such give a tensor, and nothing in it
-        except (RuntimeError, AssertionError, ImportError) as error:
-            raise InputError(f"device {self.device!r} cannot be used: try `device='cpu'`") from error
-        if self.textures is not None:
-            list_photos(self.textures)
-
-    def describe(self) -> Line:
-        """Return what makes scenes the same, as the record keeps it."""
-        left_out = ("textures",) if self.move else ("textures", "move", "frames")
-        about = {name: value for name, value in asdict(self).items() if name not in left_out}
-        photos = [path.name for path in list_photos(self.textures)] if self.textures else []
-        return {"renderer": _RENDERER, **about, "kinds": list(self.kinds), "textures": photos}
 
 
 class Written(NamedTuple):
@@ -124,7 +67,7 @@ class Written(NamedTuple):
 def write_scenes(
     output: PathLike,
     count: int,
-    plan: ScenePlan = ScenePlan(),
+    plan: ScenePlan = _USUAL,
     *,
     workers: int | None = None,
 ) -> Written:
@@ -148,7 +91,7 @@ def write_scenes(
         >>> cx.scenes.write_scenes("scenes", 100, cx.scenes.ScenePlan(seed=7))  # doctest: +SKIP
     """
     output = to_path(output)
-    plan.check()
+    check_plan(plan)
     if count < 1:
         raise InputError(f"`count` must be at least 1, got {count}")
     if not _list_record(output):
@@ -219,10 +162,10 @@ def _read_record(record: AppendLog | ObjectStoreLog, output: AnyPath, plan: Scen
     if not plans and any(parsed):
         raise OutputExistsError(f"{output} holds a run, which is no scene of ours: choose another `output`")
     if not plans:
-        record.append({"plan": plan.describe()})
+        record.append({"plan": describe_plan(plan)})
         record.sync()  # before the first scene, or a kill would leave scenes that nobody knows
-    elif plans[0] != plan.describe():
-        differs = [name for name, value in plan.describe().items() if plans[0].get(name) != value]
+    elif plans[0] != describe_plan(plan):
+        differs = [name for name, value in describe_plan(plan).items() if plans[0].get(name) != value]
         raise OutputExistsError(
             f"{output} holds scenes of another {', '.join(differs)}: choose another `output`"
         )
@@ -306,3 +249,36 @@ def _render_named(sink: Sink, plan: ScenePlan, seeds: Sequence[int]) -> Iterator
         }
         with output_lost(sink.root / f"clips/{_name(seed)}.mkv"):
             sink.place(files)
+
+
+def check_plan(plan: ScenePlan) -> None:
+    """Raise `InputError` for what cannot be rendered."""
+    if plan.seed < 0:
+        raise InputError(f"`seed` must be at least 0, got {plan.seed}")
+    if not all(_LEAST <= side <= _MOST for side in (plan.height, plan.width)):
+        raise InputError(f"size {plan.height} x {plan.width}: give height and width of {_LEAST} to {_MOST}")
+    unknown = [kind for kind in plan.kinds if kind not in LAYOUTS]
+    if unknown:
+        raise InputError(not_known("kind of scene", unknown[0], LAYOUTS))
+    if plan.move is None and plan.frames != 1:
+        raise InputError(f"`frames` is of a `move`, one of {', '.join(MOVES)}: give one")
+    if plan.move is not None and plan.move not in MOVES:
+        raise InputError(f"`move` must be one of {', '.join(MOVES)}, got {plan.move!r}")
+    if plan.move is not None and not 2 <= plan.frames <= _MOST_FRAMES:
+        raise InputError(f"`frames` must be 2 to {_MOST_FRAMES}, got {plan.frames}")
+    if plan.move is not None:
+        require_video()
+    try:
+        torch.zeros(1, device=plan.device).item()  # `meta` and such give a tensor, and nothing in it
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise InputError(f"device {plan.device!r} cannot be used: try `device='cpu'`") from error
+    if plan.textures is not None:
+        list_photos(plan.textures)
+
+
+def describe_plan(plan: ScenePlan) -> Line:
+    """Return what makes scenes the same, as the record keeps it."""
+    left_out = ("textures",) if plan.move else ("textures", "move", "frames")
+    about = {name: value for name, value in asdict(plan).items() if name not in left_out}
+    photos = [path.name for path in list_photos(plan.textures)] if plan.textures else []
+    return {"renderer": _RENDERER, **about, "kinds": list(plan.kinds), "textures": photos}

@@ -6,16 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.scenes.description import Camera, rotation
 from cortexia_video.scenes.layouts import build_scene
+from cortexia_video.scenes.plan import Move
 from cortexia_video.scenes.rendering import BuiltScene, RGBDScene, render_built
 
-Move = Literal["orbit", "dolly", "pan"]
 RATE = 24  # frames per second
 
 _FLIP = np.diag([1.0, -1.0, 1.0])  # between axes with y up, as scenes have them, and y down
@@ -111,4 +111,3 @@ def _orbit(camera: Camera, share: float, nearest_m: float, middle_m: float) -> C
 
 
 _MOVES = {"orbit": _orbit, "dolly": _dolly, "pan": _pan}
-MOVES = tuple(_MOVES)

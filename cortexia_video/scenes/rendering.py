@@ -42,6 +42,10 @@ class RGBDScene:
     seed: int
     layout: str
 
+    def __repr__(self) -> str:
+        height, width = self.depth_m.shape
+        return f"RGBDScene({self.layout}, seed {self.seed}, {height}x{width}, f_px={self.f_px:.6g})"
+
     @property
     def intrinsics(self) -> NDArray[np.float64]:
         """Camera matrix (3, 3) in pixels; pixel (0, 0) has its middle at (0.5, 0.5)."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import OutputError
+from cortexia_video.depth_map import DepthMap, require_depth
+from cortexia_video.errors import OutputError, suggest_keywords
 from cortexia_video.formats.registry import FORMATS, FormatName, find_format
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import PathLike, require_free, to_path
 
 
+@suggest_keywords
 def write_depth(
     depth: DepthMap, path: PathLike, *, format: FormatName | None = None, overwrite: bool = False
 ) -> None:
@@ -37,6 +38,7 @@ def write_depth(
         >>> cx.read_depth("room.npz").f_px
         500.0
     """
+    require_depth(depth)
     place = to_path(path)
     chosen = find_format(place.name.lower()) if format is None else FORMATS.get(format)
     if chosen is None or (format is None and chosen.decode is None):  # a view is asked for by name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import Counter
@@ -30,6 +31,7 @@ from cortexia_video.video.depth_clip import count_frames
 _SUFFIXES = (*(suffix for reader in READERS for suffix in reader.suffixes), depth_clip.SUFFIX)
 _LONG_FIRST = sorted({*_SUFFIXES, *(form.suffix for form in FORMATS.values())}, key=len, reverse=True)
 _GREY_8, _IN_COLOUR = b"\x08\0", (b"\x08\x02", b"\x08\x06")
+_log = logging.getLogger(__name__)
 
 
 class DepthFiles:
@@ -81,6 +83,11 @@ class DepthFiles:
         )
         found = find_files(self._inputs, rule, recursive=True, output=self._output)
         return chain.from_iterable(map(_expand_clip, found))
+
+    def warn_of_images(self) -> None:
+        """Log how many PNG were passed over, if any were."""
+        if self.images:
+            _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", self.images)
 
     def _accepts(self, entry: os.DirEntry[str]) -> bool:
         if not entry.is_symlink() and not entry.is_file():

@@ -91,7 +91,7 @@ class Rule:
     name_keys: Callable[[Sequence[str]], Mapping[str, str]] = keep_names
     opens_shards: bool = False
     takes_clips: bool = False
-    is_depth: Callable[[Path], bool] = lambda path: False
+    is_depth: Callable[[str], bool] = lambda path: False
     noun: str = "images"
     other_types: Mapping[str, str] = field(default_factory=dict)
     find_packed: Callable[[AnyPath, str], Iterator[Found]] | None = None
@@ -131,16 +131,16 @@ def read_png_kind(place: AnyPath) -> bytes:
     return head[-2:] if len(head) == _PNG_BEGINNING and head.startswith(_PNG) else b""
 
 
-def _looks_like_depth(path: Path) -> bool:
+def _looks_like_depth(path: str) -> bool:
     try:
-        return path.suffix.lower() == ".png" and read_png_kind(path) == GREY_16
+        return path.lower().endswith(".png") and read_png_kind(Path(path)) == GREY_16
     except OSError:
         return False
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     """An image by name, even where it cannot be opened, or by content."""
-    if PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+    if _may_be_image(entry.name):
         return (entry.is_symlink() or entry.is_file()) and not is_own_output(entry.path)
     try:
         if not entry.is_file():
@@ -152,7 +152,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _may_be_image(name: str) -> bool:
-    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - asked of every name
 
 
 def _may_be_output(name: str) -> bool:

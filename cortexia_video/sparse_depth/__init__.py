@@ -6,3 +6,7 @@ Doors: `colmap`, `colmap_points`, `nerfstudio`, `open`, `source`.
 from cortexia_video.sparse_depth.colmap import ColmapModel
 
 __all__ = ["ColmapModel"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -35,6 +35,8 @@ _SEEN = np.dtype([("x", "<f8"), ("y", "<f8"), ("id", "<i8")])
 _COUNT = struct.Struct("<Q")
 _LONGEST_NAME = 4096
 _AT_ONCE = 1 << 18  # points
+_MOST_IDS = 2.0**62
+_MOST_ERROR = 1e6  # pixels
 _NO_ERROR = 1.0  # pixels: of a point whose error was never computed
 
 
@@ -102,11 +104,6 @@ class ColmapModel:
         return [*self._images]
 
     @property
-    def point_count(self) -> int:
-        """How many points there are."""
-        return len(self._ids)
-
-    @property
     def digest(self) -> str:
         """Return what changes with the model: a digest of its files' sizes and times of change."""
         files = (self.folder / f"{name}{self._suffix}" for name in FILES)
@@ -140,7 +137,8 @@ class ColmapModel:
         else:
             with in_words(f"{printable(name)}: its points in images.txt are not numbers", "export it again"):
                 table = np.array(data.split(), np.float64).reshape(-1, 3)
-            pixels, ids = table[:, :2], table[:, 2].astype(np.int64)
+            pixels, numbers = table[:, :2], table[:, 2]
+            ids = np.where(np.abs(numbers) < _MOST_IDS, numbers, -1).astype(np.int64)
         linked = ids >= 0
         if not linked.any():
             points = to_axes(self._points, rotation, translation)
@@ -287,7 +285,8 @@ def _read_points_binary(data: Data) -> Columns:
     for first in range(0, count, _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         points = whole[begins[part, None] + np.arange(head)].view(_POINT)[:, 0]
-        ids[part], places[part], errors[part] = points["id"], points["xyz"], points["error"]
+        ids[part], places[part] = points["id"], points["xyz"]
+        errors[part] = np.clip(points["error"], -1, _MOST_ERROR)
     return ids, places, errors, lengths.astype(np.int32)
 
 

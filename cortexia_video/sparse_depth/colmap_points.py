@@ -22,10 +22,15 @@ class ColmapPoints:
         self.model = ColmapModel(folder)
         self.settings: Mapping[str, object] = {"colmap": self.model.digest}
 
-    def find(self, key: str, width: int, height: int) -> NDArray[np.float64]:
+    def find_name(self, key: str) -> str:
+        """Return the name of an image in the model; raises `InputError` where there is none."""
         name = self.model.find_image(key)
         if name is None:
             raise InputError(f"the model of {len(self.model.names)} images has none of its name")
+        return name
+
+    def find(self, key: str, width: int, height: int) -> NDArray[np.float64]:
+        name = self.find_name(key)
         camera = self.model.find_camera(name)
         if not has_same_shape((width, height), (camera.width, camera.height)):
             raise InputError(

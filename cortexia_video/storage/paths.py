@@ -21,7 +21,10 @@ def to_path(given: PathLike) -> AnyPath:
     """Return the place that a text or path names; raises `InputError` for a scheme that is not known."""
     if isinstance(given, RemotePath):
         return given
-    text = os.fspath(given)
+    try:
+        text = os.fspath(given)
+    except TypeError:
+        raise TypeError(f"a path must be a str, a Path or a URL, got {type(given).__name__}") from None
     scheme = scheme_of(text)
     if scheme is None:
         return Path(text)

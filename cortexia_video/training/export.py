@@ -1,4 +1,4 @@
-"""Write a trained network as an ONNX file that says what its numbers mean."""
+"""A trained network as an ONNX file that says what its numbers mean: written, and read to be trained on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cortexia_video.models.onnx.session import Ports
+from cortexia_video.errors import ModelLoadError
+from cortexia_video.models.onnx.session import Ports, first_line
 from cortexia_video.models.torch.export import export_graph
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv, hold_compact
 from cortexia_video.training.recipe import Recipe
 
 OFFSET = 7.0  # added to disparity, which is then above 0: evaluations of others drop what is not
+_FLOAT16 = "_float16"  # ends the name of a tensor that is stored so
 _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
 
@@ -44,6 +46,35 @@ def save_compact(state: Mapping[str, Tensor], path: Path, recipe: Recipe) -> str
     short_side = recipe.network.short_side or min(recipe.short_sides)
     export_onnx(network, path, compact_metadata(short_side, describe_source(recipe)))
     return f"onnx:{path}"
+
+
+def read_compact(path: Path) -> DepthNetwork:
+    """Return the network in an ONNX file that `save_compact` wrote, as it runs: its norms are in its weights.
+
+    Raises `ModelLoadError` for any other file.
+    """
+    try:
+        model = onnx.load(path)
+    except Exception as error:
+        raise ModelLoadError(f"{path} is no ONNX file that can be read: {first_line(error)}") from error
+    says = {each.key: each.value for each in model.metadata_props}
+    state = {
+        each.name.removesuffix(_FLOAT16): torch.from_numpy(numpy_helper.to_array(each).astype(np.float32))
+        for each in model.graph.initializer
+        if each.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
+    }
+    # torch names all parameters in a graph but those of a group norm, which it writes as a Mul and an Add
+    for node in model.graph.node:
+        name = {"Mul": "weight", "Add": "bias"}.get(node.op_type)
+        values = [state.pop(each) for each in node.input if each.startswith("val_") and each in state]
+        if name and values and values[0].ndim == 3:
+            state[f"head.attention.norm.{name}"] = values[0].flatten()
+    network = hold_compact({name: value for name, value in state.items() if "." in name}, str(path))
+    bias = network.output.coarse.bias
+    assert bias is not None
+    with torch.no_grad():
+        bias -= float(says.get("cortexia.offset", 0))
+    return network
 
 
 def describe_source(recipe: Recipe) -> str:
@@ -103,7 +134,7 @@ def _store_weights_as_float16(model: onnx.ModelProto) -> None:
         values = numpy_helper.to_array(initializer)
         if values.size < _SMALLEST_FP16_TENSOR:
             continue
-        name, stored = initializer.name, f"{initializer.name}_float16"
+        name, stored = initializer.name, f"{initializer.name}{_FLOAT16}"
         initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
         casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]

@@ -157,9 +157,9 @@ class Encoder(nn.Module):
                 yield module
 
 
-def _decoder_conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs, momentum=0.03), nn.ReLU())
+def _decoder_conv(inputs: int, outputs: int, kernel: int, norm: Norm) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=norm is no_norm)
+    return nn.Sequential(convolution, norm(outputs), nn.ReLU())
 
 
 class Attention(nn.Module):
@@ -187,13 +187,13 @@ class Attention(nn.Module):
 class Head(nn.Module):
     """Coarsest features with their place in the image, each informed by all others."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
         super().__init__()
-        self.narrow = _decoder_conv(inputs, outputs, 1)
+        self.narrow = _decoder_conv(inputs, outputs, 1, norm)
         self.place = nn.Conv2d(2, outputs, 1)
         self.attention = Attention(outputs)
         self.spread = nn.Conv2d(outputs, outputs, 5, padding=2, groups=outputs)
-        self.mix = _decoder_conv(outputs, 2 * outputs, 1)
+        self.mix = _decoder_conv(outputs, 2 * outputs, 1, norm)
         self.narrow_again = nn.Conv2d(2 * outputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -210,11 +210,11 @@ class Head(nn.Module):
 class UpStep(nn.Module):
     """Double the resolution and add features of that stride."""
 
-    def __init__(self, inputs: int, lateral_inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, lateral_inputs: int, outputs: int, norm: Norm) -> None:
         super().__init__()
-        self.narrow = _decoder_conv(inputs, outputs, 1)
-        self.lateral = _decoder_conv(lateral_inputs, outputs, 1)
-        self.refine = _decoder_conv(outputs, outputs, 3)
+        self.narrow = _decoder_conv(inputs, outputs, 1, norm)
+        self.lateral = _decoder_conv(lateral_inputs, outputs, 1, norm)
+        self.refine = _decoder_conv(outputs, outputs, 3, norm)
 
     def forward(self, coarse: Tensor, lateral: Tensor) -> Tensor:
         wide = F.interpolate(self.narrow(coarse), scale_factor=2.0, mode="bilinear")
@@ -247,16 +247,17 @@ class DepthNetwork(nn.Module):
     """Disparity up to factor and shift, larger is nearer.
 
     image: float32 (B, 3, H, W) RGB in [0, 1], H and W multiples of 32. Returns float32 (B, H, W).
+    norm: of the encoder. decoder_norm: of the rest; `no_norm` for weights of a file that runs, which hold it.
     """
 
-    def __init__(self, norm: Norm = batch_norm) -> None:
+    def __init__(self, norm: Norm = batch_norm, decoder_norm: Norm = batch_norm) -> None:
         super().__init__()
         self.encoder = Encoder(norm)
         finest, *others = _TAPS.values()
         laterals = [*reversed(others), finest + _IMAGE_CHANNELS]
-        self.head = Head(_STAGES[-1].outputs, _DECODER_CHANNELS[0])
+        self.head = Head(_STAGES[-1].outputs, _DECODER_CHANNELS[0], decoder_norm)
         widths = zip(_DECODER_CHANNELS[:-1], laterals, _DECODER_CHANNELS[1:], strict=True)
-        self.steps = nn.ModuleList(UpStep(*step) for step in widths)
+        self.steps = nn.ModuleList(UpStep(*step, decoder_norm) for step in widths)
         self.output = ConvexUpsampling(_DECODER_CHANNELS[-1])
 
     def forward(self, image: Tensor) -> Tensor:
@@ -278,7 +279,8 @@ def parameter_count(network: nn.Module) -> int:
 def hold_compact(state: State, name: str) -> DepthNetwork:
     """Return a network that holds a state of its own, with the norms that are in it. name: for people."""
     has_norms = any(key.startswith("encoder.") and ".norm." in key for key in state)
-    network = DepthNetwork(batch_norm if has_norms else no_norm)
+    has_decoder_norms = any(key.startswith("steps.") and key.endswith(".running_var") for key in state)
+    network = DepthNetwork(*(batch_norm if each else no_norm for each in (has_norms, has_decoder_norms)))
     try:
         network.load_state_dict(dict(state))
     except RuntimeError as error:

@@ -36,7 +36,8 @@ class NetworkPlan:
 
     architecture: `compact`, or `hf:` and a folder with a checkpoint of transformers.
     encoder: a classifier that the encoder of `compact` starts from, `efficientnet-lite0` or its file.
-    weights: those of `compact` to go on from, a file `weights.safetensors` of an earlier training.
+    weights: what `compact` goes on from: `compact`, the network in the package, or of an earlier training its
+        `weights.safetensors` or its ONNX file.
     kind: what the numbers of a checkpoint mean that does not say it.
     short_side: what `compact` reduces images to when it is used; by default the smallest trained with.
     """

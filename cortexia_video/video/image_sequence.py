@@ -32,7 +32,7 @@ def list_images(folder: Path) -> list[Path]:
         and each.is_file()
         and not is_own_output(each)
     ]
-    return sorted(found, key=_in_natural_order)
+    return sorted(found, key=lambda path: in_natural_order(path.name))
 
 
 def stat_images(images: Sequence[Path]) -> tuple[int, int]:
@@ -99,6 +99,7 @@ def _decode(path: Path) -> Frame:
     return decode(read_image_bytes(str(path)), path.name)
 
 
-def _in_natural_order(path: Path) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", path.name)
+def in_natural_order(name: str) -> list[tuple[int, str]]:
+    """Return by what to sort names so that frame2 comes before frame10."""
+    parts = re.split(r"(\d+)", name)
     return [(int(each), "") if each.isascii() and each.isdecimal() else (0, each) for each in parts]

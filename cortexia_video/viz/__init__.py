@@ -17,3 +17,7 @@ __all__ = [
     "merge_into_row",
     "show_depthmap",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

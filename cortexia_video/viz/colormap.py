@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypedDict, get_args
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import suggest_keywords
 from cortexia_video.viz.color_tables import find_color_table, find_unknown_color
 
 Depth = DepthMap | Image.Image | ArrayLike
@@ -46,6 +48,7 @@ class Range(NamedTuple):
     d_max: float
 
 
+@suggest_keywords
 def colored_depthmap(
     depth: Depth,
     d_min: float | None = None,
@@ -150,6 +153,8 @@ def _take_depth(depth: Depth) -> _Values:
         raise ValueError(
             f"depth must be one number a pixel, not an image of mode {depth.mode}: give F or I;16"
         )
+    if isinstance(depth, str | os.PathLike):
+        raise TypeError(f"depth must be numbers (H, W), got the path {depth}: read it by `read_depth`")
     values = np.asarray(depth)
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
         values = values.squeeze(axis=2 if values.shape[2] == 1 else 0)

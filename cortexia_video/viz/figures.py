@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Unpack
 
@@ -9,17 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cortexia_video.errors import explain_import
+from cortexia_video.errors import explain_import, suggest_keywords
+from cortexia_video.frame import Frame
+from cortexia_video.images.decode import to_frame
 from cortexia_video.images.resampling import resize_image
+from cortexia_video.storage.paths import PathLike
+from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.viz.colormap import Coloring, Depth
 from cortexia_video.viz.colormap import colored_depthmap as colored_depthmap
 
-ImageLike = Image.Image | ArrayLike
+ImageLike = Frame | PathLike | Image.Image | ArrayLike
 
 _GAP = 8  # pixels between the images of a sheet
 _WIDEST = 8  # heights; a strip that is wider would make a sheet that nobody can open
 
 
+@suggest_keywords
 def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
     """Show coloured depth in a window of matplotlib's until that is closed.
 
@@ -48,11 +54,13 @@ def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
         pyplot.close(figure)
 
 
+@suggest_keywords
 def merge_into_row(image: ImageLike, depth: Depth, **coloring: Unpack[Coloring]) -> NDArray[np.uint8]:
     """Put an image and its coloured depth side by side, as large as the image.
 
     Args:
-        image: uint8 (H, W, 3) RGB, also (H, W) or with alpha, which is left out, or an image of Pillow's.
+        image: uint8 (H, W, 3) RGB, also (H, W) or with alpha, which is left out, an image of Pillow's, a `Frame`, or
+            a path.
         depth: As `colored_depthmap` takes it. Depth of another size is sampled: no value is mixed.
         **coloring: As `colored_depthmap` takes it.
 
@@ -71,6 +79,7 @@ def merge_into_row(image: ImageLike, depth: Depth, **coloring: Unpack[Coloring])
     return np.hstack([pixels, _sample(colored_depthmap(depth, **coloring), height, width)])
 
 
+@suggest_keywords
 def collage(
     samples: Iterable[tuple[ImageLike, Depth]],
     *,
@@ -118,7 +127,9 @@ def collage(
 
 
 def _to_pixels(image: ImageLike) -> NDArray[np.uint8]:
-    """Return uint8 (H, W, 3) of whatever stands for an image."""
+    """Return uint8 (H, W, 3) of whatever stands for an image; what is a path is read."""
+    if isinstance(image, Frame | str | os.PathLike | RemotePath):
+        return to_frame(image).image
     pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]

@@ -22,7 +22,7 @@ def main(folder: str, model: str = "compact") -> None:
     names = find_images(folder)
     counts = Counts(found=len(names))
     process_folder(folder, names, get_estimator(model, batch_size=4), save_format="npy", counts=counts)
-    print(f"{counts.found} found, {counts.saved} saved, {counts.failed} failed")
+    print(f"{counts.found} found, {counts.saved} saved, {counts.skipped} skipped, {counts.failed} failed")
     for name, output in name_outputs(names).items():
         path = Path(folder, f"{output}.npy")
         if path.exists():

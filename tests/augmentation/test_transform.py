@@ -336,7 +336,8 @@ def test_the_mask_moves_along(camera: Pinhole, transform: Transform, seed: int) 
     alone = apply(transform, sample)
     masked = apply(transform, replace(sample, mask=sample.depth.values < 10))
     marked = replace(
-        sample, depth=DepthMap(np.where(sample.depth.values < 10, np.float32(1), np.nan), "metric")
+        sample,
+        depth=DepthMap(np.where(sample.depth.values < 10, np.float32(1), np.float32(np.nan)), "metric"),
     )
     expected = np.isfinite(apply(transform, marked).depth.values)
     assert alone.mask is None and masked.mask is not None
@@ -550,7 +551,8 @@ def test_an_image_comes_out_the_same_without_opencv(monkeypatch: pytest.MonkeyPa
         Resize(1, 1),
         Resize(70, 95),
     ]
-    assert pixels._load_opencv()
+    if not pixels._load_opencv():
+        pytest.skip("this OpenCV (before 4.11) has other bits, so it is not used")
     with_opencv = [step(sample) for step in steps]
     monkeypatch.setattr(pixels, "_load_opencv", lambda: None)
     for step, result in zip(steps, with_opencv, strict=True):

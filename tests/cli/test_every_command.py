@@ -44,6 +44,7 @@ WORK = {  # a command line of each command, and the stages that it is in; IN and
         ["counting", "looking", "estimating", "trying formats"],
     ),
     "status": ("IN/metres IN/photos", ["reading the ledger", "looking inputs up"]),
+    "view": ("IN/metres --save OUT/x.rrd", ["reading"]),
     "merge": ("IN/parts", ["joining"]),
     "dataset build": ("IN/photos --depth IN/metres --output OUT/x", ["building"]),
     "dataset info": ("IN/set", ["looking"]),
@@ -138,6 +139,8 @@ def test_a_command_says_how_far_it_is_and_fits_its_terminal(
 ) -> None:
     if name == "scenes":
         pytest.importorskip("torch")
+    if name == "view":
+        pytest.importorskip("rerun")
     if name in SLOW:
         checkpoint = request.getfixturevalue("checkpoints")("depth-anything")
         (inputs / "checkpoint").unlink(missing_ok=True)

@@ -59,5 +59,5 @@ def test_four_hundred_broken_files(
     assert told.out.splitlines()[1:] == [
         f"  why each failed: {out}/ledger.jsonl",
         f"in {out}/: 1 depth map, {size / 1000:.3g} kB; relative, not metres (disparity: larger is nearer)",
-        f"next: cortexia report {out}",
+        f"next: cortexia view {out}",
     ]

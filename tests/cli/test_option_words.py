@@ -101,6 +101,7 @@ IN_PYTHON_ALONE = {
     "numbers",
     "poses",
     "ray_remote_args",
+    "read_depth",
     "read_image",
 }  # packages, functions and such
 OF_BUILDING = {"depth", "output", "shard_size"}  # nothing else of the dataset commands writes shards

@@ -178,6 +178,30 @@ def test_networks_of_torch(cage: Cage, checkpoints: Callable[[str], Path]) -> No
     assert (cage.found, cage.tried) == ([], [])
 
 
+VIEW = """
+import os, signal, subprocess, sys, urllib.request
+import PIL.Image
+PIL.Image.new("RGB", (64, 48)).save("0.png")
+run("estimate 0.png --output o --model synthetic")
+run("view o --save o.rrd")
+web = [sys.executable, "-m", "cortexia_video", "view", "o", "--web", "--port", "0"]
+served = subprocess.Popen(web, stdout=subprocess.PIPE, text=True)
+page, _, recording = served.stdout.readline().strip().partition("?url=")
+assert urllib.request.urlopen(page).read() and urllib.request.urlopen(recording).read()
+from listening import find_listening
+print(*find_listening(), sep="\\n")
+served.send_signal(signal.SIGINT)
+assert served.wait() == 0
+"""
+
+
+def test_the_viewer(cage: Cage) -> None:
+    needs("rerun")
+    places = cage.run(COMMANDS + VIEW).splitlines()[-2:]
+    assert {each.rpartition(":")[0] for each in places} == {"127.0.0.1"}
+    assert (cage.found, cage.tried) == ([], [])
+
+
 def test_openvino(cage: Cage) -> None:
     needs("openvino")
     cage.run(COMMANDS + OPENVINO)
@@ -239,5 +263,6 @@ def test_importing_imports_nothing_with_telemetry(cage: Cage) -> None:
         "datasets",
         "albumentations",
         "huggingface_hub",
+        "rerun",
     )
     cage.run(f"import sys, cortexia_video; assert not {{*{packages}}} & {{*sys.modules}}")

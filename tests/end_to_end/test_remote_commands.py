@@ -225,7 +225,7 @@ def write_image(folder: Path) -> Path:
 
 def test_scenes(place: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from cortexia_video.scenes.folder import ScenePlan, write_scenes
+    from cortexia_video.scenes import ScenePlan, write_scenes
 
     plan, there = ScenePlan(7, 24, 32), to_path(f"{S3}/{place}/scenes")
     write_scenes(tmp_path / "scenes", 3, plan, workers=1)
@@ -247,7 +247,7 @@ def test_scenes(place: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_processes_render_into_a_bucket(place: str) -> None:
     pytest.importorskip("torch")
-    from cortexia_video.scenes.folder import ScenePlan, write_scenes
+    from cortexia_video.scenes import ScenePlan, write_scenes
 
     assert write_scenes(to_path(f"{S3}/{place}"), 17, ScenePlan(0, 16, 16), workers=2) == (17, 17)
     assert len([name for name in read_all(place) if name.startswith("rgb/")]) == 17

@@ -195,7 +195,7 @@ def test_scenes_of_a_killed_run_are_known(memory: str, monkeypatch: pytest.Monke
         raise SystemExit
         yield []
 
-    root, plan = to_path(f"{memory}/scenes"), folder.ScenePlan(0, 16, 16)
+    root, plan = to_path(f"{memory}/scenes"), cx.scenes.ScenePlan(0, 16, 16)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(folder, "_render", kill)
         folder.write_scenes(root, 2, plan, workers=1)

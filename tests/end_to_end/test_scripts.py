@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import HANG_S
+from dataset_layouts import make_rgbd, make_scene
 from PIL import Image
+
+import cortexia_video as cx
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Path]
@@ -67,11 +71,12 @@ def test_a_single_folder(photos: Path) -> None:
     assert ran.stdout.count("Saved ./photos/") == 15
     depth = np.load(photos / "photos/image02_depth_new.npy")
     assert (depth.dtype, depth.shape) == (np.float32, (40, 60))
-    assert not [
-        path
+    others = {
+        path.name
         for path in (photos / "photos").iterdir()
         if path.suffix not in (".npy", ".webp") and path.suffix.lower() not in (".jpg", ".jpeg", ".png")
-    ]
+    }
+    assert others == {"depth.json", "ledger.jsonl"}
 
 
 def test_png_and_a_second_run_that_does_not_read_its_own_outputs(photos: Path) -> None:
@@ -125,7 +130,8 @@ def test_what_is_no_depth_map_is_not_replaced(photos: Path, make_image: Make) ->
 def test_the_last_line_says_what_the_numbers_mean(photos: Path) -> None:
     ran = run(photos, "--folder", "./photos", "--model", "compact")
     last = ran.stdout.splitlines()[-1]
-    assert last == "15 found, 15 saved, 0 failed; compact gives disparity, larger is nearer, not metres"
+    counts = "15 found, 15 saved, 0 skipped, 0 failed"
+    assert last == f"{counts}; compact gives disparity, larger is nearer, not metres"
 
 
 def test_bad_images_are_skipped_and_the_others_done(photos: Path) -> None:
@@ -137,10 +143,38 @@ def test_bad_images_are_skipped_and_the_others_done(photos: Path) -> None:
     assert ran.returncode == 1
     assert "Found 17 images" in ran.stdout
     assert "Skipped ./photos/a-text.jpg: " in ran.stdout
-    assert "Loaded 16 images" in ran.stdout
-    assert "Failed (decode) cut.jpg: " in ran.stdout
+    assert "Skipped ./photos/cut.jpg: cut short" in ran.stdout
+    assert "Loaded 15 images" in ran.stdout
     assert "Failed (write) image03_depth_new: " in ran.stdout
     assert ran.stdout.count("Saved ") == 14
+    assert "17 found, 14 saved, 2 skipped, 1 failed" in ran.stdout
+
+
+def test_the_folder_is_understood_as_any_other(tmp_path: Path) -> None:
+    """By what reads a folder: metadata of each file, the page, checking, converting, measuring."""
+    scene = make_scene()
+    make_rgbd(tmp_path / "room", scene, 6)
+    for image in (tmp_path / "room/rgb").iterdir():
+        shutil.copy(image, tmp_path / image.name)
+    (tmp_path / "text.jpg").write_text("dear diary")
+    assert run(tmp_path, "--folder", ".", "--model", "compact").returncode == 1
+    reader = cx.DepthReader()
+    for number in range(6):  # from the fifth on they are looked up in an index
+        depth = reader.read(tmp_path / f"{number}_depth_new.npy")
+        assert (depth.kind, depth.model) == ("disparity", "compact")
+    about = cx.inspect(tmp_path)
+    assert isinstance(about, cx.jobs.FolderInspection) and about.common["kind"] == "disparity"
+    assert about.last_run == {"found": 7, "done": 6, "skipped": 0, "failed": 1}
+    assert "6 done, 1 failed; of 6 looked at" in str(cx.report(tmp_path, output=tmp_path / "page.html"))
+    assert cx.verify(tmp_path).checked == 6
+    assert cx.convert(tmp_path, tmp_path / "npz", format="npz").done == 6
+    assert cx.read_depth(tmp_path / "npz/0_depth_new.npz").kind == "disparity"
+    measured = cx.evaluate(["compact", str(tmp_path)], truth=tmp_path / "room")
+    assert measured.is_complete
+    ours, theirs = (measured.summary.totals[name]["abs_rel"].value for name in ("compact", str(tmp_path)))
+    assert ours == pytest.approx(theirs, rel=1e-6)
+    (tmp_path / "0_depth_new.npy").write_bytes(b"")
+    assert [wrong.key for wrong in cx.verify(tmp_path).wrong] == ["0.png"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +184,7 @@ def test_bad_images_are_skipped_and_the_others_done(photos: Path) -> None:
         (["--folder", "gone", "--model", "compact"], "no such folder: gone"),
         (["--folder", "empty", "--model", "compact"], "no images (jpg, jpeg, png) found in empty"),
         (["--folder", "empty"], "run 'hf download apple/DepthPro-hf'"),
+        (["--folder", "empty"], "or --model compact: built in, no download"),
         (["--folder", "empty", "--save_format", "tiff"], "tiff"),
         (["--folder", "empty", "--batch_size", "0"], "--batch_size must be at least 1, got 0"),
     ],
@@ -165,5 +200,5 @@ def test_wrong_usage_is_one_line(tmp_path: Path, arguments: list[str], message: 
 def test_the_example(photos: Path) -> None:
     ran = run(photos, "photos", script="examples/batch_depth_example.py")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "15 found, 15 saved, 0 failed" in ran.stdout
+    assert "15 found, 15 saved, 0 skipped, 0 failed" in ran.stdout
     assert "image02.JPG: float32 (40, 60)" in ran.stdout

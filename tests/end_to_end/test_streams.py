@@ -16,6 +16,7 @@ import pytest
 from dataset_layouts import make_rgbd, make_scene
 from file_digests import file_digests
 from PIL import Image
+from recipes import network, write_recipe
 
 from cortexia_video import DepthEstimator, SyntheticModel, estimate
 from cortexia_video.cli import main
@@ -51,20 +52,6 @@ READING = {
     "--version": "--version",
 }
 SILENT = ("train",)  # prints nothing to stdout
-RECIPE = """
-name = "tiny"
-steps = 2
-batch_size = 2
-short_sides = [64]
-workers = 0
-warm_up_steps = 2
-bfloat16 = false
-[network]
-architecture = "hf:{checkpoint}"
-[[data]]
-dataset = "rgbd"
-root = "{root}"
-"""
 
 # each command runs in a process of its own, of one that has imported what they need
 _processes = multiprocessing.get_context("forkserver")
@@ -103,7 +90,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, checkpoints: Callable[[str]
     make_rgbd(root / "set", make_scene(), COUNT)
     estimate(root / "set/rgb", root / "guess", model=metric)
     shutil.copytree(checkpoints("depth-anything"), root / "checkpoint")
-    (root / "recipe.toml").write_text(RECIPE.format(checkpoint=root / "checkpoint", root=root / "set"))
+    write_recipe(root, network(f"hf:{root}/checkpoint"), root=root / "set", bfloat16=False)
     return root
 
 

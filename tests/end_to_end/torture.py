@@ -32,6 +32,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from dataset_layouts import make_rgbd, make_scene
+from recipes import network, write_recipe
 
 IN, OUT = "IN", "OUT"
 COMMANDS = {
@@ -68,21 +69,6 @@ CHAIN = 4  # kills of one folder, before its command may run to the end
 PATIENCE = 600.0  # seconds
 GROWING = ("*.jsonl", "depth.json", "set.json", "checkpoint.pt", "logs/*")  # written again as work goes on
 OF_A_RUN = ("run", "time", "seconds")  # words of a ledger's line that differ from run to run
-RECIPE = """
-name = "tiny"
-steps = 12
-batch_size = 2
-short_sides = [64]
-workers = 1
-warm_up_steps = 2
-checkpoint_steps = 2
-bfloat16 = false
-[network]
-architecture = "hf:{checkpoint}"
-[[data]]
-dataset = "rgbd"
-root = "{root}"
-"""
 
 
 @dataclass
@@ -190,7 +176,8 @@ def make_inputs(root: Path) -> None:
     for number in range(FRAMES):  # equal images would have one score
         Image.fromarray(make_scene(number).image).save(root / f"set/rgb/{number}.png")
     checkpoint = save_checkpoint("depth-anything", root / "checkpoint")
-    (root / "recipe.toml").write_text(RECIPE.format(checkpoint=checkpoint, root=root / "set"))
+    words = {"steps": 12, "workers": 1, "checkpoint_steps": 2, "bfloat16": False}
+    write_recipe(root, network(f"hf:{checkpoint}"), root=root / "set", **words)
 
 
 # ---- runs --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from cortexia_video import DepthMap, Pinhole
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation import measure_change, score_clip
+from cortexia_video.evaluation import measure_change, measure_stability, score_clip
 
 HEIGHT, WIDTH = 24, 32
 CAMERA = Pinhole.centred(30.0, WIDTH, HEIGHT)
@@ -66,6 +66,14 @@ def test_an_error_that_stays_is_no_change() -> None:
     wavering = [truth[0], truth[1] * 1.05, truth[2], truth[3]]
     expected = 2 / 3 * np.log(1.05)  # two of three steps
     assert measure_change(wavering, truth, poses, CAMERA) == pytest.approx(expected, rel=0.05)
+
+
+def test_tae_is_that_of_video_depth_anything() -> None:
+    """The numbers are of its own code, benchmark/eval/eval_tae.py at 4f5ae23, run on the same maps and poses."""
+    truth, poses = walk()
+    jumping = [each * jump for each, jump in zip(truth, (1.0, 1.1, 1.0, 1.1), strict=True)]
+    assert measure_stability(truth, poses, CAMERA) == pytest.approx(0.004811, rel=4e-3)
+    assert measure_stability(jumping, poses, CAMERA) == pytest.approx(0.093919, rel=4e-3)
 
 
 def test_smaller_maps_are_enlarged_and_unknown_truth_is_left_out() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -451,6 +454,59 @@ def test_few_images_have_no_intervals(tmp_path, rng, own, capsys):
     assert results["comparisons"][0]["share of draws in which the first is better"]["abs_rel"] is None
 
 
+def find_images(page):
+    """Return the images of a page by what they show: pixels, and what is said of their values."""
+    found = {}
+    for tag in re.findall("<img [^>]*>", page.read_text()):
+        said = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(said["src"].partition(",")[2]))))
+        found.setdefault(said["alt"], []).append((pixels, said))
+    return found
+
+
+def test_the_page_has_the_values_of_reference_depth_and_error(tmp_path, rng, own):
+    make_folders(tmp_path, rng, count=1)
+    words = ("--from", "nyu", "--truth-from", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 0
+    truth, good = (read(tmp_path / name, "trip/0") for name in ("truth", "good"))
+    images = find_images(tmp_path / "out/page.html")
+    expected = {
+        "reference": (truth, "m"),
+        "depth": (good, "m"),
+        "error": (good / truth, "times the reference"),
+    }
+    assert images.keys() == expected.keys()
+    for name, (values, unit) in expected.items():
+        said = images[name][0][1]
+        codes = np.frombuffer(base64.b64decode(said["data-codes"]), "<u2").reshape(6, 8)
+        low, high = float(said["data-low"]), float(said["data-high"])
+        assert low * (high / low) ** ((codes - 1) / 65534) == pytest.approx(values, rel=1e-4)
+        assert said["data-unit"] == unit
+
+
+def test_the_page_shows_photos_that_the_ledger_of_a_run_knows(tmp_path, rng, own):
+    colors = {"trip/0": (200, 30, 30), "trip/1": (30, 200, 30), "trip/2": (30, 30, 200)}
+    for key, color in colors.items():
+        save(tmp_path / "truth", key, rng.uniform(1, 5, (60, 80)))
+        photo = tmp_path / "photos" / f"{key}.jpg"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (160, 120), color).save(photo, quality=95)
+    cx.estimate(tmp_path / "photos", tmp_path / "run", model="synthetic", kind="metric", recursive=True)
+    Image.new("RGB", (160, 120), "white").save(tmp_path / "photos/trip/2.jpg", quality=50)  # is another now
+    words = ("--truth-from", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "run", "--truth", tmp_path / "truth", *words) == 0
+    photos = [
+        tuple(pixels.mean((0, 1)).round()) for pixels, _ in find_images(tmp_path / "out/page.html")["image"]
+    ]
+    assert len(photos) == 2
+    assert all(
+        min(np.abs(np.subtract(photo, colors[key])).max() for photo in photos) < 5
+        for key in ("trip/0", "trip/1")
+    )
+    page = (tmp_path / "out/page.html").read_text()
+    assert page.count("the image changed after its depth was made") == 1
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_the_tables_of_the_page_fit(tmp_path, rng, own):
     make_folders(tmp_path, rng)
@@ -458,7 +514,10 @@ def test_the_tables_of_the_page_fit(tmp_path, rng, own):
     assert run(tmp_path / "good", tmp_path / "bad", "--truth", tmp_path / "truth", *words) == 0
     with Browser(tmp_path / "profile") as browser:
         browser.open(tmp_path / "out" / "page.html")
-        browser.look(width=1200)
+        for width in (320, 375, 1280):
+            for dark in (False, True):
+                browser.look(width=width, dark=dark)
+                assert browser.evaluate("document.documentElement.scrollWidth") <= width
         script = "[...document.querySelectorAll('.wide')].map(each => each.scrollWidth - each.clientWidth)"
         assert browser.evaluate(script) == [0, 0]
 

@@ -91,12 +91,40 @@ def test_images_without_a_part_are_said_and_others_go_on(
     with pytest.raises(InputError, match="`voxel` must be a side above 0, got 0"):
         fuse_point_clouds(run, tmp_path / "x.ply", model, voxel=0)
     with pytest.raises(
-        InputError, match="no image of .* can be fused: its depth is not in the scale of a model"
+        InputError, match="no image of .* can be fused: its depth is disparity, in no scale of a model"
     ):
         fuse_point_clouds(tmp_path / "relative", tmp_path / "x.ply", model)
     with pytest.raises(SystemExit) as ended:
         main(["pointcloud", str(run), "--fuse", "--output", str(tmp_path / "y.ply")])
     assert ended.value.code == 2 and "--colmap" in capsys.readouterr().err
+
+
+def test_metric_depth_of_other_sources_is_fused_where_it_has_the_models_scale(tmp_path: Path) -> None:
+    run, model = make_run(tmp_path)
+    near, far = (
+        float(1 / (0.4 + 0.5 * (60.5 - HEIGHT / 2) / F_PX)),
+        float(1 / (0.4 + 0.5 * (4.5 - HEIGHT / 2) / F_PX)),
+    )
+    for name, factor in (("tape", 1.0), ("other", 1.5)):
+        to = cx.AlignTo(known=(f"9,60={factor * near}", f"9,4={factor * far}"))
+        assert cx.align_folder(tmp_path / "relative", tmp_path / name, to).done == 3
+    aligned = fuse_point_clouds(run, tmp_path / "a.ply", model, voxel=1e-4, max_gap=np.inf)
+    by_tape = fuse_point_clouds(tmp_path / "tape", tmp_path / "b.ply", model, voxel=1e-4, max_gap=np.inf)
+    assert by_tape.images == aligned.images == 3
+    np.testing.assert_allclose(decode_points((tmp_path / "b.ply").read_bytes()) @ PLANE, 1, atol=0.02)
+    with pytest.raises(
+        InputError, match="points are 0.66. times as far as its depth says: align it to the model"
+    ):
+        fuse_point_clouds(tmp_path / "other", tmp_path / "c.ply", model)
+
+
+def test_colours_are_of_images_that_were_moved(tmp_path: Path) -> None:
+    run, model = make_run(tmp_path)
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="no image of .* can be fused: cannot read"):
+        fuse_point_clouds(run, tmp_path / "a.ply", model)
+    fused = fuse_point_clouds(run, tmp_path / "a.ply", model, images=tmp_path / "moved")
+    assert (fused.images, fused.failures) == (3, [])
 
 
 def test_voxels_hold_means_and_grow_where_there_are_too_many() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import math
 import os
 import random
+import re
 import shutil
 import statistics
 import tracemalloc
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes, urljoin
 
 import numpy as np
 import pytest
@@ -37,7 +40,7 @@ from cortexia_video.errors import (
 )
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.html.charts import Bar, Series, draw_bars, draw_histograms
-from cortexia_video.html.wording import format_number, format_seconds, format_share, shorten
+from cortexia_video.html.wording import format_number, format_seconds, format_share, format_value, shorten
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition
@@ -141,7 +144,7 @@ class Parsed(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.text = ""
-        self.styles = ""
+        self.styles = self.script = ""
         self._open: list[str] = []
         self.feed(html)
         self.close()
@@ -158,6 +161,8 @@ class Parsed(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "style" in self._open:
             self.styles += data
+        elif "script" in self._open:
+            self.script += data
         else:
             self.text += data
 
@@ -369,15 +374,16 @@ def test_disparity_is_compared_without_a_zero(shift: float) -> None:
 def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
     page = parse(report(folder).path)
     for tag, attributes in page.elements:
-        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
-        assert not [
-            name for name in attributes if name in ("href", "srcset", "action") or name.startswith("on")
-        ]
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        assert not [name for name in attributes if name in ("srcset", "action") or name.startswith("on")]
+        assert tag == "a" or "href" not in attributes
         if "src" in attributes:
             assert attributes["src"].startswith("data:image/jpeg;base64,")
     assert "url(" not in page.styles and "@import" not in page.styles
-    policy = [each["content"] for tag, each in page.elements if each.get("http-equiv")]
-    assert policy and policy[0].startswith("default-src 'none'")
+    (policy,) = [each["content"] for tag, each in page.elements if each.get("http-equiv")]
+    digest = base64.b64encode(hashlib.sha256(page.script.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'") and policy.endswith(f"script-src 'sha256-{digest}'")
+    assert page.tags()["script"] == 1 and "http" not in page.script and "innerHTML" not in page.script
     assert page.tags()["svg"] >= 3
     assert page.tags()["svg"] == page.tags()["desc"]
 
@@ -395,7 +401,7 @@ def test_names_stay_text(folder: Path) -> None:
     page = parse(report(folder).path)
     assert HOSTILE in page.text
     assert "<b>bold</b>" in page.text
-    assert page.tags()["b"] == page.tags()["script"] == 0
+    assert (page.tags()["b"], page.tags()["script"]) == (0, 1)  # our own
     assert "caf\\udce9/\\udcff\\n.jpg" in page.text
     (odd := folder.parent / "<img src=x onerror=alert(1)>").mkdir()
     shutil.copy(folder / LEDGER_NAME, odd)
@@ -484,10 +490,10 @@ def test_small_images_show_what_they_are_of(write: Writer) -> None:
     for key, source in zip(order, sources, strict=True):
         with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
             pixels = np.asarray(image.convert("L"), float)
-            assert image.size == (240, 180)
-        left, right = pixels[60:, 5:20].mean(), pixels[60:, -20:-5].mean()
+            assert image.size == (400, 300)
+        left, right = pixels[60:, 5:40].mean(), pixels[60:, -40:-5].mean()
         assert left > right + 80 if key == "metres.jpg" else right > left + 80
-        assert pixels[:12].mean() == pytest.approx(128, abs=6)
+        assert pixels[:24].mean() == pytest.approx(128, abs=6)
 
 
 def test_an_empty_folder_of_a_run_has_a_page(write: Writer) -> None:
@@ -539,6 +545,102 @@ def test_the_sample_follows_from_the_keys_alone(write: Writer) -> None:
     assert {line["key"] for line in summarise_ledger(write.root, sample=7).sample} == {
         each.key for each in once.sample.measured
     }
+
+
+def read_values(image: dict[str, str]) -> np.ndarray:
+    """Return the values that the page has for the pointer: an independent reading of `html.views.Values`."""
+    codes = np.frombuffer(base64.b64decode(image["data-codes"]), "<u2").reshape(
+        -1, int(image["data-columns"])
+    )
+    low, high, steps = float(image["data-low"]), float(image["data-high"]), (codes - 1.0) / 65534
+    values = low * (high / low) ** steps if low > 0 else low + (high - low) * steps
+    return np.where(codes == 0, np.nan, values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit"),
+    [
+        ("metric", "m"),
+        ("scale_invariant", "(relative, larger is farther)"),
+        ("affine_invariant", "(relative, larger is farther)"),
+        ("disparity", "(relative, larger is nearer)"),
+    ],
+)
+def test_values_under_the_pointer_are_those_of_the_map(kind: str, unit: str, write: Writer) -> None:
+    values = scene(0, shape=(300, 500))
+    values[:50] = np.nan
+    if kind in ("affine_invariant", "disparity"):
+        values -= 4
+    write.done("a.jpg", values, kind=kind)
+    (image,) = (each for _, each in parse(report(write.root).path).elements if each.get("alt") == "depth")
+    found = read_values(image)
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip(found.shape, (300, 500), strict=True)
+    )
+    true = np.load(write.root / "a.jpg.npy").astype(float)[np.ix_(rows, columns)]
+    assert image["data-unit"] == unit and found.shape == (77, 128)
+    assert np.isnan(found[:12]).all() and np.array_equal(np.isnan(found), np.isnan(true))
+    step = np.nanmax(true) * 2e-4 if kind in ("metric", "scale_invariant") else np.ptp(true[20:]) / 65534
+    assert np.nanmax(abs(found - true)) <= step
+
+
+def find_links(page: Path) -> list[Path]:
+    """Return the files that the links of a page lead to."""
+    links = (each["href"] for tag, each in parse(page).elements if tag == "a")
+    return [Path(os.fsdecode(unquote_to_bytes(urljoin(page.as_uri(), link)[7:]))) for link in links]
+
+
+def test_links_lead_to_the_files_and_still_do_when_all_moves(write: Writer, tmp_path: Path) -> None:
+    names = ["trip/a.jpg", "javascript:alert(1).jpg", "50%#?\"'&.jpg", NOT_UTF8]
+    for name in names:
+        write.done(name, scene(0))
+    page = report(write.root).path
+    expected = {each for name in names for each in (write.images / name, write.root / f"{name}.npy")}
+    assert {*map(os.path.realpath, find_links(page))} == {*map(os.path.realpath, expected)}
+    shutil.move(tmp_path / "out", tmp_path / "moved/out")
+    shutil.move(tmp_path / "images", tmp_path / "moved/images")
+    moved = find_links(tmp_path / "moved/out/report.html")
+    assert len(moved) == len(expected) and all(path.is_file() for path in moved)
+    elsewhere = report(
+        tmp_path / "moved/out", output=tmp_path / "pages/a.html", images=tmp_path / "moved/images"
+    )
+    assert len(found := find_links(elsewhere.path)) == len(expected) and all(path.is_file() for path in found)
+
+
+def test_what_is_not_shown_is_counted_and_can_be(write: Writer) -> None:
+    for index in range(30):
+        write.done(f"{index}.jpg", scene(index))
+    page = parse(report(write.root).path)
+    assert "24 of 30 shown; the option --shown 30 shows all." in page.text and page.tags()["img"] == 48
+    page = parse(report(write.root, shown=30, sample=5).path)
+    assert "30 of 30 shown." in page.text and page.tags()["img"] == 60
+    for count in (0, 1001):
+        with pytest.raises(InputError, match=f"`shown` must be 1 to 1000, got {count}"):
+            report(write.root, shown=count)
+
+
+def test_more_images_do_not_make_a_larger_page(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cortexia_video.reporting.contact_sheet._FULL_SIZE", 5)
+    for index in range(20):
+        write.done(f"{index}.jpg", scene(index, shape=(360, 480)))
+    sizes = {}
+    for shown in (5, 20):
+        images = [each for tag, each in parse(report(write.root, shown=shown).path).elements if tag == "img"]
+        depth = [Image.open(io.BytesIO(base64.b64decode(each["src"][23:]))) for each in images[1::2]]
+        sizes[shown] = sum(each.width * each.height for each in depth)
+    assert sizes == {5: 5 * 480 * 360, 20: 20 * 240 * 180}
+
+
+def test_what_can_be_searched_for_is_there(folder: Path) -> None:
+    page = parse(report(folder).path)
+    tags = {tag for _, each in page.elements for tag in each.get("data-tags", "").split()}
+    choices = {each["value"] for tag, each in page.elements if tag == "option"}
+    reasons = {f"reason-{number}" for number in range(3)}
+    assert choices == {"", "unusual", "failed", "damaged", *reasons}
+    assert choices - {""} <= tags
+    assert "failed: too large: … megapixels, the limit is … (2)" in page.text
+    assert all("hidden" in each for _, each in page.elements if "scripted" in each.get("class", ""))
 
 
 # ---- where it is written -----------------------------------------------------------------------------------
@@ -699,13 +801,94 @@ def test_bars_are_as_long_as_their_values() -> None:
 # ---- a real browser ----------------------------------------------------------------------------------------
 
 
+def enlarge(browser: Browser) -> None:
+    """Open the first view by the keyboard."""
+    browser.evaluate("document.querySelector('.layer img[tabindex]').focus()")
+    browser.press("Enter")
+    assert browser.evaluate("document.querySelector('dialog').open")
+    browser.evaluate(
+        "Promise.all([...document.querySelectorAll('.stage img')].map(each => each.decode())).then(() => 0)"
+    )
+
+
+def read_title(browser: Browser) -> str:
+    return str(browser.evaluate("document.querySelector('.said code').textContent"))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
+def test_a_browser_reads_enlarges_and_searches(folder: Path, tmp_path: Path) -> None:
+    page = report(folder).path
+    keys = [code.removesuffix(".npy") for code in re.findall(r"<figcaption><code>([^<]*)", page.read_text())]
+    with Browser(tmp_path / "profile") as browser:
+        browser.look(width=1280)
+        browser.open(page)
+        # the value under the mouse is that of the map there, on the page and enlarged
+        values = np.load(folder / f"{keys[0]}.npy")
+        for words in (".layer img[alt=depth]", ".stage img"):
+            script = f"""(each => {{
+                each.scrollIntoView({{block: "center"}});
+                const {{x, y, width, height}} = each.getBoundingClientRect();
+                return [x, y, width, height];
+            }})(document.querySelector("{words}"))"""
+            x, y, width, height = browser.evaluate(script)
+            for across, down in ((0.11, 0.22), (0.5012, 0.75), (0.91, 0.91)):
+                browser.point(x + across * width, y + down * height)
+                true = values[int(down * values.shape[0]), int(across * values.shape[1])]
+                said = browser.evaluate("document.querySelector('.reading').textContent")
+                assert said == f"depth {format_value(float(true), 'm')}"
+            if words != ".stage img":
+                enlarge(browser)
+        # keys: other images, the pointer, and out, back to where one was
+        assert read_title(browser) == keys[0]
+        browser.press("ArrowRight")
+        assert read_title(browser) == keys[1]
+        browser.press("ArrowLeft")
+        browser.press("ArrowLeft")
+        assert read_title(browser) == keys[-1]
+        browser.evaluate("document.querySelector('.stage').focus()")
+        browser.press("ArrowRight")
+        assert read_title(browser) == keys[-1]
+        assert browser.evaluate("document.querySelector('.reading').textContent").startswith("depth ")
+        browser.evaluate(
+            "slider = document.querySelector('dialog input'); slider.focus(); slider.value = 0; 0"
+        )
+        browser.press("ArrowRight")
+        assert browser.evaluate("getComputedStyle(document.querySelector('.stage img + img')).clipPath") == (
+            "inset(0px 0px 0px 1%)"
+        )
+        for width in (320, 375):
+            browser.look(width=width, dark=True)
+            assert browser.evaluate("document.querySelector('dialog').scrollWidth") <= width
+        browser.press("Escape")
+        assert not browser.evaluate("document.querySelector('dialog').open")
+        focus = "document.activeElement.closest('.view').querySelector('code').textContent"
+        assert browser.evaluate(focus) == keys[-1]
+        # search
+        search = """(words, tag) => {
+            const bar = document.querySelector('.find');
+            bar.querySelector('input').value = words;
+            bar.querySelector('select').value = tag;
+            bar.dispatchEvent(new Event('input'));
+            return [...document.querySelectorAll('.keys > li, .view')].filter(each => each.offsetParent)
+                .map(each => each.querySelector('code')?.textContent ?? '');
+        }"""
+        found = browser.evaluate(f"({search})('MEGApixels', '')")
+        assert found == ["a.jpg", "b.jpg"]
+        assert set(browser.evaluate(f"({search})('', 'unusual')")) == {
+            "constant.jpg", "far.jpg", "saturated.jpg", "holes.jpg",
+        }  # fmt: skip
+        assert browser.evaluate(f"({search})('nothing is called so', '')") == []
+        assert len(browser.evaluate(f"({search})('', '')")) > 24
+    assert not [event for event in browser.events if event.get("method") == "Runtime.exceptionThrown"]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
 def test_a_browser_shows_the_page(folder: Path, tmp_path: Path) -> None:
     page = report(folder).path
     profile = tmp_path / "profile"
     with Browser(profile) as browser:
         browser.open(page)
-        for width in (400, 1200):
+        for width in (320, 375, 1280):
             for dark in (False, True):
                 browser.look(width=width, dark=dark)
                 assert browser.evaluate("document.documentElement.scrollWidth") <= width

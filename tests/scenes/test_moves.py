@@ -19,8 +19,9 @@ from cortexia_video.errors import InputError
 from cortexia_video.evaluation.metrics.temporal_stability import measure_stability
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.scenes.description import Camera
-from cortexia_video.scenes.folder import ScenePlan
-from cortexia_video.scenes.moves import MOVES, describe_poses, pose_of
+from cortexia_video.scenes.folder import check_plan, describe_plan
+from cortexia_video.scenes.moves import describe_poses, pose_of
+from cortexia_video.scenes.plan import MOVES, ScenePlan
 from cortexia_video.video.clip_index import read_index
 from cortexia_video.video.frames import read_frames
 
@@ -83,8 +84,8 @@ def test_depth_and_poses_agree(tmp_path: Path, move: str) -> None:
 )
 def test_moves_that_cannot_be(options: dict, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        ScenePlan(**options).check()
+        check_plan(ScenePlan(**options))
 
 
 def test_a_folder_without_moves_is_described_as_before() -> None:
-    assert {"move", "frames"} & ScenePlan().describe().keys() == set()
+    assert {"move", "frames"} & describe_plan(ScenePlan()).keys() == set()

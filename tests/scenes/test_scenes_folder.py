@@ -24,8 +24,9 @@ from cortexia_video.cli import main
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
 from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.scenes import folder, render_scene
-from cortexia_video.scenes.folder import RECORD, ScenePlan, write_scenes
+from cortexia_video.scenes.folder import RECORD, write_scenes
 from cortexia_video.scenes.photo_textures import load_photo
+from cortexia_video.scenes.plan import ScenePlan
 from cortexia_video.sinks.sink import FolderSink
 
 SMALL = ScenePlan(seed=3, height=32, width=48)

@@ -28,14 +28,24 @@ _ARGUMENTS = (
 )
 
 
+_DRAWING = (
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+)
+
+
 class Browser:
     """One page of a browser. events: all that it said of itself, such as errors and requests.
+
+    draws: by WebGL, too, on the processor.
 
     The protocol is JSON texts with a zero byte behind each, to its descriptor 3 and from its 4
     (https://chromedevtools.github.io/devtools-protocol/).
     """
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, *, draws: bool = False) -> None:
         self.events: list[dict[str, Any]] = []
         self._number = 0
         self._session: dict[str, str] = {}
@@ -47,7 +57,8 @@ class Browser:
             "-c",
             shell,
             str(CHROMIUM),
-            *_ARGUMENTS,
+            *(each for each in _ARGUMENTS if not (draws and each == "--disable-gpu")),
+            *(_DRAWING if draws else ()),
             f"--user-data-dir={profile}",
             "about:blank",
         ]
@@ -88,9 +99,9 @@ class Browser:
             self.events.append(answer)
         raise EOFError(method)
 
-    def open(self, path: Path) -> None:
-        """Open a file, and wait until it and its images are there."""
-        self.call("Page.navigate", url=path.resolve().as_uri())
+    def open(self, page: Path | str) -> None:
+        """Open a file or a URL, and wait until it and its images are there."""
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(next(self._messages))
 
@@ -106,6 +117,18 @@ class Browser:
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
+
+    def press(self, key: str) -> None:
+        """Press a key as a person does: Enter, Escape, Tab, ArrowLeft ..."""
+        codes = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39}
+        about = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+        text = {"text": "\r"} if key == "Enter" else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **about, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    def point(self, x: float, y: float) -> None:
+        """Move the mouse, in pixels of the window."""
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def screenshot(self, *, whole: bool = False) -> bytes:
         """Return a PNG of what is seen, or of the whole page."""

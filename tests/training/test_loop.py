@@ -35,6 +35,7 @@ from cortexia_video.training.export import (  # noqa: E402
     OFFSET,
     compact_metadata,
     fold_batch_norm,
+    read_compact,
     save_compact,
 )
 from cortexia_video.training.losses import (  # noqa: E402
@@ -176,6 +177,41 @@ def test_the_shipped_model_is_one_of_these():
     assert {each.data_type for each in large} == {onnx.TensorProto.FLOAT16}
     image = np.random.default_rng(0).random((2, 3, 64, 96), np.float32)
     assert np.isfinite(run(SHIPPED, image)).all()
+
+
+@pytest.mark.parametrize(("batch", "height", "width"), SIZES)
+def test_the_shipped_model_is_read_as_a_network_that_gives_its_numbers(batch, height, width):
+    """In training, too: no batch norm is left that would change them."""
+    network = read_compact(SHIPPED).train()
+    image = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
+    with torch.no_grad():
+        found, wanted = network(image).numpy() + np.float32(OFFSET), run(SHIPPED, image.numpy())
+    assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
+def test_what_was_read_is_written_as_the_same_numbers(tmp_path):
+    recipe = Recipe("compact", 10, data=(DataPlan("scenes", "runs/pool"),))
+    path = tmp_path / "again.onnx"
+    save_compact(read_compact(SHIPPED).state_dict(), path, recipe)
+    tensors = [
+        {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(file).graph.initializer}
+        for file in (SHIPPED, path)
+    ]
+    found, wanted = ({name: each for name, each in some.items() if "." in name} for some in tensors)
+    assert found.keys() == wanted.keys() and len(found) > 130
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_another_onnx_file_is_no_compact(tmp_path):
+    other = onnx.load(SHIPPED)
+    del other.graph.initializer[3]
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(ModelLoadError, match=r"other\.onnx holds no weights of compact: .*encoder\.blocks"):
+        read_compact(tmp_path / "other.onnx")
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(ModelLoadError, match="text.onnx is no ONNX file"):
+        read_compact(tmp_path / "text.onnx")
 
 
 def make_hard_images() -> Iterator[np.ndarray]:

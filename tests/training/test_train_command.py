@@ -122,6 +122,20 @@ def test_compact_ends_as_weights_that_can_be_trained_on(room: Path, tmp_path: Pa
     assert all(torch.equal(state[name], value) for name, value in kept.items())
 
 
+@pytest.mark.usefixtures("no_export")
+def test_training_goes_on_from_the_built_in_network(room: Path, tmp_path: Path) -> None:
+    """A rate of nearly nothing leaves the shipped weights; what is saved can itself be trained on."""
+    words = '[network]\nweights = "compact"\n'
+    shipped = load_trainable(load_recipe(write_recipe(tmp_path, words, root=room)))
+    before = {name: value.clone() for name, value in shipped.network.state_dict().items()}
+    assert {id(each) for each in shipped.pretrained} == {id(each) for each in shipped.network.parameters()}
+    train_recipe(write_recipe(tmp_path / "a", words, root=room, learning_rate=1e-9), tmp_path / "done")
+    words = f'[network]\nweights = "{tmp_path / "done/weights.safetensors"}"\n'
+    after = load_trainable(load_recipe(write_recipe(tmp_path / "b", words, root=room))).network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.allclose(after[name], value, rtol=0, atol=1e-6) for name, value in before.items())
+
+
 @pytest.mark.parametrize(
     ("family", "kind"),
     [("depth-anything-metric", None), ("dpt", "disparity"), ("zoedepth", None), ("dpt-hybrid", "metric")],

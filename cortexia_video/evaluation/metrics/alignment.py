@@ -49,10 +49,11 @@ class Alignment(NamedTuple):
     fitted: str = "none"
     how: str = ""
 
-    def __str__(self) -> str:
+    def describe(self, of: str = "image") -> str:
+        """Return it in words. of: what is fitted by itself, each image or each clip."""
         if not self.how:
             return "none, depth is measured in metres as it is"
-        return f"{self.fitted} of each image, to its ground truth, by {self.how}"
+        return f"{self.fitted} of each {of}, to its ground truth, by {self.how}"
 
 
 def align(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation.metrics.alignment import align, apply_fit, find_usable, fit_alignment
-from cortexia_video.evaluation.metrics.pixel_sums import Array
-from cortexia_video.evaluation.metrics.temporal_stability import measure_change, measure_stability
+from cortexia_video.evaluation.metrics.alignment import Fit, align, apply_fit, find_usable, fit_alignment
+from cortexia_video.evaluation.metrics.pixel_sums import Array, Floats, Mask
+from cortexia_video.evaluation.metrics.temporal_stability import compare_views, follow_errors
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.pinhole import Pinhole
 
@@ -83,38 +83,84 @@ def score_clip(
     kind = depths[0].kind
     alignment = alignment or _USUAL[kind]
     shape = truth_m[0].shape
-    truth = [np.asarray(each, np.float64) for each in truth_m]
-    masks = [np.isfinite(each) & (each > 0) & (each <= max_depth_m) for each in truth]
-    maps = [resize_depth(each.values, *shape) for each in depths]
-    step = max(1, math.ceil(sum(int(each.sum()) for each in masks) / _FITTED))
-    chosen = np.concatenate([each[mask][::step] for each, mask in zip(maps, masks, strict=True)]).astype(
-        float
-    )
-    known_m = np.concatenate([each[mask][::step] for each, mask in zip(truth, masks, strict=True)])
-    usable = find_usable(chosen, kind, alignment)
-    fit = fit_alignment(chosen[usable], kind, known_m[usable], alignment)
-    aligned = [
-        apply_fit(each.astype(np.float64), kind, fit, alignment, max_depth_m=max_depth_m) for each in maps
-    ]
-    alone = [
-        align(each, kind, known, mask, alignment, max_depth_m=max_depth_m)
-        for each, known, mask in zip(maps, truth, masks, strict=True)
-    ]
-    change = stability = math.nan
-    if poses is not None and camera is not None:
-        within = [np.where(mask, each, np.nan) for each, mask in zip(truth, masks, strict=True)]
-        change = measure_change(aligned, within, poses, camera)
-        stability = measure_stability(aligned, poses, camera)
-    return ClipScore(
-        len(maps), _abs_rel(aligned, truth, masks), _abs_rel(alone, truth, masks), change, stability
-    )
+
+    def read(number: int) -> ClipFrame:
+        known = np.asarray(truth_m[number], np.float64)
+        with np.errstate(invalid="ignore"):
+            counts = np.isfinite(known) & (known > 0) & (known <= max_depth_m)
+        return ClipFrame(
+            resize_depth(depths[number].values, *shape),
+            np.where(counts, known, np.nan),
+            max_depth_m,
+            poses[number] if poses is not None else None,
+        )
+
+    numbers = range(len(depths))
+    fit = fit_clip(map(read, numbers), kind, alignment, len(depths) * truth_m[0].size)
+    score = score_frames(map(read, numbers), kind, alignment, fit, camera)
+    if poses is not None and math.isnan(score.change):
+        raise ValueError("no point is seen in two frames: are the poses camera to world, in metres?")
+    return score
 
 
-def _abs_rel(depths: Sequence[Array], truth: Sequence[Array], masks: Sequence[Array]) -> float:
-    """Return the mean over frames of the mean over pixels."""
-    errors = [
-        float(np.nanmean(np.abs(depth[mask] - known[mask]) / known[mask]))
-        for depth, known, mask in zip(depths, truth, masks, strict=True)
-        if mask.any()
-    ]
-    return float(np.mean(errors))
+class ClipFrame(NamedTuple):
+    """A frame of a clip with its truth.
+
+    values: (H, W), depth of the clip's kind. truth_m: float64 (H, W), NaN where it is unknown or does not count.
+    max_depth_m: the largest depth that counts. pose: camera to world, (4, 4), or None.
+    """
+
+    values: Array
+    truth_m: Floats
+    max_depth_m: float
+    pose: Array | None = None
+
+
+def fit_clip(frames: Iterable[ClipFrame], kind: DepthKind, alignment: str, pixels: int) -> Fit:
+    """Return the one alignment of all frames. pixels: how many there are in all: of many some are taken.
+
+    Raises what `fit_alignment` does.
+    """
+    step = max(1, math.ceil(pixels / _FITTED))
+    chosen, known = [np.empty(0)], [np.empty(0)]
+    for frame in frames:
+        places = np.isfinite(frame.truth_m)
+        chosen.append(frame.values[places][::step].astype(np.float64))
+        known.append(frame.truth_m[places][::step])
+    return fit_alignment(np.concatenate(chosen), kind, np.concatenate(known), alignment)
+
+
+def score_frames(
+    frames: Iterable[ClipFrame], kind: DepthKind, alignment: str, fit: Fit, camera: Pinhole | None
+) -> ClipScore:
+    """Measure the frames of a clip, in order, two in memory at a time; what cannot be measured is NaN."""
+    together, alone, views, changes, count = [], [], [], np.zeros(2), 0
+    before: tuple[ClipFrame, Floats] | None = None
+    for frame in frames:
+        values, known = frame.values.astype(np.float64), np.isfinite(frame.truth_m)
+        aligned = apply_fit(values, kind, fit, alignment, max_depth_m=frame.max_depth_m)
+        together.append(_abs_rel(aligned, frame.truth_m, known))
+        if find_usable(frame.values[known], kind, alignment).any():
+            each = (frame.values, kind, frame.truth_m, known, alignment)
+            alone.append(_abs_rel(align(*each, max_depth_m=frame.max_depth_m), frame.truth_m, known))
+        if before and camera and before[0].pose is not None and frame.pose is not None:
+            pair, poses = (before[1], aligned), (before[0].pose, frame.pose)
+            views += compare_views(pair, poses, camera)
+            found = follow_errors(pair, (before[0].truth_m, frame.truth_m), poses, camera)
+            changes += float(found.sum()), found.size
+        before, count = (frame, aligned), count + bool(np.isfinite(frame.values).any())
+    change = float(changes[0] / changes[1]) if changes[1] else math.nan
+    return ClipScore(count, _mean(together), _mean(alone), change, _mean(views))
+
+
+def _abs_rel(depth: Floats, truth_m: Floats, known: Mask) -> float:
+    """Return the mean over the pixels whose depth and truth are known."""
+    found = known & np.isfinite(depth)
+    if not found.any():
+        return math.nan
+    return float(np.mean(np.abs(depth[found] - truth_m[found]) / truth_m[found]))
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [each for each in values if not math.isnan(each)]
+    return float(np.mean(known)) if known else math.nan

@@ -10,6 +10,7 @@ counting as 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,18 +39,27 @@ def measure_stability(depths: Sequence[Array], poses: Sequence[Array], camera: P
     """
     if len(depths) != len(poses) or len(depths) < 2:
         raise ValueError(f"{len(depths)} maps and {len(poses)} poses: give two or more, one pose each")
-    errors = []
-    for index in range(len(depths) - 1):
-        for here, there in ((index, index + 1), (index + 1, index)):
-            motion = np.linalg.inv(poses[there]) @ poses[here]
-            seen = see_from(depths[here], motion, camera)
-            common = np.isfinite(seen) & _known(depths[there])
-            if common.any():
-                target = depths[there][common].astype(np.float64)
-                errors.append(float(np.mean(np.abs(seen[common] - target) / target)))
+    errors = [
+        error
+        for pair in zip(pairwise(depths), pairwise(poses), strict=True)
+        for error in compare_views(*pair, camera)
+    ]
     if not errors:
         raise ValueError("no two frames see a common pixel: are the poses camera to world?")
     return float(np.mean(errors))
+
+
+def compare_views(depths: Sequence[Array], poses: Sequence[Array], camera: Pinhole) -> list[float]:
+    """Return the errors of two frames seen from each other, as `measure_stability` has them: none to two."""
+    errors = []
+    for here, there in ((0, 1), (1, 0)):
+        motion = np.linalg.inv(poses[there]) @ poses[here]
+        seen = see_from(depths[here], motion, camera)
+        common = np.isfinite(seen) & _known(depths[there])
+        if common.any():
+            target = depths[there][common].astype(np.float64)
+            errors.append(float(np.mean(np.abs(seen[common] - target) / target)))
+    return errors
 
 
 def see_from(depth: Array, motion: Array, camera: Pinhole) -> Floats:
@@ -93,28 +103,34 @@ def measure_change(
         raise ValueError(
             f"{len(depths)} maps, {len(truth_m)} of truth and {len(poses)} poses: give two or more"
         )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        errors = [
-            np.where(_known(depth) & _known(truth), np.log(depth / truth), np.nan).astype(np.float32)
-            for depth, truth in zip(depths, truth_m, strict=True)
-        ]
     total, count = 0.0, 0
-    for index in range(len(depths) - 1):
-        motion = np.linalg.inv(poses[index + 1]) @ poses[index]
-        points = unproject(np.asarray(truth_m[index], np.float32), camera).astype(np.float64)
-        points = points @ motion[:3, :3].T + motion[:3, 3]
-        seen = _known(truth_m[index]) & (points[..., 2] > 0)
-        columns, rows = np.moveaxis(project(points[seen], camera) - 0.5, -1, 0).astype(np.float32)
-        maps = [np.asarray(truth_m[index + 1], np.float32), errors[index + 1]]
-        (there_m, error), inside = sample(maps, rows, columns)
-        with np.errstate(invalid="ignore"):
-            inside &= np.abs(there_m / points[seen][:, 2] - 1) < _SAME_POINT
-        change = np.abs(error - errors[index][seen])[inside]
-        change = change[np.isfinite(change)]
-        total, count = total + float(change.sum()), count + change.size
+    for pair, truth, pair_poses in zip(pairwise(depths), pairwise(truth_m), pairwise(poses), strict=True):
+        changes = follow_errors(pair, truth, pair_poses, camera)
+        total, count = total + float(changes.sum()), count + changes.size
     if not count:
         raise ValueError("no point is seen in two frames: are the poses camera to world, in metres?")
     return total / count
+
+
+def follow_errors(
+    depths: Sequence[Array], truth_m: Sequence[Array], poses: Sequence[Array], camera: Pinhole
+) -> Array:
+    """Return how much the errors of points that two frames see change: float32 (N,), as `measure_change` says."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        before, after = (
+            np.where(_known(depth) & _known(truth), np.log(depth / truth), np.nan).astype(np.float32)
+            for depth, truth in zip(depths, truth_m, strict=True)
+        )
+    motion = np.linalg.inv(poses[1]) @ poses[0]
+    points = unproject(np.asarray(truth_m[0], np.float32), camera).astype(np.float64)
+    points = points @ motion[:3, :3].T + motion[:3, 3]
+    seen = _known(truth_m[0]) & (points[..., 2] > 0)
+    columns, rows = np.moveaxis(project(points[seen], camera) - 0.5, -1, 0).astype(np.float32)
+    (there_m, error), inside = sample([np.asarray(truth_m[1], np.float32), after], rows, columns)
+    with np.errstate(invalid="ignore"):
+        inside &= np.abs(there_m / points[seen][:, 2] - 1) < _SAME_POINT
+    changes = np.abs(error - before[seen])[inside]
+    return changes[np.isfinite(changes)]
 
 
 def _known(depth: Array) -> Mask:

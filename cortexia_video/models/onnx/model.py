@@ -23,7 +23,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -36,6 +35,7 @@ from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_me
 from cortexia_video.models.onnx.session import FLOAT32, Port, Session, first_line, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
+from cortexia_video.models.registry import compact_file
 from cortexia_video.storage.named_file import open_named
 
 _DTYPES = ("float32", "float16")
@@ -199,8 +199,7 @@ def load_compact(
     name: str, *, device: str = "auto", backend: str | None = None, precision: str | None = None
 ) -> OnnxModel:
     """Load the network that is in the package."""
-    with as_file(files("cortexia_video.models") / "compact.onnx") as path:
-        return OnnxModel(path, name=name, device=device, backend=backend, precision=precision)
+    return OnnxModel(compact_file(), name=name, device=device, backend=backend, precision=precision)
 
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:

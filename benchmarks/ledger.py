@@ -1,0 +1,106 @@
+"""What commands cost on a folder whose ledger knows many inputs, all of them done.
+
+    python benchmarks/ledger.py [COUNT] [--tree CHECKOUT ...] [--work FOLDER]
+
+Makes COUNT images of 16 pixels, JPEG, (a hundred thousand by default) and their depth, and runs what only has to find
+out that nothing is to be done, or to read it all. Core-seconds of the whole process and of those it starts, its
+peak memory and the seconds by the clock; with several checkouts, one after the other for each command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import App, Parameter
+from PIL import Image
+
+_LINKS = 50_000  # to one file: some file systems end at 65,000
+_ESTIMATE = ["estimate", "in", "--output", "out", "--model", "synthetic", "--recursive"]
+
+app = App(help=__doc__)
+
+
+@app.default
+def measure(
+    count: int = 100_000,
+    /,
+    *,
+    tree: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    work: Path = Path("/tmp/cortexia-ledger"),
+) -> None:
+    shutil.rmtree(work, ignore_errors=True)
+    trees = [each.absolute() for each in tree or [Path(__file__).parents[1]]]
+    copies = {each: work / str(number) for number, each in enumerate(trees)}
+    for each, folder in copies.items():
+        _make(each, folder, count)
+    commands = {
+        "status": ["status", "out"],
+        "report": ["report", "out"],
+        "estimate, all done": _ESTIMATE,
+        "convert": ["convert", "out", "--output", "npz", "--format", "npz"],
+        "convert, all done": ["convert", "out", "--output", "npz", "--format", "npz"],
+        "verify": ["verify", "out"],
+    }
+    print(f"| {count:,} inputs | " + " | ".join(f"{each.name}: core s (s), MiB" for each in trees) + " |")
+    print("|---|" + "---|" * len(trees))
+    for name, words in commands.items():
+        cells = []
+        for each in trees:
+            core_s, seconds, peak = _run(each, copies[each], words)
+            cells.append(f"{core_s:.1f} ({seconds:.1f}), {peak:.0f}")
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    shutil.rmtree(work)
+
+
+def _make(tree: Path, folder: Path, count: int) -> None:
+    """Estimate one image; all others are links to it and to its depth, with the same line in the ledger."""
+    first = folder / "in/0000/0000000.jpg"
+    first.parent.mkdir(parents=True)
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(first)
+    _run(tree, folder, _ESTIMATE)
+    lines = (folder / "out/ledger.jsonl").read_text().splitlines()
+    begun, done = (
+        next(each for each in lines if f'"outcome": "{word}"' in each) for word in ("begun", "done")
+    )
+    depth = folder / "out" / next(iter(json.loads(done)["outputs"]))
+    suffix = depth.name.removeprefix(first.name)
+    with (folder / "out/ledger.jsonl").open("a") as ledger:
+        for number in range(1, count):
+            key = f"{number // 1000:04}/{number:07}.jpg"
+            image, made = folder / "in" / key, folder / "out" / f"{key}{suffix}"
+            for path, of in ((image, first), (made, depth)):
+                if number % 1000 == 0:
+                    path.parent.mkdir()
+                if number % _LINKS == 0:
+                    shutil.copy2(of, path)
+                else:
+                    os.link(of, path)
+            first, depth = (image, made) if number % _LINKS == 0 else (first, depth)
+            for line in (begun, done):
+                ledger.write(line.replace("0000/0000000.jpg", key) + "\n")
+
+
+def _run(tree: Path, folder: Path, words: list[str]) -> tuple[float, float, float]:
+    """Return core-seconds, seconds, and the peak in MiB."""
+    call = [sys.executable, "-m", "cortexia_video", *words]
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    with (folder / "said.txt").open("wb") as said:
+        started = time.perf_counter()
+        child = subprocess.Popen(call, cwd=folder, env=environment, stdout=said, stderr=said)
+        _, status, used = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status) not in (0, 1):
+        raise SystemExit(f"{tree}: {' '.join(words)}\n{(folder / 'said.txt').read_text()[-2000:]}")
+    return used.ru_utime + used.ru_stime, seconds, used.ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    app()
