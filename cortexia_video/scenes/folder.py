@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputExistsError, output_lost
+from cortexia_video.errors import InputError, OutputExistsError, not_known, output_lost
 from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.ledger import AppendLog
