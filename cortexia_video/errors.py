@@ -351,10 +351,12 @@ def attempt(key: str, stage: Stage, work: Callable[[], _Result]) -> _Result | Fa
         return _fail(key, stage, error)
 
 
-def attempt_all(key: str, stage: Stage, items: Iterable[_Result]) -> Iterator[_Result | Failure]:
-    """Yield what a generator gives; where it breaks off, at last the `Failure` that it ended in."""
+def attempt_all(
+    key: str, stage: Stage, items: Iterable[_Result] | Callable[[], Iterable[_Result]]
+) -> Iterator[_Result | Failure]:
+    """Yield what a generator gives, or what makes one; where it breaks off, at last the `Failure` it ended in."""
     try:
-        yield from items
+        yield from items() if callable(items) else items
     except OutputLostError:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary

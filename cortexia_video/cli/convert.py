@@ -17,7 +17,7 @@ _OF_VALUES = ("kind", "scale", "unknown", "along", "channel", "array", "page")
 
 @take_options(
     convert,
-    (OPTIONS, ("format", "to", "allow_loss", "overwrite")),
+    (OPTIONS, ("format", "to", "fps", "allow_loss", "overwrite")),
     (CAMERA, ("f_px", "intrinsics")),
     (RUN, ("workers", "max_megapixels")),
 )
@@ -41,6 +41,7 @@ def convert_command(
         cortexia convert kitti --from kitti --output metres --format npz
         cortexia convert kitti --from kitti --output millimetres --to nyu
         cortexia convert depth --output rescaled --f-px 1500
+        cortexia convert frames --output clips --format mkv
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
 

@@ -47,7 +47,7 @@ def estimate_command(
 ) -> int:
     """Estimate depth for images and videos.
 
-    Each image of INPUT gets OUTPUT/KEY.npy, or another format, and each video OUTPUT/KEY.mkv, 16 bits a pixel.
+    Each image of INPUT gets OUTPUT/KEY.npy, or another format, and each video OUTPUT/KEY.mkv, 16 bits per pixel.
     Only what is missing or changed is done. OUTPUT/ledger.jsonl has the result of every input.
 
         cortexia estimate photos --output depth --recursive

@@ -210,7 +210,7 @@ def _require_meaning(values: NDArray[Any], metadata: Metadata) -> None:
     """Refuse numbers of which nobody says what they mean."""
     if values.dtype == np.uint8 and "scale" not in metadata:
         raise DepthFileError(
-            "it has 8 bits a pixel, as photos and views have, of which no depth can be read; where it is depth, "
+            "it has 8 bits per pixel, as photos and views have, of which no depth can be read; where it is depth, "
             "give `scale`, what one step is, and `kind`"
         )
     if metadata.get("kind") is None:
@@ -235,7 +235,7 @@ def _to_2d(values: NDArray[Any]) -> NDArray[Any]:
     if values.ndim == 3 and values.dtype == np.uint8:
         coded = ", ".join(name for name, row in CONVENTIONS.items() if row.in_colour)
         raise DepthFileError(
-            f"it has 8 bits a channel and {values.shape[2]} channels, as photos and views have: where it is depth "
+            f"it has 8 bits per channel and {values.shape[2]} channels, as photos and views have: where it is depth "
             f"in the bytes of colours, give its convention (`convention`), one of {coded}"
         )
     if values.ndim != 2 or not values.size:

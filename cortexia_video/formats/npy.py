@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import threading
 import warnings
 from typing import IO, Any
@@ -25,6 +26,11 @@ _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_USUAL = re.compile(  # a header as NumPy writes it of numbers (H, W): read without `ast`, in a tenth of the time
+    rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>]f[248]|[<>][iu][248]|\|[iub]1)', 'fortran_order': (True|False), "
+    rb"'shape': \((\d{1,9}), (\d{1,9})\), \} *\n",
+    re.DOTALL,
+)
 
 _parsing = (
     threading.Lock()
@@ -53,9 +59,17 @@ def decode(data: bytes, most: float) -> RawDepth:
 
     most: pixels. Pickles are never loaded. Raises `DepthFileError`, and what NumPy does for a broken header.
     """
-    file = io.BytesIO(data)
-    shape, by_columns, dtype = read_header(file, most)
-    begin, expected = file.tell(), math.prod(shape) * dtype.itemsize
+    usual = _USUAL.match(data)
+    if usual and usual.end() == _BEFORE_TEXT + int.from_bytes(usual[1], "little"):
+        height, width = int(usual[4]), int(usual[5])
+        by_columns, dtype, begin = usual[3] == b"True", np.dtype(usual[2].decode()), usual.end()
+        require_pixels(height, width, most)
+        shape: tuple[int, ...] = (height, width)
+    else:
+        file = io.BytesIO(data)
+        shape, by_columns, dtype = read_header(file, most)
+        begin = file.tell()
+    expected = math.prod(shape) * dtype.itemsize
     if len(data) - begin != expected:
         raise DepthFileError(
             f"it has {len(data) - begin} bytes of values, its header says {expected}: it is not whole"

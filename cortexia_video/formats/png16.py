@@ -94,7 +94,7 @@ def decode(data: bytes, most: float) -> RawDepth:
         bits, colour = data[24], data[25]
         if (bits, colour) not in ((16, _GREY), (8, _GREY), (8, _RGB), (8, _RGBA)):
             raise DepthFileError(
-                f"it has {bits} bits a channel, {_CHANNELS.get(colour, colour)}: "
+                f"it has {bits} bits per channel, {_CHANNELS.get(colour, colour)}: "
                 "depth is read from PNG of 16 bits, grey"
             )
         require_pixels(image.height, image.width, most)

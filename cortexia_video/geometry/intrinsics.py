@@ -168,6 +168,10 @@ class Intrinsics:
         return camera
 
 
+NO_INTRINSICS = Intrinsics({}, {})
+"""Nothing is given."""
+
+
 def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | None = None) -> Intrinsics:
     """Return what is given: one focal length for every image, or those of a file, or none.
 

@@ -234,7 +234,7 @@ def _check_size(pil_image: Image.Image, max_megapixels: float) -> None:
 
 # ---- memory ------------------------------------------------------------------------------------------------
 
-# Peak bytes a pixel beyond the file itself, reader and result together: measured at 20 to 200 megapixels.
+# Peak bytes per pixel beyond the file itself, reader and result together: measured at 20 to 200 megapixels.
 _PEAK_BYTES = {
     "JPEG": 9.0,
     "PNG": 7.1,
@@ -252,7 +252,7 @@ _EDGE_BYTES = 16.0  # of each row (a pointer, padding) and of each column (two r
 
 
 def _check_memory(pil_image: Image.Image, data: bytes, max_megapixels: float) -> None:
-    """Refuse what would take over 10.2 bytes a pixel of the limit (2 GB for 200 megapixels or fewer)."""
+    """Refuse what would take over 10.2 bytes per pixel of the limit (2 GB for 200 megapixels or fewer)."""
     width, height = pil_image.size
     peak = _PEAK_BYTES.get(pil_image.format or "", _PEAK_BYTES_OTHER)
     if isinstance(pil_image, TiffReader):
@@ -310,9 +310,9 @@ _UNSUPPORTED = re.compile(
 )
 # What readers say of kinds that they do not know, and the words for it.
 _KINDS = [
-    (re.compile(r"cannot handle (\d+)-bit layers"), r"\1 bits a colour"),
+    (re.compile(r"cannot handle (\d+)-bit layers"), r"\1 bits per colour"),
     (re.compile(r"cannot handle (\d+)-layer images"), r"\1 colour channels"),
-    (re.compile(r"Unsupported BMP pixel depth \((\d+)\)"), r"\1 bits a pixel"),
+    (re.compile(r"Unsupported BMP pixel depth \((\d+)\)"), r"\1 bits per pixel"),
     (re.compile(r"Unsupported BMP compression \((\d+)\)"), r"compression \1"),
     (re.compile("Unsupported BMP bitfields layout"), "colours of unusual bits"),
 ]

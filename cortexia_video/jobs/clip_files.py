@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import io
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,3 +51,27 @@ def place_frames(sink: Sink, key: str, form: Format, clip: DepthClip) -> dict[st
         (sink.root / name).unlink(missing_ok=True)
         number += 1
     return outputs
+
+
+class ScratchFile(io.FileIO):
+    """A file without a name, which remembers why it could not be written: FFmpeg says so in its own words.
+
+    Not buffered: what a full disk refuses is known in `write`, and not when it is closed.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            super().__init__(os.dup(file.fileno()), "rb+")
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write every byte; the system may take fewer at a time."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+            raise
+        return size

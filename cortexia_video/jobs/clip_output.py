@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +21,7 @@ from cortexia_video.formats.registry import FORMATS
 from cortexia_video.frame import FocalSource
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
-from cortexia_video.jobs.clip_files import place_frames
+from cortexia_video.jobs.clip_files import ScratchFile, place_frames
 from cortexia_video.jobs.clip_parts import ClipParts, FilePieces
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
@@ -222,7 +219,7 @@ class ClipOutput:
             partial = self._sink.partial
             shown = [name for name in names if name.endswith(PREVIEW)]
             with output_lost(self._sink.root / names[0]):
-                files = [stack.enter_context(_ScratchFile(partial)) for _ in ("", *shown)]
+                files = [stack.enter_context(ScratchFile(partial)) for _ in ("", *shown)]
             try:
                 with output_lost(self._sink.root / names[0]), self._parts.open(self._state) as earlier:
                     join_parts(chain(earlier, [io.BytesIO(self._end_part())]), files[0], about)
@@ -319,27 +316,3 @@ class ClipOutput:
         clip |= {"hdr": index.hdr} if index.hdr else {}
         clip |= {"in_float32": progress.in_float32} if progress.in_float32 else {}
         return describe_clip(depth, Coding(progress.coding), clip)
-
-
-class _ScratchFile(io.FileIO):
-    """A file without a name, which remembers why it could not be written: FFmpeg says so in its own words.
-
-    Not buffered: what a full disk refuses is known in `write`, and not when it is closed.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            super().__init__(os.dup(file.fileno()), "rb+")
-        self.error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write every byte; the system may take fewer at a time."""
-        left = memoryview(data).cast("B")
-        size = len(left)
-        try:
-            while left:
-                left = left[super().write(left) :]
-        except OSError as error:
-            self.error = error
-            raise
-        return size

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.jobs.clip_files import choose_format
+from cortexia_video.jobs.convert_clips import CLIP_FORMS, LEROBOT, convert_clips, find_clips
 from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of, open_outcomes
 from cortexia_video.ledger.artifacts import find_image
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
@@ -72,8 +73,9 @@ def convert(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
-    format: FormatName | None = None,
+    format: FormatName | Literal["mkv", "mp4"] | None = None,
     to: str | None = None,
+    fps: float = 24.0,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
     convention: str | None = None,
@@ -98,13 +100,17 @@ def convert(
             `trip/a.jpg.npy` becomes `trip/a.jpg` and the format's ending.
         output: The folder to write.
         format: npy, npz, tiff, exr, pfm: float32. png16, jxl: 16-bit steps. exr16: half floats. png: 8-bit
-            view. By default that of the run whose output folder is converted.
+            view. mkv: a clip of 16 bits of each folder of frames. mp4: a clip in colours, to look at. By default
+            that of the run whose output folder is converted.
         to: Whose files to write, as that convention reads them: tum, kitti, nyu, scannet, 7scenes, sunrgbd,
-            middlebury, metres, depth-pro, moge, iw3, colmap, carla, shift. What does not fit is refused.
+            middlebury, metres, depth-pro, moge, iw3, colmap, carla, shift; of clips lerobot. What does not fit is
+            refused.
+        fps: Of folders of frames without depth.txt, which says their times.
         f_px: Focal length of every image, in its pixels.
         intrinsics: CSV or JSON file of focal lengths by key, as for `cortexia estimate`.
         convention: Whose files these are, where neither they nor their folder say it: tum, kitti, nyu,
-            scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge, iw3, colmap, carla, shift.
+            scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge, iw3, colmap, carla, shift; lerobot, of
+            videos, which become mkv.
         about: What the values mean, where nobody says it: kind, scale, unknown, f_px ...
         allow_loss: Write also what loses more than docs/formats.md allows, such as an 8-bit view. What is
             lost is logged before the first such file is written, and in the ledger's line of each.
@@ -131,10 +137,40 @@ def convert(
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
     if about and about.get("along") == "ray" and f_px:  # then it is needed to read them
         about = {**about, "f_px": f_px, "f_source": "given"}
-    reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
+    own = None if convention == LEROBOT else convention
+    reader = DepthReader(about=about, convention=own, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
     given.require_square()
     open_folders(reader, inputs, root)
+    name = str(to or format)
+    if name in CLIP_FORMS or convention == LEROBOT:
+        if name not in CLIP_FORMS or (to and format) or given.settings:
+            raise InputError(
+                "clips are written by `format` mkv or mp4, or `to` lerobot, one of them, with the focal length that "
+                "they have; videos of LeRobot become mkv, which then becomes files"
+            )
+        clips = find_clips(inputs, root, convention, about)
+        made_by: dict[str, object] = {
+            "job": "convert",
+            "format": format,
+            "convention": to,
+            "from": convention,
+            "fps": fps,
+        }
+        made_by |= {"about": {**(about or {})}}
+        sink = open_sink(root, suffixes=CLIP_FORMS[name].suffixes)
+        more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
+        opened = open_outcomes(root, made_by, sink, doing="converting", count=lambda: clips, **more)
+        return convert_clips(
+            clips,
+            name,
+            reader,
+            opened,
+            workers=workers,
+            lerobot=convention == LEROBOT,
+            fps=fps,
+            allow_loss=allow_loss,
+        )
     bare = to in EXPORTS and not EXPORTS[to].keeps_ending
     found = DepthFiles(inputs, output=root, convention=convention, about=about, bare=bare)
     files = require_depth_files(found, inputs)

@@ -21,7 +21,7 @@ from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimator
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError, suggest_keywords
 from cortexia_video.formats.registry import FormatName
-from cortexia_video.geometry.intrinsics import load_intrinsics
+from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
 from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.inference.backend_selection import MAX_ERROR, Backend, BackendSelector
 from cortexia_video.inference.batches import BatchSize
@@ -199,8 +199,10 @@ def estimate(
     for name, value, choices in (*named, *of_videos):
         if value not in get_args(choices):
             raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
-    given = load_intrinsics(f_px, intrinsics)
-    given.require_square()
+    given = NO_INTRINSICS
+    if f_px is not None or intrinsics is not None:
+        given = load_intrinsics(f_px, intrinsics)
+        given.require_square()
     if sequence:
         require_video()
         if pack or align_to:
@@ -262,7 +264,7 @@ def estimate(
         has_parts = isinstance(root, Path) and (root / PARTS).exists()
         if has_parts and spec.partition is None and not report.interrupted:
             remove_parts(sink)  # of clips: a kill may have left some beside what is done
-    if unused := given.describe_unused():
+    if given.settings and (unused := given.describe_unused()):
         _log.warning("%s", unused)
     return report
 

@@ -42,7 +42,7 @@ _TIMED = 12  # images that go through the whole job
 _TIMED_PIXELS = 200_000_000  # of these together, where they are so large
 _ENCODED = 4  # depth maps that go through every format
 
-_Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-seconds and bytes a pixel
+_Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-seconds and bytes per pixel
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,9 +181,8 @@ class Worker:
             nonlocal kept
             is_large = item.source.size > _KEPT  # it waits on the disk
             with self._budget.hold(item.source.size) if is_large else nullcontext():
-                with self._clock.measure("read", item.key):
-                    data = read_image_bytes(item.place)
-                    header = read_header(data)
+                data = self._clock.time("read", item.key, read_image_bytes, item.place)
+                header = read_header(data)
                 size = len(data)  # of a row in an archive nobody knows it before
                 kept = b"" if is_large else data
                 del data

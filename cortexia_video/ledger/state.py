@@ -98,7 +98,7 @@ class LedgerState:
         self.requeued: set[str] = set()
         self.failed: dict[str, int] = {}
         self.files: list[tuple[AnyPath, int]] = []  # with their bytes, where `read_state` read them
-        self._done: dict[str, bytes] = {}  # about 280 bytes an input with its key: a million is no trouble
+        self._done: dict[str, bytes] = {}  # about 280 bytes per input with its key: a million is no trouble
         self._owned: set[str] = set()  # outputs that no entry of `_done` names
         self._origins: list[_Origin] = []
         self._numbers: dict[tuple[object, ...], int] = {}

@@ -25,7 +25,7 @@ _AT_ONCE = 1 << 27  # bytes of an object that is put in one request; a larger on
 class ObjectSink(Sink):
     """Put depth maps to `root/<key><suffix>`: the store shows an object once all of it has arrived.
 
-    What lies there is listed once, when that is first asked: 16 bytes an object are kept. So it is known as
+    What lies there is listed once, when that is first asked: 16 bytes per object are kept. So it is known as
     it was when the run began.
     """
 

@@ -47,7 +47,7 @@ class DepthFiles:
     What a run packed into shards is found by the run's ledger, as the files that it would have been.
 
     bare: keys leave out the image's ending, too: `a` of `a.jpg.npy`, where no other file of its folder would
-    have that key; not of shards. images: how many were passed over.
+    have that key; not of shards. whole: a clip is one input, not its frames. images: how many were passed over.
     """
 
     def __init__(
@@ -58,8 +58,10 @@ class DepthFiles:
         convention: str | None = None,
         about: Metadata | None = None,
         bare: bool = False,
+        whole: bool = False,
     ) -> None:
         self.images = 0
+        self._whole = whole
         in_colour = convention in CONVENTIONS and CONVENTIONS[convention].in_colour
         self._pngs = (
             _IN_COLOUR if in_colour else (GREY_16, _GREY_8) if (about or {}).get("scale") else (GREY_16,)
@@ -82,7 +84,7 @@ class DepthFiles:
             noun="depth files",
         )
         found = find_files(self._inputs, rule, recursive=True, output=self._output)
-        return chain.from_iterable(map(_expand_clip, found))
+        return found if self._whole else chain.from_iterable(map(_expand_clip, found))
 
     def warn_of_images(self) -> None:
         """Log how many PNG were passed over, if any were."""

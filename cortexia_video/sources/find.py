@@ -128,8 +128,7 @@ class _Scan:
     def expand_named(self, path: str, place: AnyPath) -> Iterator[Found]:
         """Yield what one of several inputs stands for: at least a failure, if it is not ours."""
         name, nothing, before = redact(path), True, self.passed_over[OWN]
-        opened = attempt(name, "find", partial(self.expand, path, place, prefix=True))
-        for each in [opened] if isinstance(opened, Failure) else attempt_all(name, "find", opened):
+        for each in attempt_all(name, "find", partial(self.expand, path, place, prefix=True)):
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:

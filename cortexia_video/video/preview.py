@@ -19,13 +19,16 @@ from cortexia_video.video.image_sequence import FOLDER
 from cortexia_video.viz.colormap import colored_depthmap
 
 if TYPE_CHECKING:
+    from av.container import OutputContainer
     from av.packet import Packet
+    from av.video.frame import VideoFrame
 
 SUFFIX = ".preview.mp4"
 _SHORT_SIDE = 480
 _PRIMING_S = 0.1  # of sound before the beginning, which decoders of AAC need
 _MILLISECOND = Fraction(1, 1000)
 _SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})  # codecs that MP4 takes
+_BITEXACT = {"fflags": "+bitexact"}
 _VIDEO = (("libx264", {"preset": "veryfast", "crf": "20", "threads": "1"}), ("mpeg4", {"qscale": "3"}))
 
 
@@ -36,13 +39,9 @@ def write_preview(place: AnyPath, index: ClipIndex, numbers: range, depth: Depth
     """
     import av
 
-    height, width = index.height, index.width
-    height, width = fit_short_side(height, width, short_side=min(_SHORT_SIDE, height, width), multiple_of=2)
-    codec, options = next(each for each in _VIDEO if each[0] in av.codecs_available)
-    with av.open(out, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
-        video: Any = container.add_stream(codec, rate=1000, options={**options, "flags": "+bitexact"})
-        video.height, video.width, video.pix_fmt = height, 2 * width, "yuv420p"
-        video.codec_context.time_base = _MILLISECOND
+    height, width = _fit(index.height, index.width)
+    with av.open(out, "w", format="mp4", container_options=_BITEXACT) as container:
+        video = _add_stream(container, height, 2 * width)
         with ExitStack() as stack:
             source = None if index.codec == FOLDER else stack.enter_context(open_container(place))
             streams = source.streams.audio if source else ()
@@ -59,13 +58,45 @@ def write_preview(place: AnyPath, index: ClipIndex, numbers: range, depth: Depth
                     packet.stream = copied
                     container.mux(packet)
                 left = np.zeros_like(colors) if image is None else resize_image(image, height, width)
-                frame = av.VideoFrame.from_ndarray(np.hstack([left, colors]), "rgb24")
-                frame.pts, frame.time_base = round(1000 * time_s), _MILLISECOND
-                container.mux(video.encode(frame))
+                container.mux(video.encode(_to_frame(np.hstack([left, colors]), time_s)))
             container.mux(video.encode())
             for packet in heard.until(float("inf")):
                 packet.stream = copied
                 container.mux(packet)
+
+
+def write_colors(depth: DepthClip, out: IO[bytes]) -> None:
+    """Write an MP4 of the colours of a clip of depth, of one range, near is bright. out: can be sought in."""
+    import av
+
+    height, width = _fit(*depth.shape)
+    with av.open(out, "w", format="mp4", container_options=_BITEXACT) as container:
+        video = _add_stream(container, height, width)
+        for time_s, colors in _color(depth, height, width):
+            container.mux(video.encode(_to_frame(colors, time_s)))
+        container.mux(video.encode())
+
+
+def _fit(height: int, width: int) -> tuple[int, int]:
+    return fit_short_side(height, width, short_side=min(_SHORT_SIDE, height, width), multiple_of=2)
+
+
+def _add_stream(container: OutputContainer, height: int, width: int) -> Any:
+    import av
+
+    codec, options = next(each for each in _VIDEO if each[0] in av.codecs_available)
+    video: Any = container.add_stream(codec, rate=1000, options={**options, "flags": "+bitexact"})
+    video.height, video.width, video.pix_fmt = height, width, "yuv420p"
+    video.codec_context.time_base = _MILLISECOND
+    return video
+
+
+def _to_frame(image: ImageArray, time_s: float) -> VideoFrame:
+    import av
+
+    frame = av.VideoFrame.from_ndarray(image, "rgb24")
+    frame.pts, frame.time_base = round(1000 * time_s), _MILLISECOND
+    return frame
 
 
 class _Sound:

@@ -69,7 +69,8 @@ def test_no_message_of_the_library_names_an_option() -> None:
     """Commands that are named whole are no options of ours, nor are those of other programs."""
     others = re.compile(
         r"cortexia (verify|convert|dataset build) |ray start|--revision|without --sparse|cortexia convert RUN"
-        "|tar --sort=name|train with --depth-unit-scale-factor"
+        "|tar --sort=name|train with --depth-unit-scale-factor|the option --shown|pip install --force-reinstall"
+        "|options = |command = |`cortexia align --colmap`"
     )
     found = [
         f"{path.relative_to(PACKAGE)}: {line.strip()}"
@@ -94,7 +95,17 @@ COMMANDS = (
         "evaluate",
         "models",
     ),
-    *("export", "train", "plan", "status", "merge", "dataset build", "dataset info", "dataset preview"),
+    *(
+        "view",
+        "export",
+        "train",
+        "plan",
+        "status",
+        "merge",
+        "dataset build",
+        "dataset info",
+        "dataset preview",
+    ),
 )
 IN_PYTHON_ALONE = {
     "datasets",

@@ -23,7 +23,7 @@ from cortexia_video.cli import main
         ("net.onnx", "net.onnx is no command: cortexia estimate photos --output depth --model onnx:net.onnx"),
         ("estimat x", "estimat is no command: did you mean estimate?"),
         ("dataset buil", "buil is no command: did you mean build?"),
-        ("zzz", "zzz is no command: there are estimate, info, report, "),
+        ("zzz", "zzz is no command: there are estimate, "),
         ("rescale x", "rescale is now cortexia convert RUN --output NEW --f-px"),
         ("estimate", "INPUT is missing, as in: cortexia estimate photos --output depth"),
         ("estimate photos", "--output is missing, as in: cortexia estimate photos --output depth"),

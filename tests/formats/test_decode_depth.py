@@ -293,15 +293,15 @@ def packed(content: bytes) -> bytes:
         (encode("png"), "it is an 8-bit view, made to look at: there is no depth in it"),
         (
             save(Image.fromarray(RGB), "PNG"),
-            r"it has 8 bits a channel and 3 channels, .* \(`convention`\), one of carla, shift$",
+            r"it has 8 bits per channel and 3 channels, .* \(`convention`\), one of carla, shift$",
         ),
-        (save(Image.fromarray(RGB[..., 0]), "PNG"), "it has 8 bits a pixel, .* give `scale`"),
-        (cv2.imencode(".png", RGB.astype(np.uint16))[1].tobytes(), "it has 16 bits a channel, RGB"),
+        (save(Image.fromarray(RGB[..., 0]), "PNG"), "it has 8 bits per pixel, .* give `scale`"),
+        (cv2.imencode(".png", RGB.astype(np.uint16))[1].tobytes(), "it has 16 bits per channel, RGB"),
         (save(Image.fromarray(RGB), "TIFF"), "its pixels are 3 x u8: depth is read from TIFF of one channel"),
         (save(Image.fromarray(RGB[..., 0]).convert("P"), "TIFF"), "its pixels are a palette"),
         (
             save(Image.fromarray(RGB[..., 0]), "TIFF"),
-            "it has 8 bits a pixel, .* give `scale`",
+            "it has 8 bits per pixel, .* give `scale`",
         ),
         (save(Image.fromarray(RGB), "JPEG"), "its content is not what its name says"),
         (b"PF\n1 1\n-1\n" + bytes(12), r"it has three channels \(PF\): depth is one number a pixel"),
@@ -312,7 +312,7 @@ def packed(content: bytes) -> bytes:
             "it says that it has 999999998000000001 pixels, the limit is 200000000",
         ),
         (b"P5\n2 2\n0\n" + bytes(4), "its largest number is 0, which is not of 8 or 16 bits"),
-        (b"P5\n2 2\n255\n" + bytes(4), "it has 8 bits a pixel, .* give `scale`"),
+        (b"P5\n2 2\n255\n" + bytes(4), "it has 8 bits per pixel, .* give `scale`"),
         (b"P5\n2 2\n65535\n" + bytes(7), "it has 7 bytes of values, its header says 8"),
         (archive(depth=np.array([["a"]], object)), "it holds Python objects .* which are never loaded"),
         (archive(a=VALUES, b=VALUES), "its arrays are a, b, and none is depth: give one as `array`"),
@@ -325,7 +325,7 @@ def packed(content: bytes) -> bytes:
         (encode("exr").replace(b"Y\0\x02", b"Y\0\x01"), "it cannot be decoded: .*; is it whole"),
         (
             imagecodecs.jpegxl_encode(RGB, lossless=True),
-            "it has 8 bits a channel and 3 channels",
+            "it has 8 bits per channel and 3 channels",
         ),
         (
             imagecodecs.jpegxl_encode(RGB.astype(np.uint16), lossless=True),

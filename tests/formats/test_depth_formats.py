@@ -11,6 +11,8 @@ from PIL import Image
 
 from cortexia_video import DepthMap
 from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import DepthFileError
+from cortexia_video.formats import npy
 from cortexia_video.formats.registry import FORMATS, PREVIEW, is_own_output
 
 
@@ -30,6 +32,21 @@ def test_npy_is_exact_and_equals_numpys_own_file() -> None:
     own = io.BytesIO()
     np.save(own, values)
     assert encode("npy", DepthMap(values, "metric")) == own.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["<f2", "<f4", ">f4", "<f8", "<i4", "<u2", ">u2", "|u1", "|i1"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_is_read_as_numpy_reads_it(kind: str, order: str) -> None:
+    values, file = np.arange(35).reshape(5, 7).astype(kind, order=order), io.BytesIO()
+    np.save(file, values)
+    data = file.getvalue()
+    for same in (data, data.replace(b", }", b",} ")):
+        read = npy.decode(same, 1e6).values
+        assert read.dtype == values.dtype and (read == np.load(io.BytesIO(data))).all()
+    with pytest.raises(DepthFileError, match="not whole"):
+        npy.decode(data[:-1], 1e6)
+    with pytest.raises((ValueError, SyntaxError)):  # a header that claims to be longer than it is
+        npy.decode(data[:8] + b"\xff\xff" + data[10:], 1e6)
 
 
 def test_npy_of_a_view_holds_the_view() -> None:

@@ -384,7 +384,7 @@ def test_8_bits_are_depth_only_with_a_scale(suffix: str, tmp_path: Path) -> None
     Image.fromarray(levels).save(path)
     for about in ({"kind": "disparity"}, METRIC):
         with pytest.raises(
-            DepthFileError, match="it has 8 bits a pixel, as photos and views have, .* `scale`"
+            DepthFileError, match="it has 8 bits per pixel, as photos and views have, .* `scale`"
         ):
             read_depth(path, about=about)
     with pytest.raises(DepthFileError, match="it holds uint8, which files of this convention do not"):
