@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import xxhash
@@ -30,7 +32,8 @@ from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.sources.find import find_images
+from cortexia_video.sources.find import Found, InputFile, find_images
+from cortexia_video.sources.sequences import find_sequences
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import AnyPath, to_path, to_text
 
@@ -82,8 +85,7 @@ def list_run_items(
         runs, places = state.runs, state.places()
         del state
         lines = {line["key"]: json.dumps(line) for line in ledger.at(places)}
-    found = find_images([to_text(images)], recursive=True, output=run, passed_over=passed_over, videos=True)
-    for image in found:
+    for image in _find_inputs(images, run, lines, passed_over):
         if isinstance(image, Failure):
             yield image
             continue
@@ -100,6 +102,21 @@ def list_run_items(
             fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
             load = partial(_load_result, each["key"], to_path(image.place), run, each, origin)
             yield BuildItem(each["key"], fingerprint, load, scale_is_said=True)
+
+
+def _find_inputs(
+    images: AnyPath, run: AnyPath, lines: Mapping[str, str], passed_over: Counter[str] | None
+) -> Iterator[Found]:
+    """Yield the images and videos of a folder; folders of frames that a run took for clips are clips, too."""
+    given, folders = [to_text(images)], set[str]()
+    if any('"clip"' in text for text in lines.values()) and isinstance(images, Path) and images.is_dir():
+        for each in find_sequences(given, recursive=True, output=run):
+            if each.key in lines and isinstance(each, InputFile):
+                folders.add(each.source.path)
+                yield each
+    for each in find_images(given, recursive=True, output=run, passed_over=passed_over, videos=True):
+        if isinstance(each, Failure) or each.is_clip or os.path.dirname(each.source.path) not in folders:  # noqa: PTH120
+            yield each
 
 
 def _load_result(

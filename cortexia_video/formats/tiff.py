@@ -28,7 +28,7 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOUR, _DESCRIPTION = 254, 256, 257, 258, 259, 262, 270
 _SAMPLES, _SAMPLE_FORMAT, _DEPTH = 277, 339, 32997
 _TAGS = (*range(254, 271), _SAMPLES, _SAMPLE_FORMAT, _DEPTH)
-_STACKED = re.compile(rb'ImageJ=[^\0]*?\nimages=(\d{1,9})\s|\{"shape": \[([\d, ]{1,99})\]')
+_STACKED = re.compile(rb'ImageJ=[^\0]*?\nimages=(\d{1,9})\s|\{(?:[^{}]{0,99}, )?"shape": \[([\d, ]{1,99})\]')
 _SORTS = {1: "B", 2: "s", 3: "H", 4: "L", 16: "Q"}  # of tags: what `struct` calls them
 _WHITE_IS_0, _PALETTE = 0, 3
 _NO_REMARKS = logging.NullHandler()  # without it what tifffile logs would be printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,26 +19,28 @@ _PIXEL_BYTES = {"npy": 4, "npz": 4, "tiff": 4, "exr": 4, "pfm": 4, "exr16": 2, "
 _PLENTY = 3  # times what is needed
 
 
-def sample_inputs(
-    found: Iterable[Found], most: int, note: Callable[[InputFile], None] = lambda item: None
-) -> tuple[int, int, int, list[InputFile]]:
-    """Return the number of inputs, of lost ones, of bytes, and some inputs by reservoir sampling."""
-    chance = random.Random(0)
-    count, lost, total = 0, 0, 0
-    samples: list[InputFile] = []
-    for each in found:
-        if not isinstance(each, InputFile):
-            lost += 1
-            continue
-        count += 1
-        note(each)
-        total += each.source.size
-        if len(samples) < most:
-            samples.append(each)
-        elif (place := chance.randrange(count)) < most:
-            samples[place] = each
-    chance.shuffle(samples)
-    return count, lost, total, samples
+class Tally:
+    """How many inputs there are, with their bytes, and some of them by reservoir sampling. most: of these."""
+
+    def __init__(self, most: int) -> None:
+        self.found = self.bytes = 0
+        self._most = most
+        self._samples: list[InputFile] = []
+        self._chance = random.Random(0)
+
+    def add(self, item: InputFile) -> None:
+        """Take in an input."""
+        self.found += 1
+        self.bytes += item.source.size
+        if len(self._samples) < self._most:
+            self._samples.append(item)
+        elif (place := self._chance.randrange(self.found)) < self._most:
+            self._samples[place] = item
+
+    def shuffle(self) -> list[InputFile]:
+        """Return the samples in no order."""
+        self._chance.shuffle(self._samples)
+        return self._samples
 
 
 def read_headers(samples: Iterable[InputFile]) -> dict[InputFile, Header]:
@@ -59,11 +61,13 @@ def describe_need(found: Iterable[Found], root: Path, format: str) -> str | None
 
     At most: what a format compresses is not foretold. Of very many inputs only the first are counted.
     """
-    images = (each for each in islice(found, _COUNTED) if not isinstance(each, Failure) and not each.is_clip)
-    count, _, _, samples = sample_inputs(images, _LOOKED_AT)
-    if not samples:
-        return None
-    pixels = sum(each.width * each.height for each in read_headers(samples).values()) / len(samples)
+    tally = Tally(_LOOKED_AT)
+    for each in islice(found, _COUNTED):
+        if not isinstance(each, Failure) and not each.is_clip:
+            tally.add(each)
+    headers = read_headers(tally.shuffle()).values()
+    count, looked_at = tally.found, max(1, min(tally.found, _LOOKED_AT))
+    pixels = sum(each.width * each.height for each in headers) / looked_at
     need, free = count * pixels * _PIXEL_BYTES[format], shutil.disk_usage(find_existing(root)).free
     if need * _PLENTY <= free:
         return None

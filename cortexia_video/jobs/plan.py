@@ -10,18 +10,19 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import InputError, OutputError, OutputLostError, suggest_keywords
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt, suggest_keywords
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.inference.backend_selection import AUTO, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
-from cortexia_video.jobs.input_sample import find_existing, read_headers, sample_inputs
+from cortexia_video.jobs.input_sample import Tally, find_existing, read_headers
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
@@ -35,11 +36,15 @@ from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.clip_index import ClipIndex
+from cortexia_video.video.image_sequence import read_any_index
 
 _LISTED = 1000  # objects a request
 _LOOKED_AT = 200  # headers
 _TIMED = 12  # images that go through the whole job
 _TIMED_PIXELS = 200_000_000  # of these together, where they are so large
+_LOOKED_AT_CLIPS, _LOOKED_AT_BYTES = 16, 1 << 31  # videos whose packets are read, and their bytes, about
+_TIMED_CLIPS, _TIMED_FRAMES = 2, 48  # videos of which so many frames go through the whole job
 _ENCODED = 4  # depth maps that go through every format
 
 _Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-seconds and bytes per pixel
@@ -61,6 +66,33 @@ class FormatCost:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipCost:
+    """What a run over all videos would take, each kept as one file, of the network's size.
+
+    Attributes:
+        found: Videos.
+        done: Of these, those that `output` has already.
+        unreadable: Of those looked at, those that cannot be read.
+        bytes: Of the videos' files.
+        frames: Of all; where not all were looked at, by their bytes.
+        seconds: How long they last together, likewise.
+        timed: Frames that were estimated.
+        hours: Of the run.
+        output_bytes: Of the depth of those that are not done.
+    """
+
+    found: int
+    done: int
+    unreadable: int
+    bytes: int
+    frames: int
+    seconds: float
+    timed: int
+    hours: float
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a run over all images would take.
 
@@ -78,7 +110,7 @@ class Plan:
         formats: What each would take, by name.
         num_workers: Machines such as this one that share the work.
         requests: To object stores, by kind.
-        videos: That are there, too; nothing is foretold of them.
+        clips: What the videos among them would take; None where there are none.
     """
 
     found: int
@@ -94,7 +126,7 @@ class Plan:
     formats: dict[str, FormatCost]
     num_workers: int
     requests: dict[str, int]
-    videos: int = 0
+    clips: ClipCost | None = None
 
 
 @suggest_keywords
@@ -116,7 +148,8 @@ def plan(
     A few images chosen at random, twelve at most, are estimated into a temporary folder, beside `output`
     where that is given. Hours are those that the slowest of model, cores and disk would take alone: a long
     run comes close to it. What an earlier run has done in `output`, by the same model of the same size, is taken
-    off; of the format, which is not asked for here, nothing is looked at.
+    off; of the format, which is not asked for here, nothing is looked at. Of videos, sixteen at most, the packets are
+    read, and the first frames of two are estimated.
 
     Args:
         inputs: Image files, folders and lists, as `estimate` takes them; so are those below.
@@ -147,24 +180,28 @@ def plan(
         raise InputError(f"`num_workers` must be at least 1, got {num_workers}")
     root = to_path(output) if output else None
     state, sink = (read_state(root), open_sink(root)) if root else (LedgerState(), None)
-    done = Counter[str]()  # by the run that did them
+    done, done_clips = Counter[str](), Counter[str]()  # by the run that did them
 
-    def note_done(image: InputFile) -> None:
-        entry = state.get(image.key)
-        if sink and entry and entry.made_of(image.source):
+    def note_done(item: InputFile) -> None:
+        entry = state.get(item.key)
+        if sink and entry and entry.made_of(item.source):
             whole = all(sink.size_of(name) == each.size for name, each in entry.outputs.items())
-            done[entry.run] += whole
+            (done_clips if item.is_clip else done)[entry.run] += whole
 
-    passed_over = Counter[str]()
-    inside = find_images(inputs, recursive=recursive, output=root, passed_over=passed_over)
-    found, lost, total, samples = sample_inputs(track(inside, "counting"), _LOOKED_AT, note_done)
-    videos = sum(count for kind, count in passed_over.items() if "(a video" in kind)
-    if not samples:
+    images, clips, lost = Tally(_LOOKED_AT), Tally(_LOOKED_AT), 0
+    given = find_images(inputs, recursive=recursive, output=root, videos=True)
+    for each in track(given, "counting", "inputs"):
+        if isinstance(each, Failure):
+            lost += 1
+            continue
+        note_done(each)
+        (clips if each.is_clip else images).add(each)
+    samples = images.shuffle()
+    if not (samples or clips.found):
         why = f"none of {lost} inputs can be opened" if lost else "no images"
-        why += f", and videos, such as {videos} here, are not planned for:" if videos else ""
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = read_headers(track(samples, "looking", total=len(samples)))
-    if not headers:
+    if samples and not headers:
         raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     chosen: list[InputFile] = []  # a few images to time, fewer where they are huge, at least one
@@ -179,7 +216,7 @@ def plan(
         choice = BackendSelector(model, **asked)
         estimators = choice.load()
         if not choice.is_settled(estimators):
-            estimators = choice.settle(estimators, decode_readable(chosen))
+            estimators = choice.settle(estimators, decode_readable(chosen or clips.shuffle()))
     else:
         estimators = load_estimators(model, **asked)
     ours = {**estimators[0].identity, "decode": decode}
@@ -187,37 +224,88 @@ def plan(
         ours = {name: value for name, value in ours.items() if name not in ("backend", "precision")}
     settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
     fitting = [run for run in state.runs.values() if settings.items() <= run.settings.items()]
-    left = found - sum(done[run.name] for run in fitting)
+    left = images.found - sum(done[run.name] for run in fitting)
     # on the disk that the output would be on, if that can be written
     beside = find_existing(root) if isinstance(root, Path) else None
     beside = beside if beside and os.access(beside, os.W_OK) else None
-    speed, costs, pixels = _time(chosen, estimators, decode, beside)
-    sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
+    sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod) or [(0, 0)]
     mean = sum(map(math.prod, sides)) / len(sides)
+    timed, formats = 0, dict[str, FormatCost]()
+    if chosen:
+        speed, costs, pixels = _time(chosen, estimators, decode, beside)
+        of_map = mean if estimators[0].size == "full" else pixels
+        timed, formats = speed.images, _foretell(left / num_workers, left, speed, costs, of_map)
+    clip_cost = None
+    if clips.found:
+        finished = sum(done_clips[run.name] for run in fitting)
+        clip_cost = _plan_clips(clips, finished, estimators, beside, num_workers)
     # what object stores will be asked: they charge for it
     remote, stored = any(is_remote(each) for each in inputs), isinstance(root, RemotePath)
     requests = {
-        "LIST": math.ceil(found * (remote + stored) / _LISTED),
+        "LIST": math.ceil((images.found + clips.found) * (remote + stored) / _LISTED),
         "GET": left if remote else 0,
         "PUT": left + 2 * math.ceil(left / CLAIMED) if stored else 0,
     }
     return Plan(
-        found=found,
-        done=found - left,
+        found=images.found,
+        done=images.found - left,
         lost=lost,
-        bytes=total,
+        bytes=images.bytes,
         looked_at=len(samples),
         unreadable=len(samples) - len(headers),
         smallest=sides[0],
         largest=sides[-1],
         megapixels=mean / 1e6,
-        timed=speed.images,
-        formats=_foretell(
-            left / num_workers, left, speed, costs, mean if estimators[0].size == "full" else pixels
-        ),
+        timed=timed,
+        formats=formats,
         num_workers=num_workers,
         requests=requests,
-        videos=videos,
+        clips=clip_cost,
+    )
+
+
+def _plan_clips(
+    clips: Tally, done: int, estimators: Sequence[DepthEstimator], place: Path | None, num_workers: int
+) -> ClipCost:
+    """Look at the packets of some videos, and estimate the first frames of a few."""
+    indices: dict[InputFile, ClipIndex] = {}
+    unreadable = read = 0
+    for each in track(clips.shuffle()[:_LOOKED_AT_CLIPS], "looking", "videos"):
+        if read > _LOOKED_AT_BYTES:
+            break
+        index = attempt(each.key, "decode", partial(read_any_index, to_path(each.place)))
+        read += each.source.size
+        unreadable += isinstance(index, Failure)
+        if not isinstance(index, Failure):
+            indices[each] = index
+    if not indices:
+        raise InputError(f"none of the {unreadable} videos looked at can be read")
+    share = 1.0 if len(indices) + unreadable == clips.found else clips.bytes / max(1, read)
+    frames = round(share * sum(each.frames for each in indices.values()))
+    chosen = [*indices][:_TIMED_CLIPS]
+    with scratch_folder(place) as folder:
+        report = estimate(
+            [each.place for each in chosen], folder, model=estimators, frames=f"0:{_TIMED_FRAMES}"
+        )
+        if not report.done or not report.speed:
+            raise InputError(f"none of the {len(chosen)} videos tried went through: {report.failures[0]}")
+        lines = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
+    timed = sum(line["clip"]["frames"] for line in lines)
+    size = sum(bytes for line in lines for bytes, _ in line["outputs"].values())
+    speed = report.speed
+    cores = sum(speed.core_seconds.values()) / speed.cores
+    seconds = max(speed.busy_seconds / speed.devices, cores, speed.disk_seconds) / timed
+    left = frames * (1 - done / clips.found)
+    return ClipCost(
+        found=clips.found,
+        done=done,
+        unreadable=unreadable,
+        bytes=clips.bytes,
+        frames=frames,
+        seconds=share * sum(each.seconds for each in indices.values()),
+        timed=timed,
+        hours=seconds * left / num_workers / 3600,
+        output_bytes=round(size / timed * left),
     )
 
 

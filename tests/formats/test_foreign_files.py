@@ -6,6 +6,7 @@ What is expected comes from the libraries that write the files, and from the for
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,11 @@ def test_images_that_a_tiff_has_behind_one_page_are_seen(options: dict[str, Any]
     tifffile.imwrite(file, np.repeat(DEPTH[None], 16, axis=0)[None], **options)
     with pytest.raises(DepthFileError, match="it has 16 images in one page: depth is one"):
         decode_depth(file.getvalue(), "a.tif", about=METRIC)
+    older = re.sub(
+        rb'\{("shape": [^]]*\]), ("truncated": true)\}', rb"{\2, \1}", file.getvalue()
+    )  # tifffile of 2024
+    with pytest.raises(DepthFileError, match="it has 16 images in one page: depth is one"):
+        decode_depth(older, "a.tif", about=METRIC)
     one = tiff(DEPTH, metadata={"axes": "YX"})
     np.testing.assert_array_equal(decode_depth(one, "a.tif", about=METRIC).values, DEPTH)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
@@ -37,6 +38,10 @@ ALPHA = RNG.integers(0, 256, (37, 53), dtype=np.uint8)
 # Smooth, so that lossy formats keep it to within a few levels.
 SMOOTH = np.stack(np.broadcast_arrays(*np.ogrid[40:200:37j, 40:200:53j], 120), axis=-1).astype(np.uint8)
 ORIENTATION = 0x0112
+OLD_PILLOW = pytest.mark.skipif(
+    int(PIL.__version__.partition(".")[0]) < 13,
+    reason="Pillow before 13 reads one file less, writes no whole YCbCr TIFF, and takes more memory for a WebP",
+)
 
 
 def encode(pixels: Array | Image.Image, format: str, **options: Any) -> bytes:
@@ -321,6 +326,7 @@ def test_lab_becomes_the_colours_it_means(compression: str | None) -> None:
     assert_pixels(encode(pil_image, "TIFF", compression=compression), expected, 6)
 
 
+@OLD_PILLOW
 def test_ycbcr_tiff_becomes_the_colours_it_means() -> None:
     data = encode(Image.fromarray(SMOOTH).convert("YCbCr"), "TIFF")
     assert_pixels(data, SMOOTH, 3)
@@ -582,6 +588,7 @@ def test_a_size_above_the_limit_is_refused_from_the_header() -> None:
     assert decode(encode(NOISE, "JPEG"), "key", max_megapixels=0.002).width == 53
 
 
+@OLD_PILLOW
 def test_a_format_that_needs_too_much_memory_is_refused_from_the_header() -> None:
     data = bytearray(encode(NOISE, "WEBP", lossless=True))
     data[21:25] = struct.pack("<I", 12499 | 12499 << 14)  # VP8L: sides less one, 14 bits each
@@ -723,6 +730,7 @@ def test_threads_agree_with_one_thread() -> None:
 SECONDS_A_FILE = 5.0
 
 
+@OLD_PILLOW
 def test_every_file_of_the_robustness_collections_has_an_outcome(
     shared_data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from camera_model import Camera
-from clips import write_clip
+from clips import draw, write_clip
 from dataset_layouts import make_scene, save
+from PIL import Image
 
 from cortexia_video import (
     DepthEstimator,
@@ -122,6 +123,27 @@ def test_a_dataset_of_frames_with_their_times(tmp_path: Path) -> None:
             height, width = depth.shape
             assert np.array_equal(sample.frame.image, resize_image(image, height, width))
             assert np.abs(sample.depth.values / depth.read(number).values - 1).max() < 2e-3
+
+
+def test_a_dataset_of_folders_of_frames(tmp_path: Path) -> None:
+    """Frames of a sequence, and images of a run beside them, which are no frames."""
+    for name in ("shots/one", "shots/two"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(draw(number)).save(tmp_path / name / f"f{number}.png")
+    model = DepthEstimator(Camera())
+    estimate(tmp_path / "shots/one", tmp_path / "run", model=model, sequence=True, fps=10)
+    estimate(tmp_path / "shots/two", tmp_path / "run", model=model)
+    report = build_dataset(
+        tmp_path / "shots/one", tmp_path / "built", depth=tmp_path / "run", format="webdataset"
+    )
+    assert (report.rows, report.failed, sum(report.left.values())) == (3, 0, 0)
+    samples = [*open_dataset("webdataset", tmp_path / "built")]
+    assert [each.key for each in samples] == [f"one/{number:06}" for number in range(3)]
+    assert [each.frame.timestamp_s for each in samples] == pytest.approx([0, 0.1, 0.2])
+    with DepthClip(tmp_path / "run/one.mkv") as clip:
+        for sample, depth in zip(samples, clip, strict=True):
+            assert sample.depth.values == pytest.approx(depth.values)
 
 
 def test_frames_are_measured_against_the_truth(tmp_path: Path) -> None:

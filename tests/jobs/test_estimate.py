@@ -171,8 +171,8 @@ def test_another_folder_does_not_take_the_place_of_the_first(tmp_path: Path, mak
 def test_how_a_loaded_model_was_set_up_counts(photos: Path) -> None:
     run(photos, model=DepthEstimator(SyntheticModel(short_side=64)))
     assert counts(run(photos, model=DepthEstimator(SyntheticModel(short_side=32)))) == (6, 6, 0, 0)
-    with pytest.raises(InputError, match="a loaded model takes no options here: kindd"):
-        run(photos, model=DepthEstimator(SyntheticModel()), kindd="metric")
+    with pytest.raises(InputError, match="a loaded model takes no options here: turns"):
+        run(photos, model=DepthEstimator(SyntheticModel()), turns="metric")
 
 
 def test_outputs_of_other_settings_are_redone_kept_or_refused(
@@ -575,7 +575,7 @@ def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tm
     report = estimate(listed, tmp_path / "out", model="compact", preview=True)
     found, done, _, failed = counts(report)
     assert found == len(files)
-    assert done >= 93 + 162 + 13
+    assert done >= 92 + 162 + 13  # 93 by Pillow from 13 on, as test_decode.py counts
     for line in read_ledger(tmp_path / "out"):
         if line.get("outcome") == "done":
             (name,) = (name for name in line["outputs"] if name.endswith(".npy"))

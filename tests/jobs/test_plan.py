@@ -119,9 +119,23 @@ def test_what_the_output_has_is_taken_off(photos: Path, capsys: pytest.CaptureFi
     assert "31 images" in said and "; 30 are done, what follows is for the other 1" in said
 
 
-def test_videos_are_told_of(tmp_path: Path, make_image: Callable[..., Path]) -> None:
-    write_clip(tmp_path / "in/a.mp4", 3)
-    with pytest.raises(InputError, match=r"no images, and videos, such as 1 here, are not planned for"):
-        plan(tmp_path / "in", model="synthetic")
-    make_image(tmp_path / "in/b.jpg")
-    assert plan(tmp_path / "in", model="synthetic").videos == 1
+def test_videos_are_planned_by_their_frames(
+    tmp_path: Path, make_image: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path / "in/a.mp4", 30)
+    write_clip(tmp_path / "in/b.webm", 15, codec="libvpx-vp9")  # whose header says no count
+    cost = plan(tmp_path / "in", model="synthetic")
+    assert cost.found == 0 and cost.clips is not None
+    assert (cost.clips.found, cost.clips.frames, cost.clips.timed, cost.clips.done) == (2, 45, 45, 0)
+    assert cost.clips.seconds == pytest.approx(1.5, abs=0.01)
+    assert cost.clips.hours > 0
+    estimate(tmp_path / "in", tmp_path / "out", model="synthetic")
+    written = sum(each.stat().st_size for each in (tmp_path / "out").glob("*.mkv"))
+    assert cost.clips.output_bytes == pytest.approx(written, rel=0.01)
+    make_image(tmp_path / "in/c.jpg")
+    (tmp_path / "in/d.mp4").write_text("no")
+    with pytest.raises(SystemExit):
+        main(["plan", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--model", "synthetic"])
+    said = capsys.readouterr().out
+    assert "1 image, " in said and "3 videos" in said and "about 45 frames, 1.5 seconds; 2 are done" in said
+    assert "; 1 of those looked at cannot be read" in said
