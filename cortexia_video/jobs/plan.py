@@ -329,9 +329,8 @@ def _time(
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [name for line in done[:_ENCODED] for name in line["outputs"]]
         samples = []
-        for name in track(
-            names, "trying formats", "depth maps", len(names)
-        ):  # core-seconds and bytes per pixel in every format
+        # core-seconds and bytes per pixel in every format
+        for name in track(names, "trying formats", "depth maps", len(names)):
             depth = read_depth(
                 folder / name, about={"kind": estimators[0].model.kind}, max_megapixels=math.inf
             )

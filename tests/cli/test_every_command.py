@@ -45,6 +45,7 @@ WORK = {  # a command line of each command, and the stages that it is in; IN and
     ),
     "status": ("IN/metres IN/photos", ["reading the ledger", "looking inputs up"]),
     "view": ("IN/metres --save OUT/x.rrd", ["reading"]),
+    "compare": ("IN/metres IN/relative --output OUT/x", ["comparing"]),
     "merge": ("IN/parts", ["joining"]),
     "dataset build": ("IN/photos --depth IN/metres --output OUT/x", ["building"]),
     "dataset info": ("IN/set", ["looking"]),

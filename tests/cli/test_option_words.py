@@ -52,7 +52,7 @@ def test_an_option_of_before_is_answered_with_the_one_of_now(
         main(["estimate", "photos", "--output", "out", f"{old}=x"])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert said.endswith(f"{old} is now {new}.\n") and said.count("\n") == 1
+    assert said == f"cortexia: {old} is now {new}\n"
 
 
 def test_what_is_logged_names_options_too(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
