@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli.options import take_options
 from cortexia_video.cli.streams import find_width
+from cortexia_video.errors import say_install
 from cortexia_video.html.wording import lay_out
 from cortexia_video.models.protocol import ModelInfo
 from cortexia_video.models.registry import find_model, list_models
@@ -36,7 +37,7 @@ def models_command(name: Annotated[str | None, Parameter(name="NAME")] = None, /
         for info in list_models():
             print("\t".join(_describe(info).values()))
     else:
-        heads = ("name", "kind of depth", "commercial use", "weights licence", "pip install")
+        heads = ("name", "kind of depth", "commercial use", "weights licence", "install")
         rows = [[described[head] for head in heads] for described in map(_describe, list_models())]
         print("\n".join(lay_out([heads, *rows], width)))
         print("all about one of them: cortexia models NAME")
@@ -53,5 +54,5 @@ def _describe(info: ModelInfo) -> dict[str, str]:
         "weights from": info.weights,
         "hub id": info.hub_id or "-",
         "revision": (info.revision or "main") if info.hub_id else "-",
-        "pip install": info.needs or "-",
+        "install": say_install(info.needs) if info.needs else "-",
     }

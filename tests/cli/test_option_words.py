@@ -70,6 +70,7 @@ def test_no_message_of_the_library_names_an_option() -> None:
     others = re.compile(
         r"cortexia (verify|convert|align|dataset build|report DIR) |ray start|--revision|without --sparse"
         "|cortexia convert RUN|tar --sort=name|train with --depth-unit-scale-factor"
+        r"|options = \[|command = \[|(pip|pipx|tool) install --force"
     )
     found = [
         f"{path.relative_to(PACKAGE)}: {line.strip()}"
@@ -94,7 +95,18 @@ COMMANDS = (
         "evaluate",
         "models",
     ),
-    *("export", "train", "plan", "status", "merge", "dataset build", "dataset info", "dataset preview"),
+    *(
+        "view",
+        "compare",
+        "export",
+        "train",
+        "plan",
+        "status",
+        "merge",
+        "dataset build",
+        "dataset info",
+        "dataset preview",
+    ),
 )
 IN_PYTHON_ALONE = {
     "datasets",
