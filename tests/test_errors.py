@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import HANG_S
 
+from cortexia_video import errors
 from cortexia_video.errors import MissingExtraError, _find_source, explain_import, say_install
 
 
@@ -119,3 +120,10 @@ def test_a_torchvision_for_another_torch_is_named(tmp_path: Path) -> None:
     assert "MissingExtraError" in said and "pip install" not in said
     assert "torchvision, which is installed and cannot be imported" in said
     assert "operator torchvision::nms does not exist" in said
+
+
+def test_no_message_names_the_package_as_if_it_were_published() -> None:
+    """`say_install` knows where this installation came from."""
+    package = Path(errors.__file__).parent
+    texts = {path.name: path.read_text() for path in package.rglob("*.py") if path.name != "errors.py"}
+    assert [name for name, text in texts.items() if "install 'cortexia-video" in text] == []
