@@ -1,7 +1,7 @@
 """How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat.
 
-Doors: `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `side_by_side`, `summary`,
-`text_table`.
+Doors: `error_map`, `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `side_by_side`,
+`summary`, `text_table`.
 """
 
 from typing import TYPE_CHECKING
