@@ -11,6 +11,12 @@ WHICH ?= not slow
 demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
 	$(BIN)/python examples/contact_sheet.py examples demo demo/contact_sheet.jpg
+	$(BIN)/cortexia report demo
+	$(BIN)/cortexia pointcloud examples/photo_coffee.jpg --depth demo/photo_coffee.jpg.npy --output demo/coffee.glb \
+	  --fov-deg 40 --near-m 0.3 --far-m 0.7 --overwrite
+	@echo
+	@echo "Open demo/contact_sheet.jpg, demo/report.html, and demo/coffee.glb in a 3-D viewer (Blender, 3D Viewer)."
+	@echo "Your photos: source $(BIN)/activate, then: cortexia estimate PHOTOS --output depth --preview"
 
 # Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), three at a time:
 # those of clusters mostly wait. pytest's plugins are not needed, and take a second a file.
@@ -38,6 +44,7 @@ lint: $(VENV)/check
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/zizmor --offline --quiet --config .github/zizmor.yml .github

@@ -19,17 +19,22 @@ CortexiaError
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import wraps
+from functools import cache, wraps
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from inspect import signature
+from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, cast
+from urllib.parse import unquote, urlsplit
 
 __all__ = [
     "CortexiaError",
@@ -138,7 +143,7 @@ def explain_import(error: ImportError, what: str, needs: str = "") -> MissingExt
         cause = cause.__cause__ or cause.__context__ or cause
     package = (getattr(cause, "name", None) or "").partition(".")[0]
     if isinstance(cause, ModuleNotFoundError) and package and find_spec(package) is None:
-        return MissingExtraError(f"{what} {package}: pip install {needs or package}")
+        return MissingExtraError(f"{what} {package}: {say_install(needs or package)}")
     for frame, _ in traceback.walk_tb(cause.__traceback__):  # the last module that was being imported
         if frame.f_code.co_name == "<module>":
             package = str(frame.f_globals.get("__name__", package)).partition(".")[0]
@@ -147,6 +152,42 @@ def explain_import(error: ImportError, what: str, needs: str = "") -> MissingExt
         f"{what} {package}, which is installed and cannot be imported ({reason}): install one that fits the "
         "other packages, or remove it where nothing needs it"
     )
+
+
+def say_install(needs: str) -> str:
+    """Return a command that installs packages here, "pip install 'cortexia-video[torch]'".
+
+    Ours is named as it was installed, so that the line works for a clone, too; and by pipx or uv, where one of
+    these made the environment. needs: as `explain_import` takes it.
+    """
+    ours = re.fullmatch(r"'cortexia-video(\[[\w,]+\])'", needs)
+    if ours:
+        needs = f"'{_find_source().format(ours[1])}'"
+    place = Path(sys.prefix).parts
+    if ours and "pipx" in place:
+        return f"pipx install --force {needs}"
+    if ours and "uv" in place and "tools" in place:
+        return f"uv tool install --force {needs}"
+    return f"pip install {needs}" if find_spec("pip") else f"uv pip install {needs}"
+
+
+@cache
+def _find_source() -> str:
+    """Return what `pip install` takes for this package, {} standing for extras: its name, or where it came from.
+
+    Source: PEP 610, "Recording the Direct URL Origin of installed distributions".
+    """
+    try:
+        said = json.loads(distribution("cortexia-video").read_text("direct_url.json") or "{}")
+        url, vcs = said.get("url", ""), said.get("vcs_info", {}).get("vcs")
+    except (PackageNotFoundError, ValueError, AttributeError):
+        return "cortexia-video{}"
+    path = unquote(urlsplit(url).path)
+    if vcs:
+        return f"cortexia-video{{}} @ {vcs}+{url}"
+    if url.startswith("file:") and Path(path).exists() and not set("'{}[]") & set(path):
+        return f"{path}{{}}"
+    return "cortexia-video{}"
 
 
 class TrainingError(CortexiaError):

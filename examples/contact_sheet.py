@@ -8,21 +8,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from cortexia_video import collage, decode, read_ledger
+import cortexia_video as cx
 
 
 def main(images: Path, depth: Path, sheet: Path) -> None:
     """Lay out every image that the ledger of `depth` calls done; near is bright."""
-    kinds = {line["key"]: line["kind"] for line in read_ledger(depth) if line.get("outcome") == "done"}
+    keys = sorted({line["key"] for line in cx.read_ledger(depth) if line.get("outcome") == "done"})
     samples = []
-    for key, kind in sorted(kinds.items()):
-        values = np.load(depth / f"{key}.npy")
-        nearness = values if kind == "disparity" else -values
-        samples.append((decode((images / key).read_bytes(), key).image, nearness))
-    Image.fromarray(collage(samples)).save(sheet, quality=90)
+    for key in keys:
+        made = cx.read_depth(depth / f"{key}.npy")
+        samples.append((images / key, made.values if made.larger_is_nearer else -made.values))
+    Image.fromarray(cx.collage(samples)).save(sheet, quality=90)
     print(f"{sheet}: {len(samples)} images, each beside its depth (near is bright)")
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import HANG_S
 
-from cortexia_video.errors import MissingExtraError, explain_import
+from cortexia_video.errors import MissingExtraError, _find_source, explain_import, say_install
 
 
 def fail_to_import(module: str) -> MissingExtraError:
@@ -32,7 +34,43 @@ def write_package(folder: Path, name: str, code: str) -> None:
 
 def test_a_missing_package_is_to_be_installed() -> None:
     error = fail_to_import("no_such_package_of_ours")
-    assert str(error) == "this needs no_such_package_of_ours: pip install 'cortexia-video[x]'"
+    line = say_install("'cortexia-video[x]'")
+    assert str(error) == f"this needs no_such_package_of_ours: {line}"
+
+
+@pytest.mark.parametrize(
+    ("said", "prefix", "line"),
+    [
+        (None, "/usr", "pip install 'cortexia-video[torch]'"),
+        ({"url": "file://CLONE", "dir_info": {"editable": True}}, "/usr", "pip install 'CLONE[torch]'"),
+        ({"url": "file:///gone/clone", "dir_info": {}}, "/usr", "pip install 'cortexia-video[torch]'"),
+        (
+            {"url": "https://host/x.git", "vcs_info": {"vcs": "git", "commit_id": "0"}},
+            "/usr",
+            "pip install 'cortexia-video[torch] @ git+https://host/x.git'",
+        ),
+        (None, "/root/.local/share/pipx/venvs/x", "pipx install --force 'cortexia-video[torch]'"),
+        (None, "/root/.local/share/uv/tools/x", "uv tool install --force 'cortexia-video[torch]'"),
+    ],
+)
+def test_the_line_that_installs_works_where_the_package_came_from(
+    said: dict[str, Any] | None, prefix: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "a clone"
+    clone.mkdir()
+    info = tmp_path / "cortexia_video-9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cortexia-video\nVersion: 9\n")
+    if said:
+        text = json.dumps(said).replace("CLONE", str(clone).replace(" ", "%20"))
+        (info / "direct_url.json").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "prefix", prefix)
+    _find_source.cache_clear()
+    try:
+        assert say_install("'cortexia-video[torch]'") == line.replace("CLONE", str(clone))
+    finally:
+        _find_source.cache_clear()
 
 
 def test_what_a_package_lacks_is_to_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _COMMANDS = {
     "Depth": ("estimate",),
     "Look": ("view", "info", "report", "verify", "pointcloud"),
-    "Data": ("convert", "align", "scenes", "evaluate"),
+    "Data": ("convert", "align", "scenes", "evaluate", "compare"),
     "Models": ("models", "export", "train"),
     "Large jobs": ("plan", "status", "merge"),
 }

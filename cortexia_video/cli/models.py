@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from cortexia_video.cli.options import take_options
+from cortexia_video.errors import say_install
 from cortexia_video.models.registry import list_models
 
 _COMMERCIAL = {True: "yes", False: "no", None: "see licence"}
@@ -31,7 +32,7 @@ def models_command() -> None:
             "weights from": info.weights,
             "hub id": info.hub_id or "-",
             "revision": (info.revision or "main") if info.hub_id else "-",
-            "pip install": info.needs or "-",
+            "install": say_install(info.needs) if info.needs else "-",
         }
         if not console.is_terminal:
             print("\t".join((info.name, *facts.values())))

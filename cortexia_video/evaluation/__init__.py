@@ -1,7 +1,7 @@
 """How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat.
 
-Doors: `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `summary`,
-`text_table`.
+Doors: `error_map`, `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `side_by_side`,
+`summary`, `text_table`.
 """
 
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cortexia_video.runtime.lazy_names import load_lazily
 
 if TYPE_CHECKING:
+    from cortexia_video.evaluation.comparison import Comparison
     from cortexia_video.evaluation.evaluator import EvaluationResult, evaluate, evaluate_pairs
     from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
     from cortexia_video.evaluation.job import Evaluation
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
     from cortexia_video.evaluation.metrics.temporal_stability import measure_change, measure_stability
     from cortexia_video.evaluation.predictors import ModelPredictor, Predictor
     from cortexia_video.evaluation.protocol import Protocol, list_protocols, load_protocol
+    from cortexia_video.evaluation.side_by_side import compare
     from cortexia_video.evaluation.summary import Interval, Summary
 
 __all__ = [
     "ClipScore",
     "CloudScore",
+    "Comparison",
     "Evaluation",
     "EvaluationResult",
     "GroundTruth",
@@ -53,6 +56,7 @@ __all__ = [
     "align",
     "boundary_f1",
     "boundary_recall",
+    "compare",
     "edge_accuracy",
     "edge_completeness",
     "evaluate",
@@ -73,6 +77,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "evaluation.side_by_side": ("compare",),
+    "evaluation.comparison": ("Comparison",),
     "evaluation.evaluator": (
         "EvaluationResult",
         "evaluate",

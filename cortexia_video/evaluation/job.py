@@ -32,6 +32,7 @@ from cortexia_video.inference.executor import Skipped
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import choose_workers
 
+FITTED = " (fitted)"  # behind the name of a column whose metres were fitted, too
 Progress = Callable[[int], None]
 Look = Callable[[EvalItem, DepthMap | None, ImageScore], None]
 _Found = list[tuple[str, str, list[ImageScore]]]  # of one image: predictor, set, a score for each alignment
@@ -278,7 +279,7 @@ class EvaluateJob:
         name = predictor.name
         every = [score for scores in self._scores.get(name, {}).values() for score in chain(*scores)]
         ways = self._protocol.list_alignments({score.kind for score in every if score.kind})
-        names = [name, f"{name} (fitted)"]
+        names = [name, f"{name}{FITTED}"]
         columns = [
             Column(title, name, way, self.arrange(name, way)) for title, way in zip(names, ways, strict=False)
         ]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from bisect import bisect, insort
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.resources import files
 from itertools import chain
 from typing import Literal, NamedTuple
 from xml.etree.ElementTree import Element
@@ -36,6 +34,7 @@ from cortexia_video.evaluation.text_table import (
     describe_fits,
     describe_mean,
     describe_pixels,
+    describe_regions,
     format_interval,
     format_value,
     has_intervals,
@@ -228,8 +227,7 @@ def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], 
         _show_troubles(evaluation),
         _show_protocol(evaluation.protocol),
     )
-    own = files("cortexia_video.evaluation").joinpath("page.css").read_text(encoding="utf-8")
-    return write_document(main, f"Evaluation: {first}", REPORT_MARK, css=own)
+    return write_document(main, f"Evaluation: {first}", REPORT_MARK)
 
 
 def _show_regions(summary: Summary) -> Element | None:
@@ -247,17 +245,12 @@ def _show_regions(summary: Summary) -> Element | None:
 
 def _show_tile(tile: Tile) -> Element:
     metrics = tile.score.metrics
-    said = []  # of each way to divide the image, the worst part against the best
-    for way in (REGIONS[:3], REGIONS[3:6], REGIONS[6:]):
-        known = {name: tile.regions[name] for name in way if not math.isnan(tile.regions[name])}
-        worst, best = (choose(known, key=known.__getitem__, default="") for choose in (max, min))
-        if worst != best:
-            said.append(f"{worst} {known[worst]:.2f} ({best} {known[best]:.2f})")
     scores = ", ".join(
         f"{title} {format_value(metrics[name])}"
         for name, title in (("abs_rel", "AbsRel"), ("delta1", "delta1"), ("coverage", "coverage"))
     )
-    where = f" Error: {'; '.join(said)}." if said else ""
+    said = describe_regions(tile.regions)
+    where = f" Error: {said}." if said else ""
     return show_view(tile.layers, code(tile.score.key, 60), f" {scores}.{where} {tile.score.remark}")
 
 

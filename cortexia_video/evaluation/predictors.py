@@ -94,6 +94,11 @@ class ModelPredictor:
         self._estimators = load_estimators(model)
         self._identity = json.dumps(self._estimators[0].identity, sort_keys=True, default=str).encode()
 
+    @property
+    def estimator(self) -> DepthEstimator:
+        """The model, loaded; of several the first."""
+        return self._estimators[0]
+
     def identify(self, key: str) -> bytes:
         """See `Predictor`."""
         return self._identity

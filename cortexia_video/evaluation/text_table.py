@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cortexia_video.errors import printable
 from cortexia_video.evaluation.job import Column, Evaluation
 from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
+from cortexia_video.evaluation.metrics.regions import REGIONS
 from cortexia_video.evaluation.metrics.registry import GROUPS, MEANINGS
 from cortexia_video.evaluation.summary import FEWEST, Interval, Summary
 
@@ -232,3 +233,14 @@ def _lay_out(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join(cells).rstrip()
+
+
+def describe_regions(errors: Mapping[str, float]) -> str:
+    """Return of each way to divide an image the worst part against the best. errors: by `REGIONS`."""
+    said = []
+    for way in (REGIONS[:3], REGIONS[3:6], REGIONS[6:]):
+        known = {name: errors[name] for name in way if not math.isnan(errors[name])}
+        worst, best = (choose(known, key=known.__getitem__, default="") for choose in (max, min))
+        if worst != best:
+            said.append(f"{worst} {known[worst]:.2f} ({best} {known[best]:.2f})")
+    return "; ".join(said)

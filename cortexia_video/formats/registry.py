@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import LossError, MissingExtraError
+from cortexia_video.errors import LossError, MissingExtraError, say_install
 from cortexia_video.formats import colmap, exr, hdf5, jxl, npy, npz, pfm, pgm, png8, png16, preview, tiff
 from cortexia_video.formats import quantization as steps
 from cortexia_video.formats.integrity import checks
@@ -67,9 +67,8 @@ class Format:
     def require(self) -> None:
         """Raise `MissingExtraError` where the package that it needs is not installed."""
         if self.extra and not self.is_installed:
-            raise MissingExtraError(
-                f"files {self.suffix} need a package: pip install 'cortexia-video[{self.extra[0]}]'"
-            )
+            line = say_install(f"'cortexia-video[{self.extra[0]}]'")
+            raise MissingExtraError(f"files {self.suffix} need a package: {line}")
 
 
 @dataclass(frozen=True, slots=True)

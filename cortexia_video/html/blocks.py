@@ -19,13 +19,13 @@ _POLICY = (
 )
 
 
-def write_document(main: Element, title: str, mark: bytes, *, css: str = "") -> str:
+def write_document(main: Element, title: str, mark: bytes) -> str:
     """Return the HTML of a page that needs nothing but itself, and in which no script but ours can run.
 
-    mark: by which the file is known as ours. css: of its own, after what all pages share.
+    mark: by which the file is known as ours.
     """
     room = files(__package__)
-    shared, script = (room.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    css, script = (room.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     head = element(
         "head",
@@ -33,7 +33,7 @@ def write_document(main: Element, title: str, mark: bytes, *, css: str = "") -> 
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", http_equiv="Content-Security-Policy", content=_POLICY.format(digest)),
         element("title", title),
-        verbatim("style", shared + css),
+        verbatim("style", css),
     )
     body = element("body", main, make_viewer(), verbatim("script", script))
     return write_html(element("html", head, body, lang="en"), mark.decode())
@@ -83,7 +83,9 @@ def fold(items: Sequence[Element], open_: int, more: int) -> Iterator[Element]:
         yield quiet(f"And {more:,} more, not on this page.")
 
 
-def table(label: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
+def table(
+    label: str, head: Sequence[str], rows: Sequence[Sequence[str]], class_: str | None = None
+) -> Element:
     """Make a table; on a phone each row is a list of titles and cells. The roles hold there, too."""
     titles = element("tr", *(element("th", title, scope="col") for title in head))
     lines = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from cortexia_video.storage.paths import AnyPath, name_inside
 
 _QUALITY = 80  # of JPEG: 480 x 360 pixels of a photo take some 30 kB, of noise 150
 _COLUMNS, _ROWS = 128, 96  # that values for the pointer fit into
+_IMAGES = 80  # of a page, from which on they get smaller
 _STEPS = 65534  # between the smallest and the largest value
 
 
@@ -55,6 +57,11 @@ def fit_within(height: int, width: int, most_height: int, most_width: int) -> tu
     """Return the (height, width) of an image that is shrunk, if need be, to fit."""
     scale = min(most_height / height, most_width / width, 1.0)
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def find_scale(images: int) -> float:
+    """Return by what the sides of so many images of a page are multiplied, so that all have no more pixels than 80."""
+    return min(1.0, math.sqrt(_IMAGES / max(images, 1)))
 
 
 def to_jpeg(image: NDArray[np.uint8], subsampling: Literal["420", "444"]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from importlib.util import find_spec
 
+from cortexia_video.errors import say_install
+
 HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
-HEIF_REMEDY = "pip install 'cortexia-video[heif]', or convert it to JPEG"
+HEIF_REMEDY = say_install("'cortexia-video[heif]'") + ", or convert it to JPEG"
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".avif", ".avifs"}
 ) | (HEIF_SUFFIXES if find_spec("pillow_heif") else frozenset())

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 from cortexia_video.errors import DecodeError, Failure, attempt
-from cortexia_video.html.views import Layer, fit_within, link_to, pick_values, to_jpeg
+from cortexia_video.html.views import Layer, find_scale, fit_within, link_to, pick_values, to_jpeg
 from cortexia_video.html.wording import describe_unit
 from cortexia_video.images.decode import decode, read_header, read_image_bytes
 from cortexia_video.images.resampling import resize_depth, resize_image
@@ -32,8 +32,7 @@ from cortexia_video.viz.colormap import Spacing, colored_depthmap
 
 PAIRS = 24
 _FAILED, _UNUSUAL = 1 / 4, 1 / 2  # of the pairs at most
-_WIDTH, _HEIGHT = 480, 360  # pixels that an image fits into,
-_FULL_SIZE = 40  # up to so many pairs; of more all together have no more pixels
+_WIDTH, _HEIGHT = 480, 360  # pixels that an image fits into, of few
 _DECODE_BYTES = 10  # a pixel, at the worst moment
 _CLIPPED = (2.0, 98.0)  # percentiles that the colours end at
 
@@ -79,7 +78,7 @@ def make_contact_sheet(
     for line, why in candidates:
         chosen.setdefault(line["key"], (line, why))
     pairs = [*islice(chosen.values(), shown)]
-    scale = min(1.0, math.sqrt(_FULL_SIZE / (len(pairs) or 1)))
+    scale = find_scale(2 * len(pairs))
 
     def make(pair: tuple[Line, Why]) -> Pair:
         line, why = pair

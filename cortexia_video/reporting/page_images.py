@@ -46,7 +46,8 @@ def show_pairs(
         )
     count = f"{len(pairs):,} of {showable:,} shown"
     if showable > len(pairs):
-        count += f"; the option --shown {min(showable, MOST_PAIRS)} shows {'all' if showable <= MOST_PAIRS else 'more'}"
+        wanted, some = min(showable, MOST_PAIRS), "all" if showable <= MOST_PAIRS else "more"
+        count += f"; cortexia report DIR --shown {wanted} shows {some}"
     return section(
         "Images and depth",
         element("p", f"{count}."),

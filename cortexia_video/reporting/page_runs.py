@@ -98,7 +98,7 @@ def show_runs(runs: Sequence[Run]) -> Element | None:
     settings = {str(name): _say(value, 80) for name, value in latest.settings.items()}
     return section(
         "Runs",
-        table("Runs", _TITLES, rows),
+        table("Runs", _TITLES, rows, "runs"),
         quiet(f"And {format_count(more, 'earlier run')}.") if more > 0 else None,
         element("h3", "Settings of the latest run"),
         facts(settings),

@@ -192,7 +192,17 @@ class _Scan:
             else:
                 beside = os.path.join(listing.parent, opened)  # noqa: PTH118 - keeps ..
                 opened = beside if _exists(beside) else opened
-        folder, slash, name = _key_of(written, opened).rpartition(os.sep)
+        named = to_path(
+            written
+        )  # the key: as written where that stays inside a folder, else from the root down
+        if isinstance(named, RemotePath):
+            key = "/".join(named.parts)
+        else:
+            path = os.path.normpath(named)
+            if path.startswith("..") or PurePath(path).is_absolute():
+                path = os.path.abspath(opened)  # noqa: PTH100 - resolve() would follow links
+            key = os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
+        folder, slash, name = key.rpartition(os.sep)
         key, place = folder + slash + self.rule.name_key(name), to_path(opened)
         if isinstance(place, RemotePath):
             return [*find_named(key, place, self.rule)]
@@ -300,17 +310,6 @@ def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]
         keys.add(key)
         if partition.count == 1 or partition.holds(each.key):
             yield dataclasses.replace(each, key=key)
-
-
-def _key_of(written: str, opened: str) -> str:
-    """Turn a list's path into a key: as written where that stays inside a folder, else from the root down."""
-    place = to_path(written)
-    if isinstance(place, RemotePath):
-        return "/".join(place.parts)
-    path = os.path.normpath(place)
-    if path.startswith("..") or PurePath(path).is_absolute():
-        path = os.path.abspath(opened)  # noqa: PTH100 - resolve() would follow links
-    return os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
 
 
 def _stat(key: str, path: str, *, is_clip: bool = False) -> Found:

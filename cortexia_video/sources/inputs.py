@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import Failure
+from cortexia_video.errors import Failure, say_install
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head, is_own_output, may_be_own
 from cortexia_video.images.sniff import HEIF_REMEDY, HEIF_SUFFIXES, IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 from cortexia_video.ledger.entries import Source
@@ -18,6 +18,7 @@ from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import (
+    NEEDS,
     VIDEO_SUFFIXES,
     is_transport_stream,
     is_video_content,
@@ -223,7 +224,7 @@ IMAGES_AND_VIDEOS = replace(
 
 def list_images(can_read_videos: bool) -> Rule:
     """Return the rule for images alone; videos are counted, with why they are no inputs."""
-    remedy = "archives take images only" if can_read_videos else "pip install 'cortexia-video[video]'"
+    remedy = "archives take images only" if can_read_videos else say_install(NEEDS)
     ends = VIDEO_SUFFIXES - {".ts", ".mts"}  # of which the first is a programming language's, too
     videos = {end: f"{end[1:].upper()} (a video: {remedy})" for end in ends}
     return replace(IMAGES, other_types={**IMAGES.other_types, **videos})

@@ -270,21 +270,21 @@ def _read_points_binary(data: Data) -> Columns:
     head = _POINT.itemsize
     if at + count * (head + _COUNT.size) > len(data):
         raise ValueError("points3D.bin is cut short")
-    begins, lengths = np.empty(count, np.int64), np.empty(count, np.int64)
-    read, end = _COUNT.unpack_from, len(data) - head - _COUNT.size
-    for index in range(count):
-        if at > end:
-            raise ValueError("points3D.bin is cut short")
-        (length,) = read(data, at + head)
-        begins[index], lengths[index] = at, min(length, len(data))
-        at += head + 8 + 8 * length
+    begins, read, step = array("q"), _COUNT.unpack_from, head + _COUNT.size
+    try:
+        for _ in range(count):  # the one loop over points: of millions
+            begins.append(at)
+            at += step + 8 * read(data, at + head)[0]
+    except (struct.error, OverflowError) as error:
+        raise ValueError("points3D.bin is cut short") from error
     if at > len(data):
         raise ValueError("points3D.bin is cut short")
+    lengths = (np.diff(begins, append=at) - step) // 8
     ids, places, errors = np.empty(count, np.int64), np.empty((count, 3)), np.empty(count, np.float32)
     whole = np.frombuffer(data, np.uint8)
     for first in range(0, count, _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
-        points = whole[begins[part, None] + np.arange(head)].view(_POINT)[:, 0]
+        points = whole[np.asarray(begins[part])[:, None] + np.arange(head)].view(_POINT)[:, 0]
         ids[part], places[part] = points["id"], points["xyz"]
         errors[part] = np.clip(points["error"], -1, _MOST_ERROR)
     return ids, places, errors, lengths.astype(np.int32)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
-from cortexia_video.errors import DecodeError, MissingExtraError, printable
+from cortexia_video.errors import DecodeError, MissingExtraError, printable, say_install
 from cortexia_video.images.foreign_content import describe_foreign
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".3gp"}
 )
+NEEDS = "'cortexia-video[video]'"
 _TRANSPORT = {".ts": 0, ".mts": 4, ".m2ts": 4}  # where their first packet begins; .ts are also programs
 _SYNC = b"\x47"
 # Only formats that hold their content themselves: playlists and lists of files, as HLS and ffconcat, could
@@ -53,7 +54,7 @@ def is_installed() -> bool:
 def require_video() -> None:
     """Raise `MissingExtraError` where PyAV is not installed."""
     if not is_installed():
-        raise MissingExtraError("videos need a package: pip install 'cortexia-video[video]'")
+        raise MissingExtraError(f"videos need a package: {say_install(NEEDS)}")
 
 
 class _Bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -13,11 +13,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset, list_all
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
+from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import Failure, InputError, attempt, printable
-from cortexia_video.evaluation.predictors import StoredPredictor, open_predictor
+from cortexia_video.evaluation.error_map import find_error
+from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet, hold_truth, open_truth
+from cortexia_video.evaluation.job import FITTED
+from cortexia_video.evaluation.predictors import ModelPredictor, StoredPredictor, open_predictor
+from cortexia_video.evaluation.protocol import Protocol, load_protocol
+from cortexia_video.evaluation.results import RESULTS
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode, read_image_bytes
@@ -29,14 +36,26 @@ from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, list_files
 from cortexia_video.pinhole import Pinhole
+from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import InputFile
-from cortexia_video.storage.paths import AnyPath, is_folder, name_inside, to_absolute, to_path, to_text
+from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
+from cortexia_video.storage.paths import (
+    AnyPath,
+    find_inside,
+    is_folder,
+    name_inside,
+    to_absolute,
+    to_path,
+    to_text,
+)
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import SUFFIX, DepthClip, split_frame
 from cortexia_video.video.frames import read_frame
-from cortexia_video.viewing.steps import MapView, Step, fit, make_map_view, shrink_image
+from cortexia_video.viewing.steps import MapView, Step, add_error, fit, make_map_view, shrink_image
 
+PROTOCOL = "real-frames"  # by which depth is measured beside a dataset
 _FAILED = 200  # failures of a run that are listed
 _VIEWABLE = (
     "give an output folder of cortexia estimate, depth files, a clip of depth, results of cortexia evaluate, or a "
@@ -50,7 +69,7 @@ class Look:
     """What is seen of one image: each a value, or the failure in its place; None where there is none.
 
     camera: of the whole image, where more is known than a focal length. time_s: of a frame of a clip, whose key
-    is `clip`.
+    is `clip`. is_truth: the depth is measured; max_m: up to there.
     """
 
     key: str
@@ -59,6 +78,8 @@ class Look:
     camera: Pinhole | None = None
     time_s: float | None = None
     clip: str = ""
+    is_truth: bool = False
+    max_m: float | None = None
 
 
 Load = Callable[[], Look]  # called on any thread
@@ -67,8 +88,6 @@ Load = Callable[[], Look]  # called on any thread
 class Column:
     """One thing to look at. name: of its panels."""
 
-    is_truth = False  # its depth is measured, not estimated
-
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -76,7 +95,7 @@ class Column:
         """Yield what loads its images, at most so many, spread over all, in their order."""
         raise InputError(f"{self.name} is viewed beside others: give it after them")
 
-    def read(self, key: str) -> DepthMap:
+    def read(self, key: str, frame: Frame | None) -> DepthMap:
         """Return the depth of an image of another column; on any thread. Raises what is wrong."""
         raise InputError(f"{self.name} is viewed alone, or first")
 
@@ -107,7 +126,7 @@ class RunColumn(Column):
             for each in expand_clip(line, frames):
                 yield partial(look_at_line, self._root, each, self._images)
 
-    def read(self, key: str) -> DepthMap:
+    def read(self, key: str, frame: Frame | None = None) -> DepthMap:
         """See `Column`."""
         clip, _, number = key.rpartition("/")
         for name in (key, clip):
@@ -192,43 +211,40 @@ class FilesColumn(Column):
         place = images / key if is_folder(images) else images
         return attempt(key, "decode", lambda: _decode(read_image_bytes(place), key))
 
-    def read(self, key: str) -> DepthMap:
+    def read(self, key: str, frame: Frame | None = None) -> DepthMap:
         """See `Column`."""
         is_clip = self._place.suffix.lower() == SUFFIX
         number = int(key.rpartition("/")[2]) if is_clip else 0
         return self._reader.read(f"{to_text(self._place)}#{number}" if is_clip else self._place)
 
 
-class DatasetColumn(Column):
-    """A dataset: its images, and its depth as ground truth."""
+class TruthColumn(Column):
+    """A dataset, or several: images, and measured depth."""
 
-    is_truth = True
-
-    def __init__(self, name: str, dataset: AnyDataset) -> None:
+    def __init__(self, name: str, truth: GroundTruth) -> None:
         super().__init__(name)
-        self._dataset = dataset
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """Of its samples, where they are known before."""
-        return self._dataset.keys if isinstance(self._dataset, RGBDDataset) else ()
+        self.truth = truth
 
     def list_looks(self, count: int) -> Iterator[Load]:
         """See `Column`; of a stream the first."""
-        dataset = self._dataset
-        if isinstance(dataset, RGBDDataset):
-            dataset = replace(dataset, entries=spread(dataset.entries, count))
-        for load in islice(list_all(dataset), count):
-            yield partial(_look_at_sample, load)
+        is_known = all(isinstance(each.dataset, RGBDDataset) for each in self.truth.sets)
+        places = (
+            partial(_look_at_sample, self.truth.name(within, key), read, within)
+            for within in self.truth.sets
+            for key, read in within.list_samples()
+        )
+        yield from spread([*places], count) if is_known else islice(places, count)
 
 
-def _look_at_sample(load: Callable[[], Attempt]) -> Look:
-    sample = load()
+def _look_at_sample(key: str, read: Callable[[], RGBDSample], within: GroundTruthSet) -> Look:
+    sample = attempt(key, "decode", read)
     if isinstance(sample, Failure):
-        return Look(sample.key, None, sample)
+        return Look(key, None, sample)
     values = np.where(sample.valid, sample.depth.values, np.float32(np.nan))
     depth = replace(sample.depth, values=values)
-    return Look(sample.key, sample.frame, depth, sample.camera, sample.frame.timestamp_s)
+    frame = replace(sample.frame, key=key) if within.has_images else None
+    max_m = within.max_m
+    return Look(key, frame, depth, sample.camera, sample.frame.timestamp_s, is_truth=True, max_m=max_m)
 
 
 class StoredColumn(Column):
@@ -239,7 +255,7 @@ class StoredColumn(Column):
         self._predictor = predictor
         predictor.learn_keys(keys)
 
-    def read(self, key: str) -> DepthMap:
+    def read(self, key: str, frame: Frame | None = None) -> DepthMap:
         """See `Column`."""
         found = self._predictor.read(key)
         if isinstance(found, Failure):
@@ -247,6 +263,21 @@ class StoredColumn(Column):
         if found is None:
             raise InputError(f"{self.name} has no depth of it")
         return found
+
+
+class ModelColumn(Column):
+    """A model, run on the images of a dataset while they are looked at."""
+
+    def __init__(self, name: str, estimator: DepthEstimator) -> None:
+        super().__init__(name)
+        self._estimator, self._lock = estimator, threading.Lock()
+
+    def read(self, key: str, frame: Frame | None = None) -> DepthMap:
+        """See `Column`."""
+        if frame is None:
+            raise InputError(f"{self.name} has no image to look at")
+        with self._lock:
+            return self._estimator(frame)
 
 
 def open_columns(
@@ -263,41 +294,79 @@ def open_columns(
     """
     names = name_apart(paths)
     is_plain = kind is None and convention is None  # else they are files whose meaning is given
-    datasets = [
-        _open_dataset(name, each) if is_plain else None for name, each in zip(names, paths, strict=True)
-    ]
-    first = next((each for each in datasets if each), None)
+    truths = [_open_truth(name, each) if is_plain else None for name, each in zip(names, paths, strict=True)]
+    first = next((each for each in truths if each), None)
+    keys = first.truth.list_keys() if first else []
     columns: list[Column] = [first] if first else []
-    for name, path, dataset in zip(names, paths, datasets, strict=True):
-        if dataset:
-            if dataset is not first:
+    for name, path, truth in zip(names, paths, truths, strict=True):
+        if truth:
+            if truth is not first:
                 raise InputError(f"{path} is a second dataset: view one at a time, with depth of its images")
-            continue
-        place = _require_viewable(path)
-        if is_folder(place) and columns and (first or not list_files(place)):
-            predictor = open_predictor(path, kind=kind, convention=convention)
-            keys = first.keys if first else ()
-            columns.append(StoredColumn(name, predictor, keys))  # type: ignore[arg-type] # a folder's
-        elif is_folder(place) and list_files(place):
-            columns.append(RunColumn(name, place, images, opened))
+        elif first:
+            columns.append(_open_beside(name, path, keys, kind, convention))
         else:
-            about: Metadata = {"kind": kind} if kind else {}
-            columns.append(FilesColumn(name, place, images, about, convention))
+            place = _require_viewable(path)
+            if is_folder(place) and list_files(place):
+                columns.append(RunColumn(name, place, images, opened))
+            elif is_folder(place) and columns:
+                columns.append(_open_beside(name, path, keys, kind, convention))
+            else:
+                about: Metadata = {"kind": kind} if kind else {}
+                columns.append(FilesColumn(name, place, images, about, convention))
     return columns
 
 
-def _open_dataset(name: str, path: str) -> DatasetColumn | None:
-    """Open a path that is a dataset, or says of which layout it is; None for others."""
+def open_results(root: AnyPath) -> tuple[list[Column], Protocol]:
+    """Return what an evaluation measured: the ground truth, then its predictors, and its protocol.
+
+    Raises `InputError` where one of them is not there any more.
+    """
+    said = parse_json(read_named(root / RESULTS, limit=LARGEST_TEXT), root / RESULTS)
+    protocol = load_protocol(said["protocol"]["name"])
+    if protocol.digest != said["protocol"]["digest"]:
+        raise InputError(
+            f"{root} was measured by another protocol {protocol.name} than this one: evaluate again"
+        )
+    truth = open_truth(said["truth"], protocol)
+    fits = [name.removesuffix(FITTED) for name, fit in said["fit"].items() if fit != "baseline"]
+    predictors = [*dict.fromkeys(fits)]
+    keys = truth.list_keys()
+    columns = [_open_beside(name, name, keys, None, None) for name in predictors]
+    return [TruthColumn("ground truth", truth), *columns], protocol
+
+
+def is_results(place: AnyPath) -> bool:
+    """Return whether a folder is that of an evaluation."""
+    return is_folder(place) and (place / RESULTS).is_file()
+
+
+def _open_beside(
+    name: str, path: str, keys: Sequence[str], kind: DepthKind | None, convention: str | None
+) -> Column:
+    """Open what has depth of images with these keys: a run, a folder of files, or a model."""
+    predictor = open_predictor(path, kind=kind, convention=convention)
+    if isinstance(predictor, ModelPredictor):
+        return ModelColumn(name, predictor.estimator)
+    assert isinstance(predictor, StoredPredictor)
+    return StoredColumn(name, predictor, keys)
+
+
+def _open_truth(name: str, path: str) -> TruthColumn | None:
+    """Open a path that is a dataset or a folder of them, or says of which layout it is; None for others."""
     layout, _, root = path.partition(":")
     if layout in DATASETS and root:
-        return DatasetColumn(name, open_dataset(layout, root))
+        dataset = open_dataset(layout, root)
+        range_m = dataset.evaluation.range_m
+        return TruthColumn(name, hold_truth(dataset, max_m=range_m[1] if range_m else None))
     place = to_path(path)
     if not is_folder(place) or list_files(place):
         return None
-    with suppress(InputError):
-        layout = recognise(place)
-        return DatasetColumn(name, open_dataset(layout, place))
-    return None
+    if not find_inside(place, f"*/{SET_JSON}"):
+        try:
+            recognise(place)
+        except InputError:
+            return None
+    return TruthColumn(name, open_truth(place, load_protocol(PROTOCOL)))
 
 
 def _require_viewable(path: str) -> AnyPath:
@@ -338,24 +407,29 @@ def _decode(data: bytes, key: str) -> Frame:
     return decode(data, key, max_megapixels=float("inf"), enough=fit)
 
 
-def make_step(columns: Sequence[Column], maker: CloudMaker, load: Load) -> Step:
-    """Load an image of the first column, and its depth in all; on any thread. What is wrong takes its place."""
+def make_step(columns: Sequence[Column], maker: CloudMaker, protocol: Protocol, load: Load) -> Step:
+    """Load an image of the first column, and its depth in all; on any thread. What is wrong takes its place.
+
+    protocol: by which depth is measured where the first column has the truth.
+    """
     look = load()
     key, frame = look.key, look.frame
     problem = f"no image: {frame.reason}" if isinstance(frame, Failure) else None
     seen = frame if isinstance(frame, Frame) else None
     maps: list[MapView | Failure] = []
     limits = None
+    truth = look.depth.values if look.is_truth and isinstance(look.depth, DepthMap) else None
     for number, column in enumerate(columns):
-        depth = attempt(key, "decode", partial(column.read, key)) if number else look.depth
-        shown = (
-            depth
-            if isinstance(depth, Failure)
-            else attempt(key, "decode", partial(make_map_view, depth, seen, look.camera, maker, limits))
-        )
+        depth = attempt(key, "decode", partial(column.read, key, seen)) if number else look.depth
+        if isinstance(depth, Failure):
+            maps.append(depth)
+            continue
+        shown = attempt(key, "decode", partial(make_map_view, depth, seen, look.camera, maker, limits))
+        if isinstance(shown, MapView):
+            limits = limits or (shown.limits if shown.is_metric else None)  # of the first: colors compare
+            if number and truth is not None:
+                shown = add_error(shown, partial(find_error, depth, truth, protocol, max_m=look.max_m))
         maps.append(shown)
-        if isinstance(shown, MapView) and shown.is_metric:
-            limits = limits or shown.limits  # those of the first, so that colors compare
     image = shrink_image(seen) if seen else None
     return Step(key, image, maps, problem, look.time_s, look.clip)
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable, suggest_keywords
+from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.jobs.point_clouds import CloudMaker, CloudOptions
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path, to_text
-from cortexia_video.viewing.columns import make_step, open_columns
+from cortexia_video.viewing.columns import PROTOCOL, is_results, make_step, open_columns, open_results
 from cortexia_video.viewing.recording import HEAD_BYTES, Recording, is_own_recording, require_rerun
 from cortexia_video.viewing.steps import Step
 from cortexia_video.viewing.viewers import serve_web, show_window
@@ -126,10 +127,14 @@ def view(
     maker, report = CloudMaker(options), ViewReport()
     moved_to = None if images is None else to_path(images)
     with ExitStack() as opened:
-        columns = open_columns(names, opened, images=moved_to, kind=kind, convention=convention)
+        protocol = load_protocol(PROTOCOL)
+        if len(names) == 1 and is_results(to_path(names[0])):
+            columns, protocol = open_results(to_path(names[0]))
+        else:
+            columns = open_columns(names, opened, images=moved_to, kind=kind, convention=convention)
         if next(columns[0].list_looks(1), None) is None:
             raise InputError(f"nothing to view in {printable(names[0])}")
-        make = partial(make_step, columns, maker)
+        make = partial(make_step, columns, maker, protocol)
 
         def record(path: Path | None = None) -> Iterator[bytes]:
             """Yield a recording piece by piece, a step each; the pieces are empty where it has a file."""

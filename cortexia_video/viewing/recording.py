@@ -1,7 +1,8 @@
 """`Recording`: steps as a recording of Rerun's, with the layout of its panels.
 
 Below the name of each column: `camera` (pinhole, in pixels as OpenCV counts them, plus 0.5), below it the values
-of the map under the name of their kind and its colors; and `points`. Beside them `image`, `about`, `problems`.
+of the map under the name of their kind and its colors; `points`; and `error` beside a ground truth. Beside the
+columns `image`, `about`, `problems`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cortexia_video.errors import Failure, MissingExtraError, OutputLostError, printable
-from cortexia_video.viewing.steps import MapView, Step, encode_jpeg
+from cortexia_video.viewing.steps import DEPTH_COLORS, ERROR_COLORS, MapView, Step
 
 if TYPE_CHECKING:
     import rerun as rr
@@ -85,7 +87,7 @@ class Recording:
             self._stream.set_time(f"seconds of {step.clip}" if step.clip else "seconds", duration=step.time_s)
         shown: dict[str, Any] = {"about": rr.TextDocument(self._describe(step), media_type="text/markdown")}
         if step.image is not None:
-            shown["image"] = rr.EncodedImage(contents=encode_jpeg(step.image), media_type="image/jpeg")
+            shown["image"] = rr.Image(step.image)  # not as JPEG: these must all be of one size
         for path, each in zip(self._paths, step.maps, strict=True):
             if not isinstance(each, Failure):
                 shown |= _list_entities(path, each)
@@ -143,12 +145,17 @@ class Recording:
         image = rrb.Spatial2DView(origin="image", name="image")
         columns: list[Any] = [rrb.Vertical(image, texts)]
         for name, path, each in zip(self._names, self._paths, step.maps, strict=True):
+            self._stream.log(f"{path}/camera/colors", _list_colors(DEPTH_COLORS), static=True)
+            self._stream.log(f"{path}/error/colors", _list_colors(ERROR_COLORS), static=True)
             title = name if isinstance(each, Failure) else f"{name}: {_name_values(each)}"
-            panels = [rrb.Spatial2DView(origin=f"{path}/camera", name=printable(title))]
+            below = []
+            if isinstance(each, MapView) and each.error is not None:
+                below.append(rrb.Spatial2DView(origin=f"{path}/error", name=printable(f"{name}: error")))
             if isinstance(each, MapView) and each.points:
                 self._stream.log(path, rr.ViewCoordinates.RDF, static=True)
-                panels.append(_view_points(name, path, each))
-            columns.append(rrb.Vertical(*panels))
+                below.append(_view_points(name, path, each))
+            panel = rrb.Spatial2DView(origin=f"{path}/camera", name=printable(title))
+            columns.append(rrb.Vertical(panel, rrb.Tabs(*below)) if below else rrb.Vertical(panel))
         time = rrb.TimePanel(timeline="image", state="collapsed", play_state="paused", fps=_FPS)
         self._stream.send_blueprint(rrb.Blueprint(rrb.Horizontal(*columns), time, collapse_panels=True))
 
@@ -190,11 +197,13 @@ def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
         )
     else:
         values = rr.Image(shown.values, "L", draw_order=_UNDER)
-    colors = encode_jpeg(shown.colors, "444")
     entities = {
         f"{path}/camera/{'depth' if shown.is_metric else shown.kind}": values,
-        f"{path}/camera/colors": rr.EncodedImage(contents=colors, media_type="image/jpeg", draw_order=_OVER),
+        f"{path}/camera/colors": _cover(shown.levels),
     }
+    if shown.error is not None and shown.error_levels is not None:
+        entities[f"{path}/error/relative"] = rr.Image(shown.error, "L", draw_order=_UNDER)
+        entities[f"{path}/error/colors"] = _cover(shown.error_levels)
     if shown.camera:
         camera = shown.camera
         entities[f"{path}/camera"] = rr.Pinhole(
@@ -202,7 +211,7 @@ def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
             principal_point=[camera.cx, camera.cy],
             width=camera.width,
             height=camera.height,
-            image_plane_distance=_find_plane(shown),
+            image_plane_distance=0.5 * shown.limits.d_min if shown.points else 1.0,  # before what is nearest
         )
     if shown.points:
         radii = rr.Radius.ui_points(_POINT_SIZE)
@@ -210,9 +219,20 @@ def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
     return entities
 
 
-def _find_plane(shown: MapView) -> float:
-    """Return how far before the camera its image is drawn: before the nearest thing."""
-    return 0.5 * shown.limits.d_min if shown.points else 1.0
+def _cover(levels: NDArray[np.uint8]) -> Any:
+    """Return colors that lie over the values that the pointer shows."""
+    import rerun as rr
+
+    return rr.SegmentationImage(levels, opacity=1.0, draw_order=_OVER)
+
+
+def _list_colors(table: NDArray[np.uint8]) -> Any:
+    """Return what the numbers of colors are."""
+    import rerun as rr
+
+    return rr.AnnotationContext(
+        [(number, "unknown" if number == 0 else "", color) for number, color in enumerate(table.tolist())]
+    )
 
 
 def _view_points(name: str, path: str, shown: MapView) -> Any:

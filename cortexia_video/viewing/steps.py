@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, attempt
+from cortexia_video.evaluation.error_map import ErrorMap
 from cortexia_video.frame import Frame
 from cortexia_video.images.resampling import pick_points, resize_image
 from cortexia_video.jobs.point_clouds import CloudMaker
 from cortexia_video.pinhole import Pinhole, to_fov_deg
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, require_unit
-from cortexia_video.viz.colormap import Range, Spacing, colored_depthmap, find_range
+from cortexia_video.viz.color_tables import find_color_table, find_unknown_color
+from cortexia_video.viz.colormap import Range, Spacing, find_range
 
 LONGEST = 1024  # pixels of the longer side of what is shown
-_LONGEST_CLOUD = 512  # of the grid of points
-_QUALITY = 90
+_LONGEST_CLOUD = 384  # of the grid of points
 _SHOWN = (2.0, 98.0)  # percentiles that the colours end at
+DEPTH_COLORS, ERROR_COLORS = (  # uint8 (256, 3) RGB: the first is that of what is unknown
+    np.vstack([find_unknown_color(name)[None], find_color_table(name)[1:]])
+    for name in ("viridis", "Spectral")
+)
 _ENDS = ((np.min, np.inf), (np.max, -np.inf))
 _MEANINGS: dict[DepthKind, str] = {
     "metric": "metres",
@@ -40,21 +43,25 @@ class MapView:
         values: float32 (h, w), picked from the map, NaN where unknown.
         kind: Of the values.
         limits: The values at which the colors end.
-        colors: uint8 (h, w, 3) RGB, bright where near, grey where unknown.
+        levels: uint8 (h, w), numbers of colors: 1 to 255, the last is nearest; 0 is unknown.
         camera: Of these pixels, where it is known.
         points: In metres, or up to a factor.
         lines: What a person should know.
         alignment: By what relative depth became metres, if it did.
+        error: float32 (h, w), depth / ground truth - 1, NaN where nothing is measured; or None.
+        error_levels: uint8 (h, w), the same for the error, from half to twice the distance.
     """
 
     values: NDArray[np.float32]
     kind: DepthKind
     limits: Range
-    colors: NDArray[np.uint8]
+    levels: NDArray[np.uint8]
     camera: Pinhole | None
     points: PointCloud | None
     lines: list[str] = field(default_factory=list)
     alignment: str | None = None
+    error: NDArray[np.float32] | None = None
+    error_levels: NDArray[np.uint8] | None = None
 
     @property
     def is_metric(self) -> bool:
@@ -118,16 +125,11 @@ def make_map_view(
     depth = depth if depth.kind in UNITS else maker.anchor(depth)
     values = pick_points(depth.values, *fit(*depth.values.shape))
     spacing: Spacing = "inverse" if depth.kind in UNITS else "linear"
-    shown = (
-        limits
-        if limits and depth.kind == "metric"
-        else find_range(values, percentiles=_SHOWN, spacing=spacing)
-    )
-    colors = colored_depthmap(
-        values, *shown, "viridis" if depth.larger_is_nearer else "viridis_r", spacing=spacing
-    )
+    is_chosen = limits is not None and depth.kind == "metric"
+    shown = limits if limits and is_chosen else find_range(values, percentiles=_SHOWN, spacing=spacing)
+    levels = _find_levels(values, shown, spacing, reverse=not depth.larger_is_nearer)
     lines = [*_describe(depth, values, shown)]
-    seen = frame or Frame("", colors, full_size=depth.full_size or depth.values.shape)
+    seen = frame or Frame("", DEPTH_COLORS[levels], full_size=depth.full_size or depth.values.shape)
     points = pinhole = None
     try:
         require_unit(depth.kind)
@@ -140,16 +142,40 @@ def make_map_view(
         fov_deg = to_fov_deg(pinhole.fx, pinhole.width)
         lines.append(f"focal length {pinhole.fx:.5g} px{source}, {fov_deg:.3g} degrees wide")
         pinhole = pinhole.resized(values.shape[1], values.shape[0])
-    alignment = depth.alignment.by if depth.alignment else None
-    return MapView(values, depth.kind, shown, colors, pinhole, points, lines, alignment)
+    return MapView(values, depth.kind, shown, levels, pinhole, points, lines, _name_alignment(depth))
+
+
+def add_error(shown: MapView, find: Callable[[], ErrorMap]) -> MapView:
+    """Return a map with where it is wrong, or with why that is not known."""
+    found = attempt("", "decode", find)
+    if isinstance(found, Failure):
+        return replace(shown, lines=[*shown.lines, f"no error: {found.reason}"])
+    error = pick_points(found.relative, *fit(*found.relative.shape))
+    with np.errstate(divide="ignore"):
+        levels = _find_levels(np.log2(error + 1), Range(-1.0, 1.0), "linear")
+    line = f"AbsRel {found.abs_rel:.3f} against the ground truth; fit: {found.fit}"
+    return replace(shown, lines=[*shown.lines, line], error=error, error_levels=levels)
+
+
+def _find_levels(
+    values: NDArray[np.float32], limits: Range, spacing: Spacing, *, reverse: bool = False
+) -> NDArray[np.uint8]:
+    """Return the numbers of colors, 1 to 255, for values from the lower limit to the upper; 0 is unknown."""
+    first, last = limits
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if spacing == "inverse":
+            values, first, last = np.reciprocal(values), 1 / first, 1 / last
+        share = np.clip((values - first) / (last - first), 0, 1) if last != first else values - first
+        levels = np.round(254 * (1 - share if reverse else share)) + 1
+    return np.where(np.isfinite(levels), levels, 0).astype(np.uint8)
 
 
 def _describe(depth: DepthMap, values: NDArray[np.float32], shown: Range) -> Iterator[str]:
     """Yield what a person should know of a map; values: as it is shown."""
     unit = " m" if depth.kind == "metric" else ""
     known = np.isfinite(depth.values)
-    by = f", from relative depth by {depth.alignment.by}" if depth.alignment else ""
-    yield _MEANINGS[depth.kind] + by
+    by = _name_alignment(depth)
+    yield _MEANINGS[depth.kind] + (f", from relative depth by {by}" if by else "")
     if known.any():
         low, high = (float(end(depth.values, where=known, initial=first)) for end, first in _ENDS)
         yield f"{low:.4g} to {high:.4g}{unit}, colors {shown.d_min:.4g} to {shown.d_max:.4g}{unit}"
@@ -159,17 +185,15 @@ def _describe(depth: DepthMap, values: NDArray[np.float32], shown: Range) -> Ite
         yield f"shown at {width} x {height} of {columns} x {rows}: every value is one of the map's"
 
 
+def _name_alignment(depth: DepthMap) -> str | None:
+    by = depth.alignment.by if depth.alignment else None
+    return "near and far" if by == "near_far" else by and by.replace("_", " ")
+
+
 def _thin(depth: DepthMap) -> DepthMap:
     """Return a map of few enough points."""
     height, width = depth.values.shape
     size = _fit(height, width, _LONGEST_CLOUD)
     return replace(
         depth, values=pick_points(depth.values, *size), full_size=depth.full_size or (height, width)
-    )
-
-
-def encode_jpeg(image: NDArray[np.uint8], colorsubsampling: Literal["420", "444"] = "420") -> bytes:
-    """Return an image as a JPEG, quality 90."""
-    return simplejpeg.encode_jpeg(
-        np.ascontiguousarray(image), quality=_QUALITY, colorsubsampling=colorsubsampling
     )

@@ -32,7 +32,8 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:"
 )
-_MEMORY = "2GiB"  # of the viewer; it then drops the oldest
+_LOG = "error"
+_MEMORY = "4GiB"  # of the viewer; it then drops the oldest
 
 Pieces = Callable[[], Iterable[bytes]]  # of a recording, made anew by each call
 
@@ -171,7 +172,7 @@ def _keep_quiet(home: Path) -> dict[str, str]:
     return {
         **{name: str(each) for name, each in folders.items()},
         "FORCE_RERUN_ANALYTICS": "0",
-        "RUST_LOG": "error",
+        "RUST_LOG": _LOG,
     }
 
 

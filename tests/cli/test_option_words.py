@@ -68,8 +68,8 @@ def test_what_is_logged_names_options_too(capsys: pytest.CaptureFixture[str], mo
 def test_no_message_of_the_library_names_an_option() -> None:
     """Commands that are named whole are no options of ours, nor are those of other programs."""
     others = re.compile(
-        r"cortexia (verify|convert|dataset build) |ray start|--revision|without --sparse|cortexia convert RUN"
-        "|tar --sort=name|train with --depth-unit-scale-factor"
+        r"cortexia (verify|convert|align|dataset build|report DIR) |ray start|--revision|without --sparse"
+        "|cortexia convert RUN|tar --sort=name|train with --depth-unit-scale-factor"
     )
     found = [
         f"{path.relative_to(PACKAGE)}: {line.strip()}"

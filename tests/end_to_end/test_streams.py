@@ -35,6 +35,7 @@ WRITING = {
     "webdataset": "dataset build IN/photos --depth IN/metres --output OUT/x --format webdataset",
     "dataset preview": "dataset preview IN/set --output OUT/x.png",
     "evaluate": "evaluate IN/guess --truth IN/set --output OUT/x",
+    "models compared": "compare IN/metres synthetic --images IN/photos --output OUT/x",
     "train": "train IN/recipe.toml --output OUT/x",
     "scenes": "scenes --count 2 --size 48 64 --kinds close --workers 1 --output OUT/x",
 }

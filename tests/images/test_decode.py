@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from cortexia_video.errors import DecodeError
+from cortexia_video.errors import DecodeError, say_install
 from cortexia_video.images.decode import decode, read_header
 from cortexia_video.images.sniff import HEIF_SUFFIXES, IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 
@@ -877,12 +877,10 @@ def test_heif_without_its_package_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif.as_plugin", None)
+    line = say_install("'cortexia-video[heif]'")
     for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         said = refusal(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic")
-        assert said == (
-            "not supported: the content is a HEIC or HEIF image; pip install 'cortexia-video[heif]', "
-            "or convert it to JPEG"
-        )
+        assert said == (f"not supported: the content is a HEIC or HEIF image; {line}, or convert it to JPEG")
     code = """
 import sys
 from importlib import util
@@ -896,5 +894,5 @@ print([each.key for each in find_images([sys.argv[1]], passed_over=passed)], dic
     for name in ("a.HEIC", "b.heif", "c.jpg"):
         (tmp_path / name).write_bytes(b"?")
     ran = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
-    remedy = "pip install 'cortexia-video[heif]', or convert it to JPEG"
+    remedy = f"{line}, or convert it to JPEG"
     assert ran.stdout.strip() == f"['c.jpg'] { ({f'HEIC ({remedy})': 1, f'HEIF ({remedy})': 1}) }"

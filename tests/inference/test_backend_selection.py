@@ -243,7 +243,7 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "cortexia_video.models.onnx.session_openvino", raising=False)
     monkeypatch.delattr("cortexia_video.models.onnx.session_openvino", raising=False)
-    with pytest.raises(MissingExtraError, match=r"pip install 'cortexia-video\[openvino\]'"):
+    with pytest.raises(MissingExtraError, match=r"install '.*\[openvino\]'"):
         load_estimator("compact", backend="openvino")
     choice = BackendSelector("compact", backend="auto")
     loaded = choice.load()

@@ -662,7 +662,7 @@ def test_wrong_usage_makes_nothing(tree: Path, tmp_path: Path, monkeypatch: pyte
         convert(tree, out, format="npy", workers=0)
     monkeypatch.setitem(sys.modules, "OpenEXR", None)
     monkeypatch.setattr("cortexia_video.formats.registry.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'cortexia-video\[exr\]'"):
+    with pytest.raises(MissingExtraError, match=r"install '.*\[exr\]'"):
         convert(tree, out, format="exr")
     assert not out.exists()
 

@@ -28,7 +28,7 @@ from cortexia_video import (
     verify,
 )
 from cortexia_video.cli import main
-from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError
+from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError, say_install
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
 from cortexia_video.pinhole import to_f_px
@@ -395,11 +395,12 @@ def test_without_the_package_a_video_is_told(
     clip = write_clip(tmp_path / "in/a.mp4", 3)
     make_image(tmp_path / "in/b.jpg")
     monkeypatch.setattr(container, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"cortexia-video\[video\]"):
+    with pytest.raises(MissingExtraError, match=r"install '.*\[video\]'"):
         run(clip, tmp_path / "out")
     report = run(tmp_path / "in", tmp_path / "out")
     assert report.found == 1
-    assert report.passed_over == {"MP4 (a video: pip install 'cortexia-video[video]')": 1}
+    said = say_install("'cortexia-video[video]'")
+    assert report.passed_over == {f"MP4 (a video: {said})": 1}
     with pytest.raises(SystemExit) as ended:
         main(["estimate", str(clip), "--output", str(tmp_path / "named")])
     assert ended.value.code == 2

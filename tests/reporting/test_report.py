@@ -612,7 +612,9 @@ def test_what_is_not_shown_is_counted_and_can_be(write: Writer) -> None:
     for index in range(30):
         write.done(f"{index}.jpg", scene(index))
     page = parse(report(write.root).path)
-    assert "24 of 30 shown; the option --shown 30 shows all." in page.text and page.tags()["img"] == 48
+    assert (
+        "24 of 30 shown; cortexia report DIR --shown 30 shows all." in page.text and page.tags()["img"] == 48
+    )
     page = parse(report(write.root, shown=30, sample=5).path)
     assert "30 of 30 shown." in page.text and page.tags()["img"] == 60
     for count in (0, 1001):
@@ -621,7 +623,7 @@ def test_what_is_not_shown_is_counted_and_can_be(write: Writer) -> None:
 
 
 def test_more_images_do_not_make_a_larger_page(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cortexia_video.reporting.contact_sheet._FULL_SIZE", 5)
+    monkeypatch.setattr("cortexia_video.html.views._IMAGES", 10)
     for index in range(20):
         write.done(f"{index}.jpg", scene(index, shape=(360, 480)))
     sizes = {}

@@ -21,7 +21,7 @@ pytest.importorskip("torch")
 
 from cortexia_video import open_dataset
 from cortexia_video.cli import main
-from cortexia_video.errors import InputError, OutputError, OutputExistsError
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, say_install
 from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.scenes import folder, render_scene
 from cortexia_video.scenes.folder import RECORD, write_scenes
@@ -215,7 +215,8 @@ def test_without_torch_one_line_says_what_to_install(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 2
-    assert ran.stderr == "cortexia: rendering scenes needs torch: pip install 'cortexia-video[train]'\n"
+    line = say_install("'cortexia-video[train]'")
+    assert ran.stderr == f"cortexia: rendering scenes needs torch: {line}\n"
 
 
 def test_a_full_disk_ends_the_run_with_one_error(tmp_path, monkeypatch):

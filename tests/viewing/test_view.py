@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,11 @@ from cortexia_video.errors import (
 )
 from cortexia_video.jobs.point_clouds import CloudOptions
 from cortexia_video.ledger.depth_reader import read_depth
+from cortexia_video.viewing import viewers
 from cortexia_video.viewing.columns import name_apart, spread
 from cortexia_video.viewing.job import view
 from cortexia_video.viewing.recording import require_rerun
+from cortexia_video.viz.color_tables import find_color_table
 
 rr = pytest.importorskip("rerun")
 from rerun.chunk import RrdReader  # noqa: E402
@@ -81,9 +84,10 @@ class Read:
         (shape,), (data,) = (self.find(entity, each, step) for each in ("format", "buffer"))
         return np.array(data, np.uint8).view(np.float32).reshape(shape["height"], shape["width"])
 
-    def jpeg(self, entity: str, step: int = 0) -> np.ndarray:
-        (data,) = self.find(entity, "blob", step)
-        return np.asarray(Image.open(io.BytesIO(bytes(data))))
+    def bytes(self, entity: str, step: int = 0) -> np.ndarray:
+        """Return an image of bytes: numbers, or RGB."""
+        (shape,), (data,) = (self.find(entity, each, step) for each in ("format", "buffer"))
+        return np.array(data, np.uint8).reshape(shape["height"], shape["width"], -1).squeeze()
 
     def text(self, step: int = 0) -> str:
         (text,) = self.find("/about", "text", step)
@@ -121,12 +125,11 @@ def test_values_are_those_of_the_maps_and_relative_depth_is_no_metres(place: Pat
     for step in range(3):
         depth = cx.read_depth(place / f"depth/{step}.png.npz")
         np.testing.assert_array_equal(read.image("/depth/camera/disparity", step), depth.values)
-        seen, original = read.jpeg("/image", step), np.asarray(Image.open(place / f"photos/{step}.png"))
-        assert np.abs(seen.astype(int) - original).mean() < 4  # JPEG
-        near = np.unravel_index(depth.values.argmax(), depth.values.shape)
-        far = np.unravel_index(depth.values.argmin(), depth.values.shape)
-        colors = read.jpeg("/depth/camera/colors", step).astype(int).sum(axis=-1)
-        assert colors[near] > colors[far], "near is bright"
+        photo = np.asarray(Image.open(place / f"photos/{step}.png"))
+        np.testing.assert_array_equal(read.bytes("/image", step), photo)
+        colors = cx.colored_depthmap(depth, percentiles=(2, 98))  # near is bright
+        levels = read.bytes("/depth/camera/colors", step)
+        assert np.abs(find_color_table("viridis")[levels].astype(int) - colors).max() <= 6
         assert "not metres" in read.text(step) and f"{step}.png" in read.text(step)
     assert read.timelines.keys() == {"image"}
     assert not {"/depth/points", "/depth/camera/depth"} & read.entities
@@ -150,7 +153,7 @@ def test_anchored_depth_is_metres_with_camera_and_points(place: Path, tmp_path: 
     photo = np.asarray(Image.open(place / "photos/0.png"))[rows, columns].astype(np.uint32)
     packed = (photo[:, 0] << 24) + (photo[:, 1] << 16) + (photo[:, 2] << 8) + 255
     np.testing.assert_array_equal(read.find("/depth/points", "colors"), packed)
-    assert "from relative depth by near_far" in read.text()
+    assert "from relative depth by near and far" in read.text()
 
 
 def test_runs_stand_side_by_side_and_failures_are_text(place: Path, tmp_path: Path) -> None:
@@ -170,21 +173,21 @@ def test_frames_of_a_clip_have_their_time(place: Path, tmp_path: Path) -> None:
     for step, frame in enumerate((0, 4, 7, 11)):
         depth = read_depth(f"{place}/clips/clip.mp4.mkv#{frame}")
         np.testing.assert_array_equal(read.image("/clips/camera/disparity", step), depth.values)
-        assert np.abs(read.jpeg("/image", step).astype(int) - draw(frame)).mean() < 12  # H.264, JPEG
+        assert np.abs(read.bytes("/image", step).astype(int) - draw(frame)).mean() < 12  # H.264
     alone = watch(place / "clips/clip.mp4.mkv", tmp_path / "b.rrd", count=4)
     np.testing.assert_array_equal(
         alone.image("/clip.mp4.mkv/camera/disparity", 3), read.image("/clips/camera/disparity", 3)
     )
-    assert alone.jpeg("/image", 3).shape == (48, 64, 3)
+    assert alone.bytes("/image", 3).shape == (48, 64, 3)
 
 
 def test_a_clip_and_a_file_that_no_ledger_knows(place: Path, tmp_path: Path) -> None:
     shutil.copy(place / "clips/clip.mp4.mkv", tmp_path / "c.mkv")
     read = watch(tmp_path / "c.mkv", tmp_path / "a.rrd", images=place / "clip.mp4")
-    assert len(read.values["/image", "blob"]) == 12
+    assert len(read.values["/image", "buffer"]) == 12
     shutil.copy(place / "depth/1.png.npz", tmp_path / "d.npz")
     read = watch(tmp_path / "d.npz", tmp_path / "b.rrd", images=place / "photos/1.png")
-    assert read.jpeg("/image").shape == (60, 80, 3)
+    assert read.bytes("/image").shape == (60, 80, 3)
     np.save(tmp_path / "e.npy", np.full((4, 5), 2, np.float32))
     read = watch(tmp_path / "e.npy", tmp_path / "c.rrd", kind="metric")
     np.testing.assert_array_equal(read.image("/e.npy/camera/depth"), np.full((4, 5), 2))
@@ -204,6 +207,31 @@ def test_a_dataset_is_the_ground_truth_wherever_it_stands(place: Path, tmp_path:
         np.testing.assert_allclose([matrix[0, 0], matrix[1, 2]], [sample.camera.fx, sample.camera.cy])
     assert len(images) >= 3 and len(read.values["/run/camera/disparity", "buffer"]) == len(dataset)
     assert watch(place / "room", tmp_path / "b.rrd").image("/room/camera/depth").shape
+
+
+def test_error_beside_a_ground_truth_is_that_of_the_evaluation(place: Path, tmp_path: Path) -> None:
+    rooms = [*cx.open_dataset("rgbd", place / "room")]
+    for sample in rooms:
+        farther = replace(sample.depth, values=sample.depth.values * np.float32(1.25))
+        cx.write_depth(farther, tmp_path / f"far/{sample.key}.npz")
+    read = watch([tmp_path / "far", place / "room", "synthetic"], tmp_path / "a.rrd")
+    for step, sample in enumerate(rooms):
+        error = read.image("/far/error/relative", step)
+        counts = sample.valid & (sample.depth.values <= 6)  # metres that such a set has, by its protocol
+        farther = np.minimum(sample.depth.values * 1.25, 6)
+        np.testing.assert_allclose(error[counts], (farther / sample.depth.values - 1)[counts], atol=1e-5)
+        assert np.isnan(error[~counts]).all()
+        assert f"AbsRel {error[counts].mean():.3f} against the ground truth" in read.text(step)
+    result = cx.evaluate(["synthetic", tmp_path / "far"], truth=place / "room", output=tmp_path / "results")
+    scores = {each.key: each.metrics["abs_rel"] for each in result.evaluation.columns[0].list_scores()}
+    again = watch(tmp_path / "results", tmp_path / "b.rrd")
+    for step, sample in enumerate(rooms):
+        error = again.image("/synthetic/error/relative", step)
+        np.testing.assert_allclose(np.abs(error[sample.valid]).mean(), scores[sample.key], rtol=1e-3)
+        np.testing.assert_array_equal(error, read.image("/synthetic/error/relative", step))
+    assert {"/ground_truth/camera/depth", "/synthetic/camera/disparity"} <= {
+        each.replace("\\ ", "_") for each in again.entities
+    }
 
 
 def test_large_maps_are_picked_from_and_said_so(tmp_path: Path) -> None:
@@ -317,6 +345,29 @@ def test_the_web_viewer_is_for_this_machine_and_its_own_page_alone(place: Path, 
         port = int(page.rstrip("/").rpartition(":")[2])
         with pytest.raises(InputError, match=rf"port {port}: .*in use: choose another `port`"):
             view(place / "depth", web=True, port=port)
+
+
+def test_the_window_gets_all_of_it_through_a_pipe(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rerun's own program takes the recording, and says how many messages that were, where it has no display."""
+    program = tmp_path / "program"
+    real = viewers._find_executable()
+    program.write_text(
+        f'#!/bin/sh\nenv > "{tmp_path}/env"\nexec "{real}" --test-receive "$@" > "{tmp_path}/said" 2>&1\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(viewers, "_find_executable", lambda: program)
+    monkeypatch.setenv("DISPLAY", ":99")
+    monkeypatch.setattr(viewers, "_LOG", "info")
+    assert view(place / "depth").images == 3
+    said = (tmp_path / "said").read_text()
+    assert "Successfully ingested" in said and "127.0.0.1:" in said and "0.0.0.0" not in said
+    home = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
+    assert not Path(home["XDG_CONFIG_HOME"]).exists(), "what it wrote is gone"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(OutputError, match="ended with code 3"):
+        view(place / "depth")
 
 
 @pytest.mark.slow
