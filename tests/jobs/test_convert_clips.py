@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from camera_model import Camera
-from clips import decode_by_ffmpeg, times_by_ffmpeg, write_clip
+from clips import decode_by_ffmpeg, make_maps, times_by_ffmpeg, write_clip, write_metres
 from file_digests import file_digests
-from test_lerobot import make_maps, write_metres
 
 from cortexia_video import (
     DepthEstimator,
