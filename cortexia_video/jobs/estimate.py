@@ -31,7 +31,7 @@ from cortexia_video.jobs.clip_parts import FOLDER as PARTS
 from cortexia_video.jobs.clip_parts import remove_parts
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.worker import Decoding as Decoding
-from cortexia_video.jobs.worker import RecordBegun, TaskOptions, Worker, decode_readable
+from cortexia_video.jobs.worker import NoteFrames, RecordBegun, TaskOptions, Worker, decode_readable
 from cortexia_video.ledger.depth_json import keep_depth_json
 from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
@@ -204,8 +204,6 @@ def estimate(
         given.require_square()
     if sequence:
         require_video()
-        if pack or align_to:
-            raise InputError("`pack` and `align_to` are for images: they cannot be given with `sequence`")
     files = format if video_format == "frames" else None
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
@@ -294,7 +292,9 @@ def _run(
     outcomes.slowest = lambda: executor.usage().slowest
     with outcomes:
         work = ledger.claim(outcomes.needing_work(found), ahead=executor.claims_ahead)
-        results = executor.run(work, RunContext(outcomes.sink, ledger.record_begun, trace, stop))
+        results = executor.run(
+            work, RunContext(outcomes.sink, ledger.record_begun, outcomes.note_frames, trace, stop)
+        )
         with contextlib.closing(results):
             for item, result in results:
                 if isinstance(result, ItemDone):
@@ -342,7 +342,7 @@ class RunSpec:
             output=self.root,
             partition=self.partition,
             passed_over=passed_over,
-            videos=self.packing is None and self.task.aligner is None,
+            videos=True,
         )
 
     def open_sink(self) -> Sink:
@@ -391,12 +391,14 @@ class RunSpec:
 class RunContext:
     """What the work of a run reaches.
 
-    sink: open. record_begun: to be called before files are placed, unless the executor `claims_ahead`. trace: to
-    be told of each stage. stop: ends the run early.
+    sink: open. record_begun: to be called before files are placed, unless the executor `claims_ahead`.
+    note_frames: to be told how far clips are, where that can be. trace: to be told of each stage. stop: ends the
+    run early.
     """
 
     sink: Sink
     record_begun: RecordBegun
+    note_frames: NoteFrames
     trace: ChromeTrace | None
     stop: threading.Event
 
@@ -453,7 +455,9 @@ class LocalExecutor:
         items, first = itertools.tee(items)
         estimators = self._spec.choose_backend(self._selector, self._estimators, first)
         sink, record_begun, trace = context.sink, context.record_begun, context.trace
-        self._worker = Worker(self._spec.task, estimators, sink, record_begun, trace)
+        self._worker = Worker(
+            self._spec.task, estimators, sink, record_begun, trace, note_frames=context.note_frames
+        )
         return self._worker.run(items, context.stop)
 
     def usage(self) -> Usage:
