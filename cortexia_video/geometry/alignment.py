@@ -276,11 +276,19 @@ def apply_fit(
     return replace(depth, values=metres, kind="metric", alignment=alignment, relative=depth)
 
 
+def to_metres(alignment: Alignment, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return metres of another map by the fit of an alignment; NaN behind the camera and beyond infinity."""
+    fit = Fit(alignment.kind, alignment.scale, alignment.shift, alignment.near_m, alignment.far_m)
+    metres = fit.to_metres(values.astype(np.float64)).astype(np.float32)
+    metres[~(metres > 0)] = np.nan
+    return metres
+
+
 def _fit(samples: Samples, kind: DepthKind) -> Fit:
     """Fit robustly, with the map's values brought to a spread of 1 for the while, and for a shift around 0."""
     slope, one, target = _weigh(samples, kind)
     needed, count = UNKNOWNS[kind], len(target)
-    centre = float(np.median(samples.values)) if needed == 2 else 0.0
+    centre = _find_middle(samples.values) if needed == 2 else 0.0
     spread = float(np.abs(samples.values - centre).max())
     if not spread > 0:
         raise InputError(
@@ -288,7 +296,7 @@ def _fit(samples: Samples, kind: DepthKind) -> Fit:
             "needs some that are near and some that are far"
         )
     design = np.stack([(slope - centre * one) / spread, one], axis=1)[:, :needed]
-    floor = _EXACT * float(np.median(np.abs(target)))
+    floor = _EXACT * _find_middle(np.abs(target))
     found, sigma = _find_consensus(design, target, samples.weights)
     kept, size, limit = np.ones(count, bool), count, math.inf
     for _ in range(2):  # the second time with a deviation that outliers have no part in
@@ -296,20 +304,19 @@ def _fit(samples: Samples, kind: DepthKind) -> Fit:
         errors = np.abs(design @ found - target)
         limit = max(_TRIM * sigma, float(np.partition(errors, needed - 1)[needed - 1]))
         kept = errors <= limit
-        found = _fit_huber(design[kept], target[kept], samples.weights[kept], sigma, found)
-        size = int(np.count_nonzero(kept))
-        squares = (design[kept] @ found - target[kept]) ** 2
-        mean = float(np.average(squares, weights=samples.weights[kept]))
+        near, sought, weights = design[kept], target[kept], samples.weights[kept]
+        found = _fit_huber(near, sought, weights, sigma, found)
+        size = len(sought)
+        mean = float(np.average((near @ found - sought) ** 2, weights=weights))
         sigma = math.sqrt(mean * size / max(1, size - needed))
-    weights = samples.weights[kept] / samples.weights[kept].mean()
     to_map = np.array([[1 / spread, 0.0], [-centre / spread, 1.0]])[:, :needed]  # of scale and shift
     covariance = None
     if size > needed:
-        normal = (design[kept] * weights[:, None]).T @ design[kept]
+        normal = (near * (weights / weights.mean())[:, None]).T @ near
         covariance = sigma**2 * to_map @ np.linalg.pinv(normal) @ to_map.T
     scale, shift = map(float, to_map @ found)
     near_m, far_m = float(samples.depth_m[kept].min()), float(samples.depth_m[kept].max())
-    middle = float(np.median(samples.values[kept]))
+    middle = _find_middle(samples.values[kept])
     return Fit(kind, scale, shift, near_m, far_m, limit, max(sigma, floor), covariance, middle)
 
 
@@ -345,9 +352,12 @@ def _find_consensus(design: Floats, target: Floats, weights: Floats) -> tuple[Fl
     if count > _SCORED or np.ptp(weights):  # as often as their weights say
         reached = np.cumsum(weights)
         scored = np.searchsorted(reached, (np.arange(_SCORED) + 0.5) * (reached[-1] / _SCORED))
-    errors = np.abs(hypotheses @ design[scored].T - target[scored])
+    errors = hypotheses @ design[scored].T  # half a megabyte, worked on in its place
+    errors -= target[scored]
+    np.abs(errors, out=errors)
     middle = math.ceil((count + needed + 1) // 2 / count * len(scored)) - 1
-    medians = np.partition(errors, middle, axis=1)[:, middle]
+    errors.partition(middle, axis=1)
+    medians = errors[:, middle]
     best = int(medians.argmin())
     return hypotheses[best], _NORMAL * (1 + 5 / max(1, count - needed)) * float(medians[best])
 
@@ -392,11 +402,16 @@ def _find_grid(shares: Floats, cells: NDArray[np.intp]) -> Iterator[float | None
 
 
 def _median(values: Floats) -> float | None:
-    """Return the median, None where that is beyond infinity; of few numbers several times as fast as numpy's."""
+    """Return the median; None where that is beyond infinity."""
+    middle = _find_middle(values)
+    return middle if math.isfinite(middle) else None
+
+
+def _find_middle(values: Floats) -> float:
+    """Return the median; of few numbers several times as fast as numpy's, which looks for NaN."""
     low, high = (len(values) - 1) // 2, len(values) // 2
     ordered = np.partition(values, (low, high))
-    middle = float(ordered[low] + ordered[high]) / 2
-    return middle if math.isfinite(middle) else None
+    return float(ordered[low] + ordered[high]) / 2
 
 
 def _pick(samples: Samples, part: NDArray[np.intp] | slice) -> Samples:
