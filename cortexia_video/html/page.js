@@ -34,15 +34,18 @@
     Object.assign(point, { x, y });
     Object.assign(mark.style, { left: `${100 * x}%`, top: `${100 * y}%` });
   }
-  document.addEventListener("pointermove", (event) => {
-    const image = event.target.closest(".layer img, .stage img");
+  const find = (event, words) => event.target.closest?.(words); // a document has none
+  const read = (event) => {
+    const image = find(event, ".layer img, .stage img");
     if (!image) return reading.remove();
     const box = image.getBoundingClientRect();
     const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
     const x = 0.5 + (event.clientX - box.left - box.width / 2) / scale / image.naturalWidth;
     const y = 0.5 + (event.clientY - box.top - box.height / 2) / scale / image.naturalHeight;
     show(image.closest(".row, .stage"), x, y);
-  });
+  };
+  document.addEventListener("pointermove", read);
+  document.addEventListener("pointerdown", read);
 
   // ---- a view, enlarged
   const viewer = one("dialog");
@@ -83,7 +86,7 @@
     if (last) Object.assign(last, { tabIndex: 0, role: "button", ariaLabel: `${last.alt}: enlarge` });
   }
   document.addEventListener("click", (event) => {
-    const image = event.target.closest(".layer img");
+    const image = find(event, ".layer img");
     if (image) open(image.closest(".view"));
     if (event.target === viewer) viewer.close();
   });
@@ -110,7 +113,7 @@
 
   // ---- search
   const bar = one(".find");
-  function find() {
+  function search() {
     const words = one("input", bar).value.toLowerCase().split(/\s+/).filter(Boolean);
     const tag = one("select", bar).value;
     const active = Boolean(words.length || tag);
@@ -127,6 +130,6 @@
     const shown = items.filter((each) => !each.hidden).length;
     one("output", bar).textContent = active ? `${shown} of ${items.length} on this page` : "";
   }
-  bar?.addEventListener("input", find);
+  bar?.addEventListener("input", search);
   for (const each of all(".scripted")) each.hidden = false;
 }

@@ -14,7 +14,7 @@ from xml.etree.ElementTree import tostring
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -37,6 +37,7 @@ def read_codes(found: Values) -> np.ndarray:
     return np.array(read).reshape(-1, found.columns)
 
 
+@settings(max_examples=40)
 @given(
     npst.arrays(
         np.float32,

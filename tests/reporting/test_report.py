@@ -861,7 +861,12 @@ def test_a_browser_reads_enlarges_and_searches(folder: Path, tmp_path: Path) -> 
         for width in (320, 375):
             browser.look(width=width, dark=True)
             assert browser.evaluate("document.querySelector('dialog').scrollWidth") <= width
+        closed = (
+            "new Promise(done => document.querySelector('dialog').addEventListener('close', () => done(0)))"
+        )
+        browser.evaluate(f"whenClosed = {closed}; 0")
         browser.press("Escape")
+        browser.evaluate("whenClosed")
         assert not browser.evaluate("document.querySelector('dialog').open")
         focus = "document.activeElement.closest('.view').querySelector('code').textContent"
         assert browser.evaluate(focus) == keys[-1]
