@@ -2,9 +2,10 @@
 
     cortexia scenes --count 1 --output moves/orbit --move orbit --kinds room --frames 40 --size 360 480
     python benchmarks/video.py flicker moves/orbit moves/dolly ...    # rendered moves: true motion and depth
-    python benchmarks/video.py sequence FOLDER                        # rgb/*, depth/* of TUM RGB-D, 5000 a metre
+    python benchmarks/video.py sequence FOLDER 'fr1-*'                # rgb, depth of TUM RGB-D, 5000 a metre
     python benchmarks/video.py memory clip.mp4 200 2000               # peak of a process of its own, for each
-    python benchmarks/video.py speed clip.mp4 120                     # interleaved with a plain PyAV loop
+    python benchmarks/video.py speed clip.mp4 120                     # interleaved with plain PyAV loops
+    python benchmarks/video.py overlap clip.mp4 200                   # beside a device that is simulated: it sleeps
 
 tce: mean change of the prediction along the true motion less the change of the truth, one scale and shift a
 clip, % of the prediction's range. change: of the prediction along the motion that OpenCV finds, % of its range.
@@ -18,13 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from sleeping_model import SleepingModel
 
 from cortexia_video import DepthEstimator, Frame, estimate, load_estimator, open_dataset, read_depth
 from cortexia_video.images.resampling import resize_depth
@@ -130,12 +132,14 @@ def measure_flicker(folders: list[Path]) -> None:
     )
 
 
-def measure_sequence(folder: Path) -> None:
+def measure_sequence(folder: Path, names: str = "*") -> None:
     import cv2
 
     estimator = load_estimator("compact")
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((folder / "rgb").iterdir())]
-    truth = [np.asarray(Image.open(path), np.float32) / 5000 for path in sorted((folder / "depth").iterdir())]
+    images = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((folder / "rgb").glob(names))]
+    truth = [
+        np.asarray(Image.open(path), np.float32) / 5000 for path in sorted((folder / "depth").glob(names))
+    ]
     truth = [np.where(each > 0, each, np.nan).astype(np.float32) for each in truth]
     greys = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in images]
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -188,33 +192,71 @@ def decode_plainly(clip: str, count: int) -> Iterator[NDArray[np.uint8]]:
             yield frame.to_ndarray(format="rgb24")
 
 
+def loop_plainly(clip: str, count: int, estimator: DepthEstimator, write: Callable[..., object]) -> None:
+    """Write a full-size PNG of 16 bits for each frame."""
+    with tempfile.TemporaryDirectory() as work:
+        for number, image in enumerate(decode_plainly(clip, count)):
+            values = estimator(Frame(str(number), image)).values
+            low, high = values.min(), values.max()
+            write(f"{work}/{number:06}.png", ((values - low) / (high - low) * 65535).astype(np.uint16))
+
+
 def measure_speed(clip: str, count: int) -> None:
-    """Compare CPU seconds and wall seconds: ours, and a loop over PyAV, network and a full-size PNG of 16 bits."""
+    """Compare core seconds and wall seconds: ours, and loops over PyAV, the same network and PNG."""
     import cv2
 
     estimator = load_estimator("compact")
-    ratios = []
+
+    def run_ours() -> None:
+        with tempfile.TemporaryDirectory() as work:
+            estimate(clip, work, model=estimator, frames=f"0:{count}")
+
+    ways: dict[str, Callable[[], None]] = {
+        "ours": run_ours,
+        "OpenCV's PNG": lambda: loop_plainly(clip, count, estimator, cv2.imwrite),
+        "Pillow's PNG": lambda: loop_plainly(
+            clip, count, estimator, lambda name, values: Image.fromarray(values).save(name)
+        ),
+    }
+    ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
-        seconds = {}
-        for name in ("ours", "loop"):
+        ours = 1.0, 1.0
+        for name, work in ways.items():
             wall, core = time.perf_counter(), time.process_time()
-            with tempfile.TemporaryDirectory() as work:
-                if name == "ours":
-                    estimate(clip, work, model=estimator, frames=f"0:{count}")
-                else:
-                    for number, image in enumerate(decode_plainly(clip, count)):
-                        values = estimator(Frame(str(number), image)).values
-                        low, high = values.min(), values.max()
-                        scaled = ((values - low) / (high - low) * 65535).astype(np.uint16)
-                        cv2.imwrite(f"{work}/{number:06}.png", scaled)
-            seconds[name] = time.perf_counter() - wall, time.process_time() - core
-        ratios.append([seconds["loop"][each] / seconds["ours"][each] for each in (0, 1)])
+            work()
+            seconds = time.perf_counter() - wall, time.process_time() - core
+            ours = seconds if name == "ours" else ours
+            ratios[name].append((seconds[0] / ours[0], seconds[1] / ours[1]))
+            print(
+                f"{name}: {seconds[0] / count * 1e3:.1f} ms, {seconds[1] / count * 1e3:.1f} of a core",
+                flush=True,
+            )
+    for name in [*ways][1:]:
+        each = [
+            f"{middle:.2f} ({low:.2f} to {high:.2f})"
+            for low, middle, high in np.quantile(ratios[name], (0, 0.5, 1), axis=0).T
+        ]
+        print(f"a loop with {name} / ours: {each[0]} by the clock, {each[1]} of the cores")
+
+
+def measure_overlap(clip: str, count: int) -> None:
+    """Compare a run with the slower of its device and all else, where one of both has 1.5 times the speed."""
+
+    def run_beside(seconds: float) -> float:
+        estimator = DepthEstimator(SleepingModel(seconds), batch_size=4)
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as work:
+            estimate(clip, work, model=estimator, frames=f"0:{count}")
+        return (time.perf_counter() - began) / count
+
+    for _ in range(ROUNDS):
+        rest = run_beside(0.0)
+        slow, fast = run_beside(1.5 * rest), run_beside(rest / 1.5)
         print(
-            {name: [round(1000 * each / count, 1) for each in both] for name, both in seconds.items()},
+            f"all but the device {rest * 1e3:.1f} ms a frame; share of the bound: {1.5 * rest / slow:.1%} where the "
+            f"device is the limit, {rest / fast:.1%} where all else is",
             flush=True,
         )
-    wall, core = np.median(ratios, 0)
-    print(f"loop / ours: {wall:.2f} by the clock, {core:.2f} of the cores, medians of {ROUNDS}")
 
 
 def measure_reading(clip: str) -> None:
@@ -238,7 +280,9 @@ def main() -> None:
     if what == "flicker":
         measure_flicker([Path(each) for each in rest])
     elif what == "sequence":
-        measure_sequence(Path(rest[0]))
+        measure_sequence(Path(rest[0]), *rest[1:])
+    elif what == "overlap":
+        measure_overlap(rest[0], int(rest[1]))
     elif what == "memory":
         measure_memory(rest[0], rest[1:])
     elif what == "alone":

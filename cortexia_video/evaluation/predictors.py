@@ -42,7 +42,7 @@ from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 from cortexia_video.video.depth_clip import list_numbers, read_frame_file, split_frame
-from cortexia_video.video.image_sequence import list_images, stat_images
+from cortexia_video.video.image_sequence import describe_images, list_images
 
 Outcome = TypeVar("Outcome")
 Prediction = DepthMap | Failure | None  # None: there is none
@@ -421,4 +421,4 @@ def _list_images(line: Line) -> list[str]:
     if "clip" not in line or not folder.is_dir():
         return []
     images = list_images(folder)
-    return [each.name for each in images] if [*stat_images(images)] == line["source"] else []
+    return [each.name for each in images] if [*describe_images(images)] == line["source"] else []

@@ -276,6 +276,14 @@ def apply_fit(
     return replace(depth, values=metres, kind="metric", alignment=alignment, relative=depth)
 
 
+def to_metres(alignment: Alignment, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return metres of another map by the fit of an alignment; NaN behind the camera and beyond infinity."""
+    fit = Fit(alignment.kind, alignment.scale, alignment.shift, alignment.near_m, alignment.far_m)
+    metres = fit.to_metres(values.astype(np.float64)).astype(np.float32)
+    metres[~(metres > 0)] = np.nan
+    return metres
+
+
 def _fit(samples: Samples, kind: DepthKind) -> Fit:
     """Fit robustly, with the map's values brought to a spread of 1 for the while, and for a shift around 0."""
     slope, one, target = _weigh(samples, kind)

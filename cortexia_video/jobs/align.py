@@ -22,7 +22,7 @@ from cortexia_video.geometry.alignment import (
     fit_samples,
     join_samples,
 )
-from cortexia_video.jobs.aligner import Aligner, AlignTo
+from cortexia_video.jobs.aligner import OF_EACH, Aligner, AlignTo
 from cortexia_video.jobs.convert import DepthFileJob, find_run_format, open_folders, require_depth_files
 from cortexia_video.jobs.outcomes import Listener, Report, open_outcomes
 from cortexia_video.jobs.splatting import Written, write_depth_params, write_transforms
@@ -35,8 +35,6 @@ from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.sparse_depth.colmap_points import ColmapPoints
 from cortexia_video.sparse_depth.nerfstudio import NerfstudioPoints
 from cortexia_video.storage.paths import to_path
-
-_OF_EACH = 400  # samples of an image that a shared fit takes
 
 _log = logging.getLogger(__name__)
 
@@ -168,7 +166,7 @@ def _fit_together(
             return item
         reading = reader.decode(reader.read_bytes(item.place), item.place)
         samples = aligner.take(reading.line.get("key", item.key), reading.depth)
-        return _find_group(item.key, share), reading.depth.kind, join_samples([samples], most=_OF_EACH)
+        return _find_group(item.key, share), reading.depth.kind, join_samples([samples], most=OF_EACH)
 
     groups: dict[str, list[tuple[DepthKind, Samples]]] = {
         _find_group(each.key, share): [] for each in files if not isinstance(each, Failure)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
-from cortexia_video.depth_map import DepthMap, Share
+from cortexia_video.depth_map import Alignment, DepthMap, Share
 from cortexia_video.errors import InputError, suggest_keywords
-from cortexia_video.geometry.alignment import Fit, Samples, apply_fit, fit_samples, take_samples
+from cortexia_video.geometry.alignment import (
+    Fit,
+    Floats,
+    Samples,
+    apply_fit,
+    fit_samples,
+    join_samples,
+    take_samples,
+)
 from cortexia_video.geometry.anchors import fit_extremes, require_distances
 from cortexia_video.geometry.ground_plane import fit_camera_height, fit_known_length
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.sparse_depth.open import open_sparse_depth
 from cortexia_video.sparse_depth.source import SparseDepth, read_length
+
+OF_EACH = 400  # samples of an image that a shared fit takes
+_OF_CLIP = 16  # frames whose samples the fit of a clip takes
 
 
 @suggest_keywords
@@ -130,3 +142,43 @@ class Aligner:
         fit = shared or self.fit(depth, samples)
         unknown_beyond = self._to.unknown_beyond
         return apply_fit(depth, fit, samples, self.by, share=share, unknown_beyond=unknown_beyond)
+
+    def find_clip(
+        self, name: Callable[[int], Sequence[str]], numbers: Iterable[int], width: int, height: int
+    ) -> dict[int, Floats]:
+        """Return what is known of frames of a clip, by number; of the first that something is known of.
+
+        name: gives the keys that may mean a frame. Raises `InputError` where nothing is known of any.
+        """
+        if self.source is None:
+            raise InputError(
+                "`near_m`, `far_m`, `camera_height` and `size` are of each image: videos need points or sparse depth"
+            )
+        known: dict[int, Floats] = {}
+        reason: InputError | None = None
+        for number in numbers:
+            for key in name(number):
+                try:
+                    known[number] = self.source.find(key, width, height)
+                    break
+                except InputError as error:
+                    reason = error
+            if len(known) == _OF_CLIP:
+                break
+        if not known:
+            raise InputError(f"nothing is known of its frames: {reason}")
+        return known
+
+    def fit_clip(self, known: Mapping[int, Floats], depths: Mapping[int, DepthMap]) -> Alignment:
+        """Return one fit for all frames of a clip, by the depth of those that something is known of."""
+        some = {number: each for number, each in depths.items() if number in known}
+        if not some:
+            raise InputError("there is no depth of the frames that something is known of")
+        samples = join_samples(
+            [take_samples(depth, known[number]) for number, depth in some.items()], most=OF_EACH
+        )
+        depth = next(iter(some.values()))
+        fit = fit_samples(samples, depth.kind)
+        aligned = apply_fit(depth, fit, samples, self.by, share="clip", unknown_beyond=True).alignment
+        assert aligned is not None
+        return aligned

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_estimation import DepthEstimator, Size
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_estimation import DepthEstimator, FrameInfo, Size
+from cortexia_video.depth_map import Alignment, DepthMap
 from cortexia_video.errors import InputError, ModelError, OutputLostError, output_lost
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.frame import FocalSource
+from cortexia_video.geometry.alignment import Floats, to_metres
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
+from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.jobs.clip_files import ScratchFile, place_frames
 from cortexia_video.jobs.clip_parts import ClipParts, FilePieces
 from cortexia_video.jobs.outcomes import facts_of
@@ -36,6 +38,7 @@ from cortexia_video.video.steady import Steady, SteadyMode
 
 PROVEN = 16  # frames before a part: they must come out again where decoding begins near it
 _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most: it is encoded in memory
+_LONGEST_WINDOW = 1000  # frames that a filter may see at once
 _MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
 RecordBegun = Callable[[str, Sequence[str]], None]
 
@@ -93,13 +96,16 @@ class VideoOptions:
 class _Progress:
     """How far a clip is, and what is one for all of it; a part's state holds it.
 
-    following: of the frames, the next. total: all of them. time_ms: of the last frame.
-    low, high: of the numbers that stand for depth. proof: digests of images.
+    following: of the frames, the next. total: all of them. time_ms: of the last frame. waiting: of the last ones,
+    which the filter has not finished, when each is shown, and whether it has depth.
+    low, high: of the numbers that stand for depth. alignment: how depth becomes metres, if it does.
+    proof: digests of images.
     """
 
     following: int = 0
     total: int = 0
     time_ms: int = -1
+    waiting: list[tuple[int, bool]] = field(default_factory=list)
     held: int = 0
     clipped: int = 0
     in_float32: int = 0
@@ -108,6 +114,7 @@ class _Progress:
     coding: Mapping[str, float] = field(default_factory=dict)
     f_px: float | None = None
     f_source: FocalSource | None = None
+    alignment: dict[str, Any] | None = None
     proof: dict[str, str] = field(default_factory=dict)
 
 
@@ -128,6 +135,7 @@ class ClipOutput:
         *,
         sink: Sink,
         parts: ClipParts,
+        aligner: Aligner | None,
         clock: StageClock,
         record_begun: RecordBegun,
     ) -> None:
@@ -135,10 +143,12 @@ class ClipOutput:
         self._place = place
         self._native = DepthEstimator(estimator.model, size="native")
         self._sink, self._parts, self._clock, self._record_begun = sink, parts, clock, record_begun
+        self._aligner = aligner
         self._state = parts.load()
         self._progress = _Progress(**{**self._state.facts, "total": len(numbers)})
         arrays = dict(self._state.arrays)
         self._shown = arrays.pop("shown", None)  # the numbers of the last frame
+        self._last: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # grey and depth
         self._steady = Steady(options.steady, estimator.model.kind, arrays)
         sides = (index.height, index.width)
         height, width = sides if options.size == "full" else estimator.model.processed_size(*sides)
@@ -153,6 +163,11 @@ class ClipOutput:
         return self._progress.following
 
     @property
+    def total(self) -> int:
+        """How many frames are taken."""
+        return len(self._numbers)
+
+    @property
     def proof(self) -> dict[int, str]:
         """Digests of images before the first that comes next, by number."""
         return {int(number): digest for number, digest in self._progress.proof.items()}
@@ -162,18 +177,25 @@ class ClipOutput:
         """Whether it is known already how depth becomes numbers, by an earlier part."""
         return bool(self._progress.coding)
 
-    def choose_coding(self, probes: Sequence[ItemResult]) -> None:
-        """Fix what is one for all frames, by some of them: what numbers stand for, and the focal length."""
-        progress = self._progress
-        cameras = [
-            each.origin.f_px for each in probes if each.origin.f_px and each.origin.f_source == "estimated"
-        ]
+    def choose_coding(self, probes: Mapping[int, ItemResult], known: Mapping[int, Floats]) -> None:
+        """Fix what is one for all frames, by some of them: what numbers stand for, the focal length, the metres.
+
+        probes: by number. known: distances in some of them, where depth is aligned.
+        """
+        progress, kind = self._progress, self._native.model.kind
+        origins = [each.origin for each in probes.values()]
+        cameras = [each.f_px for each in origins if each.f_px and each.f_source == "estimated"]
         if cameras:
             progress.f_px, progress.f_source = float(np.median(cameras)), "estimated"
-        values = [self._native.finish(each.origin, each.values).values for each in probes]
-        low = min((float(each.min()) for each in values), default=0.0)
-        high = max((float(each.max()) for each in values), default=1.0)
-        progress.coding = Coding.of(self._native.model.kind, low, high).metadata
+        depths = {
+            number: self._native.finish(self._with_camera(each.origin), each.values)
+            for number, each in probes.items()
+        }
+        if self._aligner:
+            progress.alignment, kind = self._aligner.fit_clip(known, depths).as_dict(), "metric"
+        low = min((float(each.values.min()) for each in depths.values()), default=0.0)
+        high = max((float(each.values.max()) for each in depths.values()), default=1.0)
+        progress.coding = Coding.of(kind, low, high).metadata
 
     def add(
         self,
@@ -185,33 +207,38 @@ class ClipOutput:
         progress = self._progress
         time_s = self._index.time_s(self._numbers[progress.following])
         progress.time_ms = max(progress.time_ms + 1, round(1000 * (time_s - self._begin_s)))
-        if result is not None and grey is not None:
-            self._shown = self._number(result, grey)
-        else:
-            progress.held += 1
-        with self._clock.measure("encode", self._key):
-            self._write(progress.time_ms)
+        has_depth = result is not None and grey is not None
+        progress.waiting.append((progress.time_ms, has_depth))
+        progress.held += not has_depth
+        finished = self._steady_frame(result, grey) if result is not None and grey is not None else []
         if digest:
             progress.proof[str(self._numbers[progress.following])] = digest
         progress.following += 1
+        self._write_finished(finished)
         is_last = progress.following == len(self._numbers)
+        if is_last:
+            self._write_rest()
         if progress.following % self.part_frames == 0 and not is_last and self._shown is not None:
             self._keep_part()
         return is_last
 
-    def finish(self) -> ItemDone:
-        """Place the file of the clip, when all frames are there; what is wrong with it raises."""
+    def finish(self, tick: Callable[[], None] = lambda: None) -> ItemDone:
+        """Place the file of the clip, when all frames are there; what is wrong with it raises.
+
+        tick: is called at each frame of a preview, which take a while.
+        """
         progress, index, model = self._progress, self._index, self._native.model
         if self._shown is None or progress.held > _MOST_HELD * len(self._numbers):
             raise ModelError(f"there is no depth of {progress.held} of its {len(self._numbers)} frames")
         depth = DepthMap(
             np.zeros(self._shown.shape, np.float32),
-            model.kind,
+            "metric" if self._alignment else model.kind,
             progress.f_px,
             progress.f_source,
             (index.height, index.width),
             model.name,
             model.weights_digest,
+            self._alignment,
         )
         about, names = self._describe(depth), self._sink.output_names(self._key, is_clip=True)
         with ExitStack() as stack:
@@ -225,7 +252,7 @@ class ClipOutput:
                     join_parts(chain(earlier, [io.BytesIO(self._end_part())]), files[0], about)
                 if shown:
                     with DepthClip(files[0]) as clip:
-                        write_preview(self._place, index, self._numbers, clip, files[1])
+                        write_preview(self._place, index, self._numbers, clip, files[1], tick)
             except Exception as error:
                 full = next((each.error for each in files if each.error), None)
                 if full is None or isinstance(error, OutputLostError):
@@ -239,30 +266,67 @@ class ClipOutput:
                     outputs = place_frames(self._sink, self._key, FORMATS[self._options.files], clip)
             outputs |= self._sink.place({name: FilePieces(files[1]) for name in shown})
         facts = facts_of(depth) | {"clip": {**about["clip"], "coding": dict(progress.coding)}}
-        facts |= {"f_px_used": True} if self._native.uses_focal_length else {}
+        facts |= {"f_px_used": True} if self._native.uses_focal_length and not self._aligner else {}
         return ItemDone(outputs, facts)
+
+    @property
+    def _alignment(self) -> Alignment | None:
+        said = self._progress.alignment
+        return Alignment.from_dict(said) if said else None
+
+    def _with_camera(self, origin: FrameInfo) -> FrameInfo:
+        """Return what is known of a frame, with the focal length of the clip."""
+        progress = self._progress
+        return replace(origin, f_px=progress.f_px, f_source=progress.f_source) if progress.f_px else origin
 
     @property
     def _begin_s(self) -> float:
         return self._index.time_s(self._numbers[0])
 
-    def _number(self, result: ItemResult, grey: NDArray[np.float32]) -> NDArray[np.uint16]:
-        """Return the numbers that stand for the steadied depth of a frame."""
-        progress = self._progress
-        origin = result.origin
-        if progress.f_px:
-            origin = replace(origin, f_px=progress.f_px, f_source=progress.f_source)
+    def _steady_frame(self, result: ItemResult, grey: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Give a frame to the filter; return the depth of those that it has finished, in order."""
+        progress, origin = self._progress, self._with_camera(result.origin)
+        progress.f_px, progress.f_source = origin.f_px, origin.f_source
+        progress.in_float32 += result.in_float32
         with self._clock.measure("steady", self._key):
             depth = self._native.finish(origin, result.values)
             if grey.shape != depth.values.shape:
                 grey = resize_depth(grey, *depth.values.shape)
-            ((_, values),) = self._steady.add(progress.following, grey, depth.values)
+            self._last = grey, depth.values
+            return [each for _, each in self._steady.add(progress.following, grey, depth.values)]
+
+    def _write_finished(self, finished: list[NDArray[np.float32]]) -> None:
+        """Write frames as far as they are finished, and those between that show the one before."""
+        waiting, following = self._progress.waiting, iter(finished)
+        with self._clock.measure("encode", self._key):
+            while waiting:
+                time_ms, has_depth = waiting[0]
+                if has_depth:
+                    values = next(following, None)
+                    if values is None:
+                        return
+                    self._shown = self._number(values)
+                waiting.pop(0)
+                self._write(time_ms)
+
+    def _write_rest(self) -> None:
+        """Give the last frame again to a filter that waits for more, until it has finished all."""
+        for number in range(len(self._numbers), len(self._numbers) + _LONGEST_WINDOW):
+            if not self._progress.waiting:
+                return
+            if self._last is not None:
+                self._write_finished([each for _, each in self._steady.add(number, *self._last)])
+
+    def _number(self, values: NDArray[np.float32]) -> NDArray[np.uint16]:
+        """Return the numbers that stand for the steadied depth of a frame."""
+        progress, beyond = self._progress, 0
         if self._options.size == "full":
-            values = resize_depth(values, origin.height, origin.width)
+            values = resize_depth(values, self._index.height, self._index.width)
+        if aligned := self._alignment:
+            values = to_metres(aligned, values)
+            beyond = int(np.isnan(values).sum())
         numbers, clipped = Coding(progress.coding).encode(values)
-        progress.f_px, progress.f_source = origin.f_px, origin.f_source
-        progress.clipped += clipped
-        progress.in_float32 += result.in_float32
+        progress.clipped += clipped + beyond
         progress.low, progress.high = (
             min(progress.low, int(numbers.min())),
             max(progress.high, int(numbers.max())),

@@ -9,7 +9,7 @@ behind it; the others do not wait for that, unless too many frames do.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import DecodeError, Failure, attempt
 from cortexia_video.frame import Frame
+from cortexia_video.geometry.alignment import Floats
 from cortexia_video.geometry.intrinsics import Intrinsics
 from cortexia_video.inference.executor import ItemResult, Skipped
+from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, VideoOptions
 from cortexia_video.jobs.clip_parts import ClipParts
 from cortexia_video.ledger.entries import ItemDone
@@ -31,9 +33,10 @@ from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import to_path
 from cortexia_video.video.clip_index import ClipIndex, choose_probes
 from cortexia_video.video.frames import digest_of, read_frames, read_some
-from cortexia_video.video.image_sequence import read_any_index
+from cortexia_video.video.image_sequence import name_frames, read_any_index
 from cortexia_video.video.steady import to_grey
 
+NoteFrames = Callable[[str, int, int], None]
 _WAITING = 32  # frames that may wait for the one that comes next
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
 
@@ -70,10 +73,12 @@ class ClipTools:
     estimator: DepthEstimator
     sink: Sink
     given: Intrinsics
+    aligner: Aligner | None
     max_megapixels: float
     budget: MemoryBudget
     clock: StageClock
     record_begun: RecordBegun
+    note_frames: NoteFrames
 
 
 class ClipTask:
@@ -88,6 +93,8 @@ class ClipTask:
             **tools.given.settings,
             "source": item.source,
         }
+        if tools.aligner:
+            made_of |= {"aligned_by": tools.aligner.by, **tools.aligner.settings}
         self._parts = ClipParts(tools.sink, item.key, made_of)
         self._ended = False  # no frame is to be read any more
         self._closed = False  # none is to be written, either
@@ -99,7 +106,8 @@ class ClipTask:
         self._writes = False
         self._missing_probes = 0
         self._probes: dict[int, tuple[str, ItemResult]] = {}  # of some frames: the image's digest, its depth
-        self._results: list[ItemResult] = []  # the same, until they are looked at
+        self._results: dict[int, ItemResult] = {}  # the same, until they are looked at
+        self._known: Mapping[int, Floats] = {}  # distances in them, where depth is aligned
         self._outcome: ItemDone | Failure | None = None
 
     def frames(self) -> Iterator[FrameItem]:
@@ -173,7 +181,10 @@ class ClipTask:
 
     def _preprocess(self, item: FrameItem, number: int, image: NDArray[np.uint8]) -> PreparedFrame | Failure:
         estimator, given = self._tools.estimator, self._tools.given
-        frame = Frame(self.item.key, image, timestamp_s=self._index.time_s(number))
+        f_px = self._index.f_px
+        frame = Frame(
+            self.item.key, image, f_px, "exif" if f_px else None, timestamp_s=self._index.time_s(number)
+        )
         prepared = estimator.prepare(given.apply(frame) if given.settings else frame)
         if isinstance(prepared, PreparedFrame):
             if item.position is None or -(item.position + 1) % self._output.part_frames < PROVEN:
@@ -201,12 +212,18 @@ class ClipTask:
                 tools.estimator,
                 sink=tools.sink,
                 parts=self._parts,
+                aligner=tools.aligner,
                 clock=tools.clock,
                 record_begun=tools.record_begun,
             )
         probes: list[int] = []
         if not self._output.knows_coding and self._needs_probes(index):
             probes = choose_probes(index, numbers)
+        if tools.aligner and not self._output.knows_coding:
+            name = name_frames(place, index, self.item.key)
+            some = [*choose_probes(index, numbers), *numbers]
+            self._known = tools.aligner.find_clip(name, some, index.width, index.height)
+            probes = sorted({*probes, *self._known})
         self._missing_probes = len(probes)
         return self._read(place, numbers, probes)
 
@@ -216,7 +233,7 @@ class ClipTask:
         if estimator.model.kind not in ("metric", "scale_invariant"):
             return True
         known = given.find(self.item.key, index.width, index.height) if given.settings else None
-        return estimator.uses_focal_length and known is None
+        return estimator.uses_focal_length and known is None and index.f_px is None
 
     def _read(self, place: Any, numbers: range, probes: list[int]) -> Generator[_Read, None, None]:
         for number, image in read_some(place, self._index, probes) if probes else ():
@@ -234,7 +251,7 @@ class ClipTask:
             if item.position is None:
                 if result and item.digest:
                     self._probes[item.number] = item.digest, result
-                    self._results.append(result)
+                    self._results[item.number] = result
                 self._missing_probes -= 1
             else:
                 self._order.wait_for(
@@ -255,8 +272,8 @@ class ClipTask:
     def _write_waiting(self) -> ItemDone | None:
         """Write what comes next while it is there; return the outcome after the last frame."""
         if not self._output.knows_coding:
-            self._output.choose_coding(self._results)
-            self._results = []
+            self._output.choose_coding(self._results, self._known)
+            self._results = {}
         while True:
             with self._order:
                 item, result = self._waiting.pop(self._output.following, (None, None))
@@ -264,8 +281,13 @@ class ClipTask:
                 self._order.notify_all()
             if item is None:
                 return None
-            if self._output.add(result, item.grey, item.digest):
-                return self._output.finish()
+            is_last = self._output.add(result, item.grey, item.digest)
+            self._note()
+            if is_last:
+                return self._output.finish(self._note)
+
+    def _note(self) -> None:
+        self._tools.note_frames(self.item.key, self._output.following, self._output.total)
 
     def _settle(self, outcome: ItemDone | Failure) -> None:
         self._outcome = outcome

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import Failure, InputError, suggest_keywords
+from cortexia_video.errors import Failure, InputError, printable, suggest_keywords
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
 from cortexia_video.images.decode import read_image_bytes
@@ -31,7 +31,7 @@ from cortexia_video.jobs.clip_parts import FOLDER as PARTS
 from cortexia_video.jobs.clip_parts import remove_parts
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.worker import Decoding as Decoding
-from cortexia_video.jobs.worker import RecordBegun, TaskOptions, Worker, decode_readable
+from cortexia_video.jobs.worker import NoteFrames, RecordBegun, TaskOptions, Worker, decode_readable
 from cortexia_video.ledger.depth_json import keep_depth_json
 from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
@@ -204,8 +204,6 @@ def estimate(
         given.require_square()
     if sequence:
         require_video()
-        if pack or align_to:
-            raise InputError("`pack` and `align_to` are for images: they cannot be given with `sequence`")
     files = format if video_format == "frames" else None
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
@@ -294,11 +292,14 @@ def _run(
     outcomes.slowest = lambda: executor.usage().slowest
     with outcomes:
         work = ledger.claim(outcomes.needing_work(found), ahead=executor.claims_ahead)
-        results = executor.run(work, RunContext(outcomes.sink, ledger.record_begun, trace, stop))
+        results = executor.run(
+            work, RunContext(outcomes.sink, ledger.record_begun, outcomes.note_frames, trace, stop)
+        )
         with contextlib.closing(results):
             for item, result in results:
                 if isinstance(result, ItemDone):
                     ledger.record_done(item.key, item.source, result.outputs, **result.facts)
+                    _warn_of_held(item.key, result.facts)
                 outcomes.settle(item, None if isinstance(result, ItemDone) else result)
     usage = executor.usage()
     report.speed = usage.measure(report.done + report.failed, report.seconds) if report.done else None
@@ -341,7 +342,7 @@ class RunSpec:
             output=self.root,
             partition=self.partition,
             passed_over=passed_over,
-            videos=self.packing is None and self.task.aligner is None,
+            videos=True,
         )
 
     def open_sink(self) -> Sink:
@@ -390,12 +391,14 @@ class RunSpec:
 class RunContext:
     """What the work of a run reaches.
 
-    sink: open. record_begun: to be called before files are placed, unless the executor `claims_ahead`. trace: to
-    be told of each stage. stop: ends the run early.
+    sink: open. record_begun: to be called before files are placed, unless the executor `claims_ahead`.
+    note_frames: to be told how far clips are, where that can be. trace: to be told of each stage. stop: ends the
+    run early.
     """
 
     sink: Sink
     record_begun: RecordBegun
+    note_frames: NoteFrames
     trace: ChromeTrace | None
     stop: threading.Event
 
@@ -424,6 +427,18 @@ class Executor(Protocol):
         """Return what the workers have used since `run` was called."""
 
 
+def _warn_of_held(key: str, facts: Mapping[str, Any]) -> None:
+    """Say of a clip that is done how many of its frames show another's depth."""
+    clip = facts.get("clip", {})
+    if clip.get("held"):
+        _log.warning(
+            "%s: %d of %d frames have no depth, or cannot be decoded: they show that of the one before",
+            printable(key),
+            clip["held"],
+            clip["frames"],
+        )
+
+
 class LocalExecutor:
     """An `Executor`: threads of this process."""
 
@@ -440,7 +455,9 @@ class LocalExecutor:
         items, first = itertools.tee(items)
         estimators = self._spec.choose_backend(self._selector, self._estimators, first)
         sink, record_begun, trace = context.sink, context.record_begun, context.trace
-        self._worker = Worker(self._spec.task, estimators, sink, record_begun, trace)
+        self._worker = Worker(
+            self._spec.task, estimators, sink, record_begun, trace, note_frames=context.note_frames
+        )
         return self._worker.run(items, context.stop)
 
     def usage(self) -> Usage:

@@ -109,6 +109,10 @@ class Outcomes:
         self._stop = stop
         self._all_found = False
         self._began = self._recorded = time.monotonic()
+        self._clips: dict[
+            str, list[float]
+        ] = {}  # at work: frames, of so many, per second, and these at first, when
+        self._noting = threading.Lock()
         self.slowest: Callable[[], str | None] = lambda: None  # names the slowest stage so far
         self._told = False  # that outputs of other settings are here
 
@@ -138,11 +142,30 @@ class Outcomes:
         else:
             self.report.done += 1
             self._on_outcome(self.report, None)
-        now = time.monotonic()
-        if now - self._recorded >= PROGRESS_S:
-            self._recorded = now
-            seconds = round(now - self._began, 3)
-            self.ledger.record_progress(**self.report.counts, seconds=seconds, slowest=self.slowest())
+        with self._noting:
+            self._clips.pop(item.key, None)
+            self._record_progress(time.monotonic())
+
+    def note_frames(self, key: str, frames: int, total: int) -> None:
+        """Note how many of a clip's frames are done; on any thread."""
+        with self._noting:
+            now = time.monotonic()
+            *_, first, since = self._clips.get(key, (0, 0, 0, frames, now))
+            rate = (frames - first) / (now - since) if now > since else 0.0
+            self._clips[key] = [frames, total, round(rate, 3), first, since]
+            self._record_progress(now)
+
+    def _record_progress(self, now: float) -> None:
+        if now - self._recorded < PROGRESS_S:
+            return
+        self._recorded = now
+        clips = {key: said[:3] for key, said in self._clips.items()}
+        self.ledger.record_progress(
+            **self.report.counts,
+            seconds=round(now - self._began, 3),
+            slowest=self.slowest(),
+            **({"clips": clips} if clips else {}),
+        )
 
     def fail(self, failure: Failure, item: InputFile | None = None) -> None:
         """Record and count an input that failed."""

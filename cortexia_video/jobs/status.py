@@ -76,7 +76,7 @@ class Status:
         now: When this was asked.
         found: Inputs that were counted, where they were given.
         left: Of these, neither done, as they are now, nor failed.
-        clips: Videos of which some frames are done.
+        clips: Videos of which some frames are done: of those at work, half a minute ago; of others as they are kept.
     """
 
     folder: str
@@ -156,18 +156,17 @@ def status(
     alive = {
         run for path, run in latest.items() if isinstance(path, RemotePath) or is_locked(path) is not False
     }
-    local = not isinstance(root, RemotePath)
+    local, now = not isinstance(root, RemotePath), datetime.datetime.now(datetime.UTC)
     counts = state.counts()
+    runs = [each for run in state.runs.values() if (each := _describe(run, local and run.name not in alive))]
     said = Status(
         folder=printable(str(root)),
         done=counts["done"],
         failed=counts["failed"],
         begun=counts["begun"] + counts["requeued"],
-        runs=[
-            each for run in state.runs.values() if (each := _describe(run, local and run.name not in alive))
-        ],
-        now=datetime.datetime.now(datetime.UTC),
-        clips=list_unfinished(root),
+        runs=runs,
+        now=now,
+        clips=_list_clips(root, state, {each.run for each in runs if each.is_at_work(now)}),
     )
     if not inputs:
         return said
@@ -178,6 +177,17 @@ def status(
             entry = state.get(item.key)
             left += not (entry and isinstance(item, InputFile) and entry.made_of(item.source))
     return replace(said, found=found, left=left)
+
+
+def _list_clips(root: AnyPath, state: LedgerState, busy: set[str]) -> list[UnfinishedClip]:
+    """Return the clips that are not done: as the runs say that are at work, else by the parts that are kept."""
+    at_work = {
+        key: UnfinishedClip(key, *said)
+        for name in busy
+        for key, said in (state.runs[name].progress or {}).get("clips", {}).items()
+    }
+    kept = {each.key: each for each in list_unfinished(root)}
+    return sorted({**kept, **at_work}.values())
 
 
 def _describe(run: Run, is_over: bool) -> RunStatus | None:

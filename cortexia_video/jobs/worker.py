@@ -21,6 +21,7 @@ from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.jobs.clip_output import RecordBegun as RecordBegun
 from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
+from cortexia_video.jobs.clip_task import NoteFrames as NoteFrames
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.resources import BufferPool, MemoryBudget, count_cores
@@ -60,6 +61,7 @@ class Worker:
     """Takes inputs to their outcomes, and tells what it used. Threads may share it.
 
     sink: open. record_begun: is told before files are placed; all else is recorded by who has the ledger.
+    note_frames: is told how many frames of a clip are done, of how many.
     """
 
     def __init__(
@@ -69,10 +71,12 @@ class Worker:
         sink: Sink,
         record_begun: RecordBegun,
         trace: Trace | None,
+        *,
+        note_frames: NoteFrames = lambda key, frames, total: None,
     ) -> None:
         self._options = options
         self._estimators, self._estimator = estimators, estimators[0]
-        self._sink, self._record_begun = sink, record_begun
+        self._sink, self._record_begun, self._note_frames = sink, record_begun, note_frames
         self._clock = StageClock(trace)
         self._budget = MemoryBudget(max(MEMORY, options.workers * _MEMORY_EACH))
         self._pixels, self._depth = BufferPool(), BufferPool()
@@ -125,10 +129,12 @@ class Worker:
             self._estimator,
             self._sink,
             options.given,
+            options.aligner,
             options.max_megapixels,
             self._budget,
             self._clock,
             self._record_begun,
+            self._note_frames,
         )
         for each in items:
             if each.is_clip:

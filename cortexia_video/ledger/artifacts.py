@@ -27,7 +27,7 @@ from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
 from cortexia_video.video.depth_clip import TIMES, DepthClip, list_numbers, parse_times, read_frame_file
 from cortexia_video.video.frames import read_frame
-from cortexia_video.video.image_sequence import list_images, read_any_index, stat_images
+from cortexia_video.video.image_sequence import describe_images, is_sequence, list_images, read_any_index
 
 Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
@@ -183,8 +183,8 @@ def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath |
 def _read_frame(path: AnyPath, clip: Source, line: Line, *, is_copy: bool) -> bytes:
     """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed)."""
     with in_words(f"cannot read {path}"):
-        if isinstance(path, Path) and path.is_dir():
-            size, mtime_ns = stat_images(list_images(path))
+        if is_sequence(path):
+            size, mtime_ns = describe_images(list_images(path))
         else:
             now = path.stat()
             size, mtime_ns = now.st_size, now.st_mtime_ns

@@ -100,6 +100,18 @@ def _are_parts(value: Any) -> bool:
     )
 
 
+def _are_clips(value: Any) -> bool:
+    """Return whether these are clips at work: frames that are done, of so many, and how many per second."""
+    return type(value) is dict and all(
+        type(each) is list
+        and len(each) == 3
+        and _is_count(each[0])
+        and _is_side(each[1])
+        and _is_number(each[2])
+        for each in value.values()
+    )
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("found", "done", "skipped", "failed"), _is_count),
     **dict.fromkeys(("seconds", "images_per_second"), _is_number),
@@ -112,4 +124,5 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "image": _is_image,
     "outputs": _are_outputs,
     "inside": _are_parts,
+    "clips": _are_clips,
 }

@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import islice
 from typing import IO, Any, Literal, NamedTuple, Self
 
 import xxhash
@@ -25,7 +24,7 @@ from cortexia_video.errors import DecodeError, Failure, InputError, OutputLostEr
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.throughput import StageClock
-from cortexia_video.sinks.sink import Item, Sink
+from cortexia_video.sinks.sink import Item, Keyed, Sink
 from cortexia_video.storage.archive_writers import add_member, write_parquet
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.paths import find_problem
@@ -85,14 +84,14 @@ class _Filling:
 class ArchiveSink(Sink):
     """Puts the files of many inputs into one archive, which it places by another sink.
 
-    An input is done once its archive is placed. read_image: returns the bytes of an item's image, or raises
-    `DecodeError`. Threads may share it.
+    An input is done once its archive is placed; but a clip's file is as large as an archive, and stays one of its
+    own. read_image: returns the bytes of an item's image, or raises `DecodeError`. Threads may share it.
     """
 
     def __init__(self, sink: Sink, packing: Packing, read_image: Callable[[Any], bytes]) -> None:
         self.root, self.formats, self.suffixes = sink.root, sink.formats, sink.suffixes
         self.clip_suffixes = sink.clip_suffixes
-        self._sink = sink
+        self._sink, self.partial = sink, sink.partial
         self._packing = packing
         self._read_image = read_image
         self._filling: dict[str, _Filling] = {}  # by the first name of each key that goes there
@@ -105,8 +104,8 @@ class ArchiveSink(Sink):
         self._sink.__exit__(*error)
 
     def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
-        """Return none: an archive's name is nobody else's, whatever the key."""
-        return []
+        """Return none of an image: an archive's name is nobody else's, whatever the key."""
+        return self._sink.output_names(key, is_clip=True) if is_clip else []
 
     def size_of(self, name: str) -> int | None:
         return self._sink.size_of(name)
@@ -126,7 +125,7 @@ class ArchiveSink(Sink):
 
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
         """Keep the files of an input for its archive; place others, such as depth.json, as they are."""
-        filling = self._filling.get(next(iter(files)))
+        filling = self._filling.get(next(iter(files), ""))
         if filling is None:
             return self._sink.place(files)
         with self._lost_if_full(filling.name):
@@ -138,21 +137,38 @@ class ArchiveSink(Sink):
         work: Callable[[Iterable[Item]], Iterator[tuple[Item, ItemDone | Failure]]],
         clock: StageClock,
     ) -> Iterator[tuple[Item, ItemDone | Failure]]:
-        """Yield what `work` makes of items, those of an archive together, once it is placed.
+        """Yield what `work` makes of items, images of an archive together, once it is placed.
 
         Where `work` leaves items of an archive out, as after a stop, nothing of that archive is placed or
         yielded: half of it would come to another name.
         """
         items = iter(items)
-        while group := [*islice(items, self._packing.size)]:
-            with self._fill([item.key for item in group]) as filling:
-                outcomes = dict(work(group))
-                if len(outcomes) < len(group):
+        while group := self._take_group(items):
+            images = [item for item in group if not _is_clip(item)]
+            with self._fill([item.key for item in images]) as filling:
+                outcomes = {}
+                for item, outcome in work(group):
+                    if _is_clip(item):
+                        yield item, outcome
+                    else:
+                        outcomes[item] = outcome
+                if len(outcomes) < len(images):
                     return
                 done = {item: each for item, each in outcomes.items() if isinstance(each, ItemDone)}
                 with clock.measure("pack", filling.name):
                     packed = self._place_archive(filling, done) if done else {}
             yield from {**outcomes, **packed}.items()
+
+    def _take_group(self, items: Iterator[Item]) -> list[Item]:
+        """Take the images of an archive, with the clips that come between."""
+        group: list[Item] = []
+        count = 0
+        for item in items:
+            group.append(item)
+            count += not _is_clip(item)
+            if count == self._packing.size:
+                break
+        return group
 
     @contextmanager
     def _fill(self, keys: list[str]) -> Iterator[_Filling]:
@@ -202,6 +218,10 @@ class ArchiveSink(Sink):
             yield
         except OSError as error:
             raise OutputLostError(self.root / name, error) from error
+
+
+def _is_clip(item: Keyed) -> bool:
+    return bool(getattr(item, "is_clip", False))
 
 
 def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:

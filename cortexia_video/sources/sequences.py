@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from cortexia_video.errors import Failure, InputError, printable
+from cortexia_video.errors import Failure, InputError, attempt, attempt_all, in_words, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.sources.inputs import Found, InputFile
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import AnyPath, to_path, to_text
+from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
-from cortexia_video.video.image_sequence import in_natural_order, list_images, stat_images
+from cortexia_video.video.image_sequence import (
+    describe_images,
+    in_natural_order,
+    is_frame_name,
+    list_images,
+)
 
 
 class DepthSequence(NamedTuple):
@@ -58,27 +65,63 @@ def find_sequences(
 
     A key is the folder's name, and of one inside the path from there.
     """
-    partition, inside = partition or Partition(1, 1), output.resolve() if isinstance(output, Path) else None
+    partition = partition or Partition(1, 1)
     for given in inputs:
-        root = to_path(given)
-        if not isinstance(root, Path) or not root.is_dir():
-            error = InputError(
-                f"{printable(str(root))} is no folder of this machine: a sequence is one of frames"
-            )
-            yield Failure(printable(str(root)), "find", error)
+        root, said = to_path(given), redact(to_text(given))
+        found = attempt(said, "find", partial(_find, root, recursive, output))
+        if isinstance(found, Failure):
+            yield found
             continue
         name, empty = root.resolve().name, True
-        for place, folders, _ in os.walk(root):
-            folder = Path(place)
-            folders[:] = sorted(each for each in folders if recursive and not each.startswith("."))
-            if folder.resolve() == inside and folder != root:
-                folders.clear()
-                continue
-            if images := list_images(folder):
-                empty = False
-                key = os.fspath(Path(name) / folder.relative_to(root))
-                if partition.holds(key):
-                    absolute = os.path.abspath(folder)  # noqa: PTH100 - resolve() would follow links
-                    yield InputFile(key, Source(absolute, *stat_images(images)), is_clip=True)
+        for folder in attempt_all(said, "find", found):
+            empty = False
+            if isinstance(folder, Failure):
+                yield folder
+            elif partition.holds(key := os.fspath(PurePosixPath(name) / folder)):
+                yield attempt(key, "find", partial(_describe, key, root / folder if folder else root))
         if empty:
-            yield Failure(name, "find", InputError(f"there are no images in {printable(str(root))}"))
+            hint = "" if recursive else "; `recursive=True` looks into the folders inside"
+            yield Failure(name, "find", InputError(f"there are no images in {printable(str(root))}{hint}"))
+
+
+def _find(root: AnyPath, recursive: bool, output: AnyPath | None) -> Iterator[str]:
+    """Return the folders that hold images, as paths from the root; `InputError` for what is no folder."""
+    with in_words(f"cannot open {printable(str(root))}", of=OSError):
+        if not root.is_dir():
+            raise InputError(
+                f"{printable(str(root))} is no folder: with `sequence` each input is one, of frames"
+            )
+    inside = output.resolve() if output else None
+    if isinstance(root, RemotePath):
+        return _list_remote(root, recursive, inside)
+    return _walk(root, recursive, inside)
+
+
+def _walk(root: Path, recursive: bool, output: AnyPath | None) -> Iterator[str]:
+    for place, folders, names in os.walk(root):
+        folder = Path(place)
+        folders[:] = sorted(each for each in folders if recursive and not each.startswith("."))
+        if folder != root and folder.resolve() == output:
+            folders.clear()
+        elif any(map(is_frame_name, names)) and list_images(folder):
+            yield "" if folder == root else os.fspath(folder.relative_to(root))
+
+
+def _list_remote(root: RemotePath, recursive: bool, output: AnyPath | None) -> Iterator[str]:
+    with in_words(f"cannot list {root}", of=OSError):
+        names = (PurePosixPath(name) for name, _ in root.list_files(recursive=recursive))
+        folders = {each.parent for each in names if is_frame_name(each.name)}
+    for folder in sorted(folders):
+        hidden = any(part.startswith(".") for part in folder.parts)
+        above = {root / os.fspath(each) for each in (folder, *folder.parents) if each.parts}
+        if not hidden and output not in above:
+            yield "" if not folder.parts else os.fspath(folder)
+
+
+def _describe(key: str, folder: AnyPath) -> InputFile:
+    images = list_images(folder)
+    if isinstance(folder, RemotePath):
+        url = folder.url if folder.url != str(folder) else None
+        return InputFile(key, Source(str(folder), *describe_images(images)), url=url, is_clip=True)
+    absolute = os.path.abspath(folder)  # noqa: PTH100 - resolve() would follow links
+    return InputFile(key, Source(absolute, *describe_images(images)), is_clip=True)

@@ -43,6 +43,7 @@ class ClipIndex:
         hdr: PQ or HLG where that is its transfer function: its images then look pale.
         codec: As FFmpeg calls it.
         has_sound: It has sound, too.
+        f_px: Focal length by EXIF, of a folder of frames.
     """
 
     pts: NDArray[np.int64] | None
@@ -59,6 +60,7 @@ class ClipIndex:
     hdr: str | None
     codec: str
     has_sound: bool
+    f_px: float | None = None
 
     def time_s(self, number: int) -> float:
         """Return when a frame is shown, seconds after the first."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
@@ -48,7 +47,7 @@ def read_frames(
     if not numbers:
         return
     if index.codec == FOLDER:
-        yield from read_images(cast("Path", place), index, chosen)
+        yield from read_images(cast("AnyPath", place), index, chosen)
         return
     if numbers[0] > 0 and index.pts is not None:
         with open_container(place) as container:

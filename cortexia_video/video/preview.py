@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any
@@ -32,10 +32,18 @@ _BITEXACT = {"fflags": "+bitexact"}
 _VIDEO = (("libx264", {"preset": "veryfast", "crf": "20", "threads": "1"}), ("mpeg4", {"qscale": "3"}))
 
 
-def write_preview(place: AnyPath, index: ClipIndex, numbers: range, depth: DepthClip, out: IO[bytes]) -> None:
+def write_preview(
+    place: AnyPath,
+    index: ClipIndex,
+    numbers: range,
+    depth: DepthClip,
+    out: IO[bytes],
+    tick: Callable[[], None] = lambda: None,
+) -> None:
     """Write an MP4 of the frames `numbers` of a video beside their depth, near is bright; sound is copied.
 
-    out: can be sought in. Sound is left out where frames are, and where MP4 has no place for its codec.
+    Sound is left out where frames are, and where MP4 has no place for its codec. out: can be sought in. tick: is
+    called at each frame.
     """
     import av
 
@@ -59,6 +67,7 @@ def write_preview(place: AnyPath, index: ClipIndex, numbers: range, depth: Depth
                     container.mux(packet)
                 left = np.zeros_like(colors) if image is None else resize_image(image, height, width)
                 container.mux(video.encode(_to_frame(np.hstack([left, colors]), time_s)))
+                tick()
             container.mux(video.encode())
             for packet in heard.until(float("inf")):
                 packet.stream = copied

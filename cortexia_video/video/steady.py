@@ -15,7 +15,8 @@ from cortexia_video.video.optical_flow import Array, box_mean, find_flow, sample
 
 SteadyMode = Literal["off", "mean", "align"]
 
-_MOST = 8  # frames that the mean goes over
+_MOST = 6  # frames that the mean goes over
+_TREND = 0.2  # of what a frame tells, that goes to the trend
 _GREY = 10.0  # of 255: so much another grey value is another thing
 _DEPTH = 0.3  # of the range: so much another depth is another thing
 _SAME = 0.5  # weight from which a pixel counts as seen again
@@ -27,7 +28,8 @@ _NEAREST, _FARTHEST = 1e-3, 1e6  # of depth whose logarithm is taken
 class Sequencer(Protocol):
     """What turns a clip's depth as the model gives it into depth as it is kept, frame after frame.
 
-    The seam for networks that see many frames at once: these give some frames later than others.
+    The seam for networks that see many frames at once: these finish frames later, in order. After the last frame
+    it is given again, with numbers beyond, until all are finished.
     """
 
     def add(
@@ -42,9 +44,10 @@ class Sequencer(Protocol):
 class Steady:
     """A `Sequencer` that takes away what changes from frame to frame though the scene does not.
 
-    Each pixel becomes the mean of its own depth and what was there before, up to eight frames, followed along
-    the motion in the images; another grey value or another depth there counts less, down to nothing. Metres
-    and scale-invariant depth are averaged as logarithms. At a cut it begins anew.
+    Each pixel becomes the mean of its own depth and what was there before, up to six frames, followed along
+    the motion in the images; another grey value or another depth there counts less, down to nothing. What was
+    there goes on as it went (Holt 1957: a level and a trend): a mean alone lags behind depth that changes.
+    Metres and scale-invariant depth are averaged as logarithms. At a cut it begins anew.
 
     Args:
         mode: off; mean; or align, which first takes away changes of scale and shift, and is for models whose
@@ -87,8 +90,8 @@ class Steady:
             return self._begin(grey, depth, cuts=np.zeros(1, np.float32))
         rows, columns = np.indices(depth.shape, np.float32)
         down, across = find_flow(grey, known["grey"])
-        maps = [known["depth"], known["grey"], known["count"]]
-        (before, grey_before, count), inside = sample(maps, rows + down, columns + across)
+        maps = [known["depth"], known["grey"], known["count"], known["trend"]]
+        (before, grey_before, count, trend), inside = sample(maps, rows + down, columns + across)
         other = box_mean(np.abs(grey_before - grey), 2) / np.float32(_GREY)
         same = np.exp(-other * other)
         if float((same > _SAME).mean()) < _CUT:
@@ -96,17 +99,22 @@ class Steady:
         if self._mode == "align":
             depth = _align(depth, before, (same > _SAME) & inside)
         deeper = (before - depth) / (np.float32(_DEPTH) * known["range"])
-        weight = count * same * np.exp(-deeper * deeper) * inside
-        steadied = (weight * before + depth) / (weight + 1)
+        agrees = same * np.exp(-deeper * deeper) * inside
+        weight = count * agrees
+        expected = before + agrees * trend
+        step = (depth - expected) / (weight + 1)
+        steadied = expected + step
+        trend = agrees * (trend + np.float32(_TREND) * step)
         count = np.minimum(weight + 1, np.float32(_MOST))
-        self._state = {**known, "depth": steadied, "grey": grey, "count": count}
+        self._state = {**known, "depth": steadied, "grey": grey, "count": count, "trend": trend}
         return steadied
 
     def _begin(self, grey: Array, depth: Array, cuts: Array) -> Array:
         low, high = np.quantile(depth, (0.01, 0.99))
         spread = np.array([max(high - low, 1e-6)], np.float32)
-        count = np.ones_like(depth)
-        self._state = {"depth": depth, "grey": grey, "count": count, "range": spread, "cuts": cuts}
+        ones, zeros = np.ones_like(depth), np.zeros_like(depth)
+        maps = {"depth": depth, "grey": grey, "count": ones, "trend": zeros}
+        self._state = {**maps, "range": spread, "cuts": cuts}
         return depth
 
 

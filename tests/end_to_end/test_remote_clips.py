@@ -72,3 +72,22 @@ def test_parts_in_a_bucket_survive_a_kill(
     run(f"{S3}/{place}/in", f"{S3}/{place}/out")
     assert len(added) in (30 - 16, 30 - 16 + 9)  # the other clip may have been done
     assert outputs(read_all(f"{place}/out")) == outputs(read_folder(tmp_path / "out"))
+
+
+def test_sequences_in_a_bucket(place: str, tmp_path: Path) -> None:
+    for name in ("shots/one/f2.png", "shots/one/f10.png", "shots/one/f9.png", "shots/two/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encode(sum(name.encode())))
+        put(f"{place}/{name}", (tmp_path / name).read_bytes())
+    put(f"{place}/shots/.hidden/a.png", encode(1))
+    options: dict[str, Any] = {"sequence": True, "steady": "off"}
+    report = run(f"{S3}/{place}/shots", f"{S3}/{place}/shots/out", **options)
+    assert report.counts == {"found": 2, "done": 2, "skipped": 0, "failed": 0}
+    run(tmp_path / "shots", tmp_path / "out", **options)
+    assert outputs(read_all(f"{place}/shots/out")) == outputs(read_folder(tmp_path / "out"))
+    assert run(f"{S3}/{place}/shots", f"{S3}/{place}/shots/out", **options).skipped == 2
+    put(f"{place}/shots/two/b.png", encode(2))
+    again = run(f"{S3}/{place}/shots", f"{S3}/{place}/shots/out", **options)
+    assert (again.done, again.skipped) == (1, 1)
+    (failure,) = run(f"{S3}/{place}/nowhere", tmp_path / "other", **options).failures
+    assert "is no folder" in failure.reason

@@ -18,14 +18,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cortexia_video import (
+    AlignTo,
     DepthEstimator,
     Frame,
     SyntheticModel,
     colored_depthmap,
     estimate,
+    read_image,
     read_ledger,
     status,
+    verify,
 )
+from cortexia_video.cli import main
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError, say_install
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
@@ -110,7 +114,13 @@ class Killed(BaseException):
     """What nobody catches."""
 
 
-@pytest.mark.parametrize("moment", [3, 8, 9, 17, 24, 33, 39])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        each if each in (3, 8, 9, 17, 24, 33, 39) else pytest.param(each, marks=pytest.mark.slow)
+        for each in range(2, 40)
+    ],
+)
 def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(
     tmp_path: Path, moment: int, monkeypatch: pytest.MonkeyPatch, small_parts: None
 ) -> None:
@@ -148,7 +158,7 @@ def test_a_damaged_part_is_done_again(
     for name, wanted in (("*/000003.mkv", 16), ("*/000003.npz", 16), ("*/000000.mkv", 40)):
         out = tmp_path / name.replace("/", "").replace("*", "")
 
-        def end(self: Any) -> None:
+        def end(self: Any, *_: Any) -> None:
             raise Killed
 
         monkeypatch.setattr(clip_output.ClipOutput, "finish", end)
@@ -196,7 +206,7 @@ def test_parts_of_other_settings_are_not_used(
     run(path, tmp_path / "whole", steady="off")
     with monkeypatch.context() as patch:
 
-        def end(self: Any) -> None:
+        def end(self: Any, *_: Any) -> None:
             raise Killed
 
         patch.setattr(clip_output.ClipOutput, "finish", end)
@@ -309,12 +319,31 @@ def spoil(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_damaged_packets_are_counted_and_the_clip_is_done(tmp_path: Path) -> None:
+def test_damaged_packets_are_counted_and_the_clip_is_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_clip(tmp_path / "a.mp4", 90, options={"x264-params": "keyint=10"})
     spoil(path)
     assert run(path, tmp_path / "out").done == 1
     (line,) = done_lines(tmp_path / "out").values()
-    assert 0 < line["clip"]["held"] < 45 and line["clip"]["frames"] == 90
+    held = line["clip"]["held"]
+    assert 0 < held < 45 and line["clip"]["frames"] == 90
+    assert f"a.mp4: {held} of 90 frames have no depth" in caplog.text
+
+
+@pytest.mark.parametrize("video_format", ["mkv", "frames"])
+def test_a_flipped_byte_is_found_and_made_again(tmp_path: Path, video_format: Any) -> None:
+    path = write_clip(tmp_path / "a.mp4", 9)
+    run(path, tmp_path / "out", video_format=video_format)
+    before = files(tmp_path / "out")
+    damaged = tmp_path / "out" / sorted(before)[-2 if video_format == "frames" else 0]
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 0x10  # FFV1 decodes it to another number, without a word
+    damaged.write_bytes(data)
+    (wrong,) = verify(tmp_path / "out", requeue=True).wrong
+    assert (wrong.key, wrong.reason) == ("a.mp4", "its content is not what was written")
+    assert run(path, tmp_path / "out", video_format=video_format).done == 1
+    assert files(tmp_path / "out") == before
 
 
 def join_sizes(path: Path) -> None:
@@ -374,13 +403,10 @@ def test_without_the_package_a_video_is_told(
     assert report.found == 1
     said = say_install("'cortexia-video[video]'")
     assert report.passed_over == {f"MP4 (a video: {said})": 1}
-
-
-def test_archives_take_images_only(tmp_path: Path, make_image: Make) -> None:
-    write_clip(tmp_path / "in/a.mp4", 3)
-    make_image(tmp_path / "in/b.jpg")
-    report = run(tmp_path / "in", tmp_path / "out", pack="tar")
-    assert (report.found, report.passed_over) == (1, {"MP4 (a video: archives take images only)": 1})
+    with pytest.raises(SystemExit) as ended:
+        main(["estimate", str(clip), "--output", str(tmp_path / "named")])
+    assert ended.value.code == 2
+    assert not (tmp_path / "named").exists()
 
 
 def test_a_named_file_is_a_video_by_its_content(tmp_path: Path) -> None:
@@ -475,7 +501,7 @@ def test_status_tells_the_frames_of_what_is_at_work(
     path = write_clip(tmp_path / "a.mp4", 40)
     with monkeypatch.context() as patch:
 
-        def end(self: Any) -> None:
+        def end(self: Any, *_: Any) -> None:
             raise Killed
 
         patch.setattr(clip_output.ClipOutput, "finish", end)
@@ -486,6 +512,28 @@ def test_status_tells_the_frames_of_what_is_at_work(
     assert clip.per_second > 0
     assert "a.mp4: 32 of 40 frames" in str(status(tmp_path / "out"))
     run(path, tmp_path / "out")
+    assert status(tmp_path / "out").clips == []
+
+
+def test_status_tells_how_far_a_clip_is_while_the_run_is_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cortexia_video.jobs.outcomes.PROGRESS_S", 0)
+    path = write_clip(tmp_path / "a.mp4", 40)
+    add, seen = clip_output.ClipOutput.add, []
+
+    def add_and_look(self: Any, *each: Any) -> bool:
+        if self.following == 25:
+            seen.append(status(tmp_path / "out"))
+        return add(self, *each)
+
+    monkeypatch.setattr(clip_output.ClipOutput, "add", add_and_look)
+    run(path, tmp_path / "out")
+    (said,) = seen
+    (clip,) = said.clips
+    assert (clip.key, clip.frames, clip.total) == ("a.mp4", 25, 40)
+    assert clip.per_second > 0 and "a.mp4: 25 of 40 frames, " in str(said) and " left" in str(said)
+    assert said.runs[0].is_at_work(said.now)
     assert status(tmp_path / "out").clips == []
 
 
@@ -516,23 +564,37 @@ def test_a_folder_of_frames_is_a_clip_in_natural_order(tmp_path: Path) -> None:
 
 
 def test_frames_of_a_sequence_that_are_broken_or_differ(tmp_path: Path) -> None:
-    for name, bad in (("held", b"\xff\xd8\xff"), ("size", None)):
+    for name, broken in (("held", (0, 3)), ("size", ()), ("none", range(5))):
         folder = tmp_path / name
         folder.mkdir()
         for number in range(5):
             Image.fromarray(draw(number)).save(folder / f"{number}.jpg")
-        if bad:
-            (folder / "3.jpg").write_bytes(bad)
-        else:
-            Image.fromarray(draw(3, 64, 64)).save(folder / "3.jpg")
+        for number in broken:
+            (folder / f"{number}.jpg").write_bytes(b"\xff\xd8\xff")
+    Image.fromarray(draw(3, 64, 64)).save(tmp_path / "size/3.jpg")
     (tmp_path / "empty").mkdir()
-    inputs = [tmp_path / name for name in ("held", "size", "empty")]
+    inputs = [tmp_path / name for name in ("held", "size", "none", "empty", "missing", "size/3.jpg")]
     report = run(inputs, tmp_path / "out", sequence=True)
-    assert (report.found, report.done, report.failed) == (3, 1, 2)
-    assert done_lines(tmp_path / "out")["held"]["clip"]["held"] == 1
-    reasons = {failure.key: failure.reason for failure in report.failures}
+    assert (report.found, report.done, report.failed) == (6, 1, 5)
+    assert done_lines(tmp_path / "out")["held"]["clip"]["held"] == 2
+    reasons = {Path(failure.key).name: failure.reason for failure in report.failures}
     assert "3.jpg has 64 x 64 pixels" in reasons["size"]
-    assert "no images" in reasons["empty"]
+    assert "none of its 5 images can be read: 0.jpg" in reasons["none"]
+    assert "no images" in reasons["empty"] and "`recursive=True`" in reasons["empty"]
+    assert "is no folder" in reasons["missing"] and "is no folder" in reasons["3.jpg"]
+
+
+def test_a_sequence_has_the_focal_length_of_its_images(tmp_path: Path) -> None:
+    folder = tmp_path / "take"
+    folder.mkdir()
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 36  # FocalLengthIn35mmFilm, of an image 36 mm wide
+    for number in range(3):
+        Image.fromarray(draw(number)).save(folder / f"{number}.jpg", exif=exif)
+    run(folder, tmp_path / "out", model=load(Camera()), sequence=True)
+    (line,) = done_lines(tmp_path / "out").values()
+    expected = read_image(folder / "0.jpg").f_px
+    assert expected and (line["f_px"], line["f_source"]) == (pytest.approx(expected), "exif")
 
 
 def test_a_full_disk_ends_the_run_and_the_next_goes_on(
@@ -569,3 +631,175 @@ def test_a_disk_that_is_full_when_parts_are_joined(tmp_path: Path, monkeypatch: 
         with pytest.raises(OutputLostError, match="No space left"):
             run(path, tmp_path / "out")
     assert run(path, tmp_path / "out").done == 1
+
+
+def write_points(path: Path, frames: dict[str, NDArray[np.float32]], scale: float, shift: float) -> Path:
+    """Write known distances at places of frames, by key: as if `1 / (scale * depth + shift)` were metres."""
+    lines = ["key,x,y,depth_m"]
+    for key, values in frames.items():
+        rows, columns = np.unravel_index(np.linspace(0, values.size - 1, 40).astype(int), values.shape)
+        metres = 1 / (scale * values[rows, columns] + shift)
+        lines += [
+            f"{key},{x + 0.5},{y + 0.5},{m}" for y, x, m in zip(rows, columns, metres.tolist(), strict=True)
+        ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def read_values(path: Path) -> NDArray[np.float32]:
+    with DepthClip(path) as clip:
+        return np.array([each.values for each in clip])
+
+
+def test_a_clip_is_aligned_by_one_fit(tmp_path: Path, make_image: Make) -> None:
+    path = write_clip(tmp_path / "in/a.mp4", 40)
+    run(path, tmp_path / "off", steady="off")
+    run(path, tmp_path / "mean")
+    relative = read_values(tmp_path / "off/a.mp4.mkv")
+    scale = 0.5 / float(np.ptp(relative))
+    shift = 0.1 - scale * float(relative.min())
+    points = write_points(
+        tmp_path / "points.csv", {"a.mp4#7": relative[7], "a.mp4#31": relative[31]}, scale, shift
+    )
+    make_image(tmp_path / "in/b.jpg")
+    report = run(tmp_path / "in", tmp_path / "out", align_to=str(points), drop_relative=True)
+    assert (report.done, report.failed) == (1, 1)  # nothing is known of the image
+    line = done_lines(tmp_path / "out")["a.mp4"]
+    assert (line["kind"], line["aligned_by"]) == ("metric", "points")
+    assert line["alignment"]["share"] == "clip" and line["alignment"]["points_used"] == 80
+    assert line["alignment"]["scale"] == pytest.approx(scale, rel=1e-3)
+    with DepthClip(tmp_path / "out/a.mp4.mkv") as clip:
+        depth = clip.read(3)
+        assert depth.kind == "metric" and depth.alignment is not None
+        assert depth.alignment.shift == pytest.approx(shift, rel=1e-3)
+    expected = 1 / (scale * read_values(tmp_path / "mean/a.mp4.mkv") + shift)
+    assert read_values(tmp_path / "out/a.mp4.mkv") == pytest.approx(expected, rel=2e-3)
+
+
+def test_an_aligned_clip_that_was_killed_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 40)
+    run(path, tmp_path / "off", steady="off")
+    relative = read_values(tmp_path / "off/a.mp4.mkv")
+    shift = 0.1 - float(relative.min())
+    known = str(write_points(tmp_path / "points.csv", {"a.mp4/000020": relative[20]}, 1.0, shift))
+    assert run(path, tmp_path / "whole", align_to=known, drop_relative=True).done == 1
+    with monkeypatch.context() as patch:
+
+        def end(self: Any, *_: Any) -> None:
+            raise Killed
+
+        patch.setattr(clip_output.ClipOutput, "finish", end)
+        with pytest.raises(Killed):
+            run(path, tmp_path / "killed", align_to=known, drop_relative=True)
+    assert run(path, tmp_path / "killed", align_to=known, drop_relative=True).done == 1
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        (AlignTo(near_m=1.0, far_m=9.0), "are of each image: videos need points or sparse depth"),
+        ("points", "nothing is known of its frames"),
+    ],
+)
+def test_a_clip_of_which_nothing_is_known(tmp_path: Path, to: Any, told: str) -> None:
+    path = write_clip(tmp_path / "a.mp4", 5)
+    if to == "points":
+        to = str(write_points(tmp_path / "p.csv", {"b.mp4#2": np.ones((48, 64), np.float32)}, 0.1, 0.1))
+    report = run(path, tmp_path / "out", align_to=to, drop_relative=True)
+    assert report.failed == 1 and told in report.failures[0].reason
+
+
+def test_frames_of_a_sequence_are_aligned_by_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "take"
+    folder.mkdir()
+    for number in range(12):
+        Image.fromarray(draw(number)).save(folder / f"f{number}.png")
+    run(folder, tmp_path / "off", steady="off", sequence=True)
+    relative = read_values(tmp_path / "off/take.mkv")
+    scale = 0.5 / np.ptp(relative)
+    shift = 0.1 - scale * relative.min()
+    points = write_points(tmp_path / "points.csv", {"take/f11.png": relative[11]}, scale, shift)
+    report = run(
+        folder, tmp_path / "out", sequence=True, steady="off", align_to=str(points), drop_relative=True
+    )
+    assert report.done == 1
+    assert read_values(tmp_path / "out/take.mkv") == pytest.approx(1 / (scale * relative + shift), rel=2e-3)
+
+
+@pytest.mark.parametrize("pack", ["tar", "parquet"])
+def test_clips_lie_beside_archives(tmp_path: Path, make_image: Make, pack: str) -> None:
+    for name in "abc":
+        make_image(tmp_path / f"in/{name}.jpg")
+        write_clip(tmp_path / f"in/{name}.mp4", 3)
+    report = run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=pack == "tar")
+    assert (report.found, report.done) == (6, 6)
+    names = [*files(tmp_path / "out")]
+    assert sum(name.endswith(pack) for name in names) == 2
+    assert {f"{name}.mp4.mkv" for name in "abc"} < {*names}
+    assert run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=pack == "tar").skipped == 6
+    checked = verify(tmp_path / "out")
+    assert checked.checked >= 5 and not checked.wrong
+
+
+class Windows:
+    """A `Sequencer` like a network that sees windows of four frames, each of which overlaps two of the one before.
+
+    The depth of a frame becomes the mean over its windows of the mean of each window.
+    """
+
+    cuts = 0
+
+    def __init__(self, mode: str, kind: str, state: Any = None) -> None:
+        self.frames: list[tuple[int, NDArray[np.float32]]] = []
+        self.before: NDArray[np.float32] | None = None  # mean of the window before
+        if state:
+            numbers = state["numbers"].astype(int).tolist()
+            self.frames = [*zip(numbers, state["frames"], strict=True)]
+            self.before = state["before"][0] if len(state["before"]) else None
+
+    def add(self, number: int, grey: Any, values: NDArray[np.float32]) -> list[tuple[int, Any]]:
+        self.frames.append((number, values))
+        if len(self.frames) < 4:
+            return []
+        mean = np.mean([each for _, each in self.frames], 0, dtype=np.float32)
+        given = mean if self.before is None else (mean + self.before) / 2
+        (first, _), (second, _), *self.frames = self.frames
+        self.before = mean
+        return [(first, given), (second, given)]
+
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        return {
+            "numbers": np.array([number for number, _ in self.frames], np.float32),
+            "frames": np.array([each for _, each in self.frames], np.float32),
+            "before": np.array([] if self.before is None else [self.before], np.float32),
+        }
+
+
+def test_a_network_of_windows_of_frames_has_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 37)
+    run(path, tmp_path / "off", steady="off")
+    raw = read_values(tmp_path / "off/a.mp4.mkv")
+    monkeypatch.setattr(clip_output, "Steady", Windows)
+    assert run(path, tmp_path / "whole").done == 1
+    padded = np.concatenate([raw, *[raw[-1:]] * 5])
+    means = [padded[begin : begin + 4].mean(0) for begin in range(0, 38, 2)]
+    expected = [(means[max(0, frame // 2 - 1)] + means[frame // 2]) / 2 for frame in range(37)]
+    assert read_values(tmp_path / "whole/a.mp4.mkv") == pytest.approx(np.array(expected), abs=1e-3)
+    for moment in (8, 21, 36):
+        add, out = clip_output.ClipOutput.add, tmp_path / f"{moment}"
+
+        def add_and_end(self: Any, *each: Any, moment: int = moment, add: Any = add) -> bool:
+            if self.following == moment:
+                raise Killed
+            return add(self, *each)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(clip_output.ClipOutput, "add", add_and_end)
+            run(path, out)
+        assert run(path, out).done == 1
+        assert files(out) == files(tmp_path / "whole")
