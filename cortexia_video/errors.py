@@ -163,11 +163,10 @@ def say_install(needs: str) -> str:
     ours = re.fullmatch(r"'cortexia-video(\[[\w,]+\])'", needs)
     if ours:
         needs = f"'{_find_source().format(ours[1])}'"
-    place = Path(sys.prefix).parts
-    if ours and "pipx" in place:
-        return f"pipx install --force {needs}"
-    if ours and "uv" in place and "tools" in place:
-        return f"uv tool install --force {needs}"
+    made_by = {"pipx_metadata.json": "pipx install --force", "uv-receipt.toml": "uv tool install --force"}
+    for mark, line in made_by.items():
+        if ours and Path(sys.prefix, mark).exists():
+            return f"{line} {needs}"
     return f"pip install {needs}" if find_spec("pip") else f"uv pip install {needs}"
 
 
