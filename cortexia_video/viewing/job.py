@@ -21,7 +21,8 @@ from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path, to_text
-from cortexia_video.viewing.columns import PROTOCOL, is_results, make_step, open_columns, open_results
+from cortexia_video.viewing.columns import make_step
+from cortexia_video.viewing.open import PROTOCOL, is_results, open_columns, open_results
 from cortexia_video.viewing.recording import HEAD_BYTES, Recording, is_own_recording, require_rerun
 from cortexia_video.viewing.steps import Step
 from cortexia_video.viewing.viewers import serve_web, show_window
