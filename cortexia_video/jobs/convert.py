@@ -143,6 +143,8 @@ def convert(
     open_folders(reader, inputs, root)
     name = str(to or format)
     if name in CLIP_FORMS or convention == LEROBOT:
+        if not 0 < fps < math.inf:
+            raise InputError(f"`fps` must be above 0, got {fps}")
         if name not in CLIP_FORMS or (to and format) or given.settings:
             raise InputError(
                 "clips are written by `format` mkv or mp4, or `to` lerobot, one of them, with the focal length that "
@@ -168,6 +170,7 @@ def convert(
             lerobot=convention == LEROBOT,
             fps=fps,
             allow_loss=allow_loss,
+            max_megapixels=max_megapixels,
         )
     bare = to in EXPORTS and not EXPORTS[to].keeps_ending
     found = DepthFiles(inputs, output=root, convention=convention, about=about, bare=bare)

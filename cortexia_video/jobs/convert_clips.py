@@ -18,7 +18,15 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, Failure, InputError, LossError, attempt, printable
+from cortexia_video.errors import (
+    DepthFileError,
+    Failure,
+    InputError,
+    LossError,
+    OutputExistsError,
+    attempt,
+    printable,
+)
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.jobs.clip_files import ScratchFile
 from cortexia_video.jobs.clip_parts import FilePieces
@@ -30,7 +38,7 @@ from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.sources.sequences import DepthSequence, group_depth
-from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.named_file import open_named, read_named_text
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.video import depth_clip, lerobot, preview
 from cortexia_video.video.container import VIDEO_SUFFIXES
@@ -130,8 +138,9 @@ class ClipConversion:
         lerobot: bool,
         fps: float,
         allow_loss: bool,
+        max_megapixels: float,
     ) -> None:
-        self._reader, self._form = reader, form
+        self._reader, self._form, self._max_megapixels = reader, form, max_megapixels
         self._is_lerobot, self._fps, self._allow_loss = lerobot, fps, allow_loss
 
     def run(self, clips: Iterable[DepthSequence | Failure], outcomes: Outcomes, workers: int) -> Report:
@@ -168,8 +177,16 @@ class ClipConversion:
                 file: IO[bytes] = self._open_scratch(stack)
                 lost = _write_clip(source, self._open_scratch(stack), file)
             else:
-                file = stack.enter_context(open_named(to_path(item.place)))
+                place = to_path(item.place)
+                if str(place) == str(self._sink.root / f"{item.key}{self._form.suffixes[0]}"):
+                    raise OutputExistsError("it is its own output: choose another `output`")
+                file = stack.enter_context(open_named(place))
             clip = stack.enter_context(DepthClip(file))
+            height, width = clip.shape
+            if height * width > self._max_megapixels * 1e6:
+                raise DepthFileError(
+                    f"its frames are {width} x {height}: raise `max_megapixels` if that is so"
+                )
             out, more = file, list[bytes]()
             if self._form.write is not None:
                 out = self._open_scratch(stack)
@@ -199,7 +216,7 @@ class ClipConversion:
     def _open(self, item: InputFile, files: Sequence[InputFile]) -> tuple[_Source, Any]:
         """Return the frames of a clip that is no file of ours yet, and the video that it is of, if that is known."""
         if self._is_lerobot:
-            found = lerobot.LeRobotClip(to_path(item.place))
+            found = lerobot.LeRobotClip(to_path(item.place), max_megapixels=self._max_megapixels)
             return _Source(lambda: iter(found), found.times_s, found.rate, {}), None
         line = self._reader.decode(self._reader.read_bytes(files[0].place), files[0].place).line
         about = line.get("clip", {}) if line.get("clip", {}).get("frames") == len(files) else {}
@@ -221,7 +238,7 @@ class ClipConversion:
         place = folder / depth_clip.TIMES
         if not place.is_file():
             return None
-        times_s = parse_times(place.read_text())
+        times_s = parse_times(read_named_text(place))
         return times_s if len(times_s) == count and (np.diff(times_s) > 0).all() else None
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import Failure, InputError, suggest_keywords
+from cortexia_video.errors import Failure, InputError, printable, suggest_keywords
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
 from cortexia_video.images.decode import read_image_bytes
@@ -299,6 +299,7 @@ def _run(
             for item, result in results:
                 if isinstance(result, ItemDone):
                     ledger.record_done(item.key, item.source, result.outputs, **result.facts)
+                    _warn_of_held(item.key, result.facts)
                 outcomes.settle(item, None if isinstance(result, ItemDone) else result)
     usage = executor.usage()
     report.speed = usage.measure(report.done + report.failed, report.seconds) if report.done else None
@@ -424,6 +425,18 @@ class Executor(Protocol):
 
     def usage(self) -> Usage:
         """Return what the workers have used since `run` was called."""
+
+
+def _warn_of_held(key: str, facts: Mapping[str, Any]) -> None:
+    """Say of a clip that is done how many of its frames show another's depth."""
+    clip = facts.get("clip", {})
+    if clip.get("held"):
+        _log.warning(
+            "%s: %d of %d frames have no depth, or cannot be decoded: they show that of the one before",
+            printable(key),
+            clip["held"],
+            clip["frames"],
+        )
 
 
 class LocalExecutor:

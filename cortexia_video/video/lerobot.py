@@ -163,11 +163,11 @@ class LeRobotClip:
     `DepthFileError` where nobody says it, or it is no such video.
     """
 
-    def __init__(self, place: AnyPath) -> None:
+    def __init__(self, place: AnyPath, *, max_megapixels: float = 200.0) -> None:
         self._place, self._name = place, printable(str(place))
         with in_words(f"{self._name}: what its numbers mean cannot be read", kind=DepthFileError):
             self._steps = Steps.read(_find_info(place))
-        self._index: ClipIndex = read_index(place)
+        self._index: ClipIndex = read_index(place, max_megapixels=max_megapixels)
         self.times_s = [self._index.time_s(number) for number in range(self._index.frames)]
         self.rate = float(self._index.rate)
 

@@ -28,6 +28,7 @@ from cortexia_video.cli import main
 from cortexia_video.errors import InputError
 from cortexia_video.evaluation import hold_truth, load_protocol, score_clip
 from cortexia_video.evaluation.evaluator import EvaluationResult
+from cortexia_video.scenes import ScenePlan, write_scenes
 from cortexia_video.scenes.moves import describe_poses
 
 NAMES = [f"{number:06}" for number in range(6)]
@@ -181,3 +182,19 @@ def test_what_cannot_be_measured_by_clips(tmp_path: Path) -> None:
     (folder / "walk/poses.txt").write_text("1 2 3\n")
     with pytest.raises(InputError, match="poses.txt holds no poses"):
         run(predicted, truth=folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("move", ["orbit", "dolly"])
+def test_the_filter_halves_the_flicker_of_rendered_moves(tmp_path: Path, move: Any) -> None:
+    """With true depth and poses; frames by themselves are no worse."""
+    plan = ScenePlan(height=72, width=96, kinds=("room",), move=move, frames=16)
+    write_scenes(tmp_path / "moves", 1, plan, workers=1)
+    names = [str(tmp_path / steady) for steady in ("off", "mean")]
+    for steady in ("off", "mean"):
+        clip = tmp_path / "moves/clips/00000000.mkv"
+        estimate(clip, tmp_path / steady, steady=steady, video_size="full")  # type: ignore[arg-type]
+    off, mean = (each.score for each in run(*names, truth=tmp_path / "moves").evaluation.clips)
+    assert mean.change < 0.5 * off.change
+    assert mean.stability < 0.5 * off.stability
+    assert mean.abs_rel_per_frame <= off.abs_rel_per_frame

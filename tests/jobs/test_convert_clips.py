@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from camera_model import Camera
-from clips import decode_by_ffmpeg, times_by_ffmpeg, write_clip
+from clips import decode_by_ffmpeg, make_maps, times_by_ffmpeg, write_clip, write_metres
 from file_digests import file_digests
-from test_lerobot import make_maps, write_metres
 
 from cortexia_video import (
     DepthEstimator,
@@ -156,3 +155,15 @@ def test_options_that_do_not_fit(tmp_path: Path, options: dict[str, Any]) -> Non
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="no depth in"):
         convert(tmp_path / "none", tmp_path / "out", format="mkv")
+    with pytest.raises(InputError, match="`fps` must be above 0, got 0"):
+        convert(tmp_path / "in", tmp_path / "out", format="mkv", fps=0)
+
+
+def test_an_input_is_never_replaced_and_large_frames_are_refused(tmp_path: Path) -> None:
+    path = write_metres(tmp_path / "a.mkv", make_maps(2))
+    before = path.read_bytes()
+    (failure,) = convert(path, tmp_path, format="mkv", overwrite=True).failures
+    assert "it is its own output" in failure.reason
+    assert path.read_bytes() == before
+    (failure,) = convert(path, tmp_path / "out", format="mkv", max_megapixels=0.001).failures
+    assert "its frames are 64 x 48: raise `max_megapixels`" in failure.reason

@@ -29,6 +29,7 @@ from cortexia_video import (
     status,
     verify,
 )
+from cortexia_video.cli import main
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError, say_install
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
@@ -113,7 +114,13 @@ class Killed(BaseException):
     """What nobody catches."""
 
 
-@pytest.mark.parametrize("moment", [3, 8, 9, 17, 24, 33, 39])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        each if each in (3, 8, 9, 17, 24, 33, 39) else pytest.param(each, marks=pytest.mark.slow)
+        for each in range(2, 40)
+    ],
+)
 def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(
     tmp_path: Path, moment: int, monkeypatch: pytest.MonkeyPatch, small_parts: None
 ) -> None:
@@ -312,12 +319,31 @@ def spoil(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_damaged_packets_are_counted_and_the_clip_is_done(tmp_path: Path) -> None:
+def test_damaged_packets_are_counted_and_the_clip_is_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_clip(tmp_path / "a.mp4", 90, options={"x264-params": "keyint=10"})
     spoil(path)
     assert run(path, tmp_path / "out").done == 1
     (line,) = done_lines(tmp_path / "out").values()
-    assert 0 < line["clip"]["held"] < 45 and line["clip"]["frames"] == 90
+    held = line["clip"]["held"]
+    assert 0 < held < 45 and line["clip"]["frames"] == 90
+    assert f"a.mp4: {held} of 90 frames have no depth" in caplog.text
+
+
+@pytest.mark.parametrize("video_format", ["mkv", "frames"])
+def test_a_flipped_byte_is_found_and_made_again(tmp_path: Path, video_format: Any) -> None:
+    path = write_clip(tmp_path / "a.mp4", 9)
+    run(path, tmp_path / "out", video_format=video_format)
+    before = files(tmp_path / "out")
+    damaged = tmp_path / "out" / sorted(before)[-2 if video_format == "frames" else 0]
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 0x10  # FFV1 decodes it to another number, without a word
+    damaged.write_bytes(data)
+    (wrong,) = verify(tmp_path / "out", requeue=True).wrong
+    assert (wrong.key, wrong.reason) == ("a.mp4", "its content is not what was written")
+    assert run(path, tmp_path / "out", video_format=video_format).done == 1
+    assert files(tmp_path / "out") == before
 
 
 def join_sizes(path: Path) -> None:
@@ -377,6 +403,10 @@ def test_without_the_package_a_video_is_told(
     assert report.found == 1
     said = say_install("'cortexia-video[video]'")
     assert report.passed_over == {f"MP4 (a video: {said})": 1}
+    with pytest.raises(SystemExit) as ended:
+        main(["estimate", str(clip), "--output", str(tmp_path / "named")])
+    assert ended.value.code == 2
+    assert not (tmp_path / "named").exists()
 
 
 def test_a_named_file_is_a_video_by_its_content(tmp_path: Path) -> None:

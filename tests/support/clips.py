@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -13,6 +14,9 @@ import av
 import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
+
+from cortexia_video import DepthMap
+from cortexia_video.video.depth_clip import Coding, DepthClipWriter, describe_clip, join_parts
 
 Image = NDArray[np.uint8]
 SIZE = (48, 64)
@@ -80,3 +84,26 @@ def times_by_ffmpeg(path: Path) -> list[float]:
     command = [program, "-i", str(path), "-vf", "showinfo", "-fps_mode", "passthrough", "-f", "null", "-"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     return [float(each) for each in re.findall(r"showinfo.*? pts_time:([\d.-]+)", said)]
+
+
+def write_metres(
+    path: Path, maps: list[NDArray[np.float32]], kind: str = "metric", rate: float = 30.0
+) -> Path:
+    """Write a clip of depth."""
+    coding, part = Coding.of(kind), io.BytesIO()  # type: ignore[arg-type]
+    with DepthClipWriter(part, *maps[0].shape) as writer:
+        for number, each in enumerate(maps):
+            writer.add(coding.encode(each)[0], round(1000 * number / rate))
+        writer.finish()
+    about = {"frames": len(maps), "rate": rate, "seconds": len(maps) / rate, "range": [1, 65535]}
+    part.seek(0)
+    with path.open("wb+") as file:
+        join_parts([part], file, describe_clip(DepthMap(maps[0], kind), coding, about))  # type: ignore[arg-type]
+    return path
+
+
+def make_maps(frames: int = 5, height: int = 48, width: int = 64) -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(3)
+    return [
+        np.exp(rng.uniform(np.log(0.2), np.log(9), (height, width))).astype(np.float32) for _ in range(frames)
+    ]

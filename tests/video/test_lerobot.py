@@ -9,39 +9,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from clips import make_maps, write_metres
 
-from cortexia_video import DepthMap
 from cortexia_video.errors import DepthFileError, InputError
-from cortexia_video.video.depth_clip import Coding, DepthClip, DepthClipWriter, describe_clip, join_parts
+from cortexia_video.video.depth_clip import DepthClip
 from cortexia_video.video.lerobot import LeRobotClip, Steps, describe_info, write_lerobot
 
 # of `quantize_depth` and `dequantize_depth` of huggingface/lerobot at 7427f31, with their defaults
 CODES = {0.05: 34, 0.3: 241, 1.0: 755, 2.5: 1630, 9.9: 4072}
 METRES = {1: 0.011154413, 100: 0.12738371, 2000: 3.2769523, 4095: 10.0}
-
-
-def write_metres(
-    path: Path, maps: list[NDArray[np.float32]], kind: str = "metric", rate: float = 30.0
-) -> Path:
-    """Write a clip of depth."""
-    coding, part = Coding.of(kind), io.BytesIO()  # type: ignore[arg-type]
-    with DepthClipWriter(part, *maps[0].shape) as writer:
-        for number, each in enumerate(maps):
-            writer.add(coding.encode(each)[0], round(1000 * number / rate))
-        writer.finish()
-    about = {"frames": len(maps), "rate": rate, "seconds": len(maps) / rate, "range": [1, 65535]}
-    part.seek(0)
-    with path.open("wb+") as file:
-        join_parts([part], file, describe_clip(DepthMap(maps[0], kind), coding, about))  # type: ignore[arg-type]
-    return path
-
-
-def make_maps(frames: int = 5, height: int = 48, width: int = 64) -> list[NDArray[np.float32]]:
-    rng = np.random.default_rng(3)
-    return [
-        np.exp(rng.uniform(np.log(0.2), np.log(9), (height, width))).astype(np.float32) for _ in range(frames)
-    ]
 
 
 def test_numbers_are_those_of_lerobot() -> None:
