@@ -51,15 +51,27 @@ from cortexia_video.storage.paths import (
     to_text,
 )
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.depth_clip import SUFFIX, DepthClip, split_frame
+from cortexia_video.video.container import VIDEO_SUFFIXES
+from cortexia_video.video.depth_clip import SUFFIX, DepthClip, count_frames, is_depth_clip, split_frame
 from cortexia_video.video.frames import read_frame
-from cortexia_video.viewing.steps import MapView, Step, add_error, fit, make_map_view, shrink_image
+from cortexia_video.viewing.steps import (
+    ClipLimits,
+    MapView,
+    Step,
+    add_error,
+    find_clip_limits,
+    fit,
+    make_map_view,
+    shrink_image,
+)
 
 PROTOCOL = "real-frames"  # by which depth is measured beside a dataset
+_SOME = 5  # frames of a clip whose colors hold for all
 _FAILED = 200  # failures of a run that are listed
+_MAY_BE_DEPTH = (".png", ".tiff", ".tif")
 _VIEWABLE = (
-    "give an output folder of cortexia estimate, depth files, a clip of depth, results of cortexia evaluate, or a "
-    "dataset (tum:DIR; the names are those of cortexia dataset info)"
+    "run cortexia estimate on images first; give its output folder, depth files, a clip of depth, results of "
+    "cortexia evaluate, or a dataset (tum:DIR; the names are those of cortexia dataset info)"
 )
 _Item = TypeVar("_Item")
 
@@ -90,6 +102,7 @@ class Column:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._limits: dict[str, ClipLimits | None] = {}
 
     def list_looks(self, count: int) -> Iterator[Load]:
         """Yield what loads its images, at most so many, spread over all, in their order."""
@@ -98,6 +111,17 @@ class Column:
     def read(self, key: str, frame: Frame | None) -> DepthMap:
         """Return the depth of an image of another column; on any thread. Raises what is wrong."""
         raise InputError(f"{self.name} is viewed alone, or first")
+
+    def find_limits(self, clip: str) -> ClipLimits | None:
+        """Return where colors end in all frames of a clip, so that nothing flickers by them; on any thread."""
+        if clip not in self._limits:
+            frames = [attempt(clip, "decode", each) for each in self.list_some(clip)]
+            self._limits[clip] = find_clip_limits([each for each in frames if isinstance(each, DepthMap)])
+        return self._limits[clip]
+
+    def list_some(self, clip: str) -> Iterator[Callable[[], DepthMap]]:
+        """Yield what reads some frames of a clip, spread over it."""
+        return iter(())
 
     def list_failed(self) -> Iterator[str]:
         """Yield what failed when its depth was made, for people."""
@@ -136,6 +160,13 @@ class RunColumn(Column):
                 return read_run_depth(self._root, {**line, "frame": int(number)} if "clip" in line else line)
         raise InputError(f"{self.name} has no depth of it")
 
+    def list_some(self, clip: str) -> Iterator[Callable[[], DepthMap]]:
+        """See `Column`."""
+        if self._state.get(clip) is not None:
+            with self._lock:
+                (line,) = self._lines.at([self._state.place(clip)])
+            yield from (partial(read_run_depth, self._root, each) for each in expand_clip(line, _SOME))
+
     def list_failed(self) -> Iterator[str]:
         """See `Column`."""
         places = sorted(self._state.failed.values())
@@ -157,13 +188,15 @@ class FilesColumn(Column):
         self, name: str, place: AnyPath, images: AnyPath | None, about: Metadata, convention: str | None
     ) -> None:
         super().__init__(name)
-        self._place, self._images = place, images
-        self._files = DepthFiles([to_text(place)], convention=convention, about=about)
+        clip, number = split_frame(place) or (place, None)
+        self._place, self._images, self._number = clip, images, number
+        self._is_clip = clip.suffix.lower() == SUFFIX
+        self._files = DepthFiles([to_text(clip)], convention=convention, about=about)
         self._reader = DepthReader(about=about, convention=convention, max_megapixels=float("inf"))
 
     def list_looks(self, count: int) -> Iterator[Load]:
         """See `Column`."""
-        if self._place.suffix.lower() == SUFFIX:
+        if self._is_clip:
             yield from self._list_frames(count)
             return
         total = sum(1 for _ in self._files)
@@ -177,15 +210,18 @@ class FilesColumn(Column):
     def _list_frames(self, count: int) -> Iterator[Load]:
         known = find_line(self._place)
         if known:
-            for line in expand_clip(known[1], count):
-                yield partial(look_at_line, known[0], line, self._images)
+            every = expand_clip(known[1], count if self._number is None else None)
+            for line in every:
+                if self._number in (None, line["frame"]):
+                    yield partial(look_at_line, known[0], line, self._images)
             return
         with DepthClip(self._place) as clip:
             times_s = clip.times_s.tolist()
-        for number in spread(range(len(times_s)), count):
-            yield partial(self._look_at_frame, number, times_s[number])
+        numbers = spread(range(len(times_s)), count) if self._number is None else [self._number]
+        for number in numbers:
+            yield partial(self._look_at_frame, number, dict(enumerate(times_s)).get(number))
 
-    def _look_at_frame(self, number: int, time_s: float) -> Look:
+    def _look_at_frame(self, number: int, time_s: float | None) -> Look:
         key, images = f"{self._place.name}/{number:06}", self._images
         depth = attempt(key, "decode", lambda: self.read(key))
         frame = None
@@ -213,9 +249,13 @@ class FilesColumn(Column):
 
     def read(self, key: str, frame: Frame | None = None) -> DepthMap:
         """See `Column`."""
-        is_clip = self._place.suffix.lower() == SUFFIX
-        number = int(key.rpartition("/")[2]) if is_clip else 0
-        return self._reader.read(f"{to_text(self._place)}#{number}" if is_clip else self._place)
+        number = int(key.rpartition("/")[2]) if self._is_clip else 0
+        return self._reader.read(f"{to_text(self._place)}#{number}" if self._is_clip else self._place)
+
+    def list_some(self, clip: str) -> Iterator[Callable[[], DepthMap]]:
+        """See `Column`."""
+        for number in spread(range(count_frames(self._place)), _SOME):
+            yield partial(self.read, f"{clip}/{number:06}")
 
 
 class TruthColumn(Column):
@@ -374,12 +414,14 @@ def _require_viewable(path: str) -> AnyPath:
     if isinstance(place, Path) and split_frame(place) is None:
         if not place.exists():
             raise InputError(f"{printable(path)} does not exist: {_VIEWABLE}")
-        if (
-            place.is_file()
-            and place.name.lower().endswith(tuple(IMAGE_SUFFIXES))
-            and place.suffix.lower() != ".png"
-        ):
-            raise InputError(f"{printable(path)} is an image: run cortexia estimate on it first")
+        suffix = place.suffix.lower()
+        is_image = suffix in IMAGE_SUFFIXES and suffix not in _MAY_BE_DEPTH
+        is_video = suffix in VIDEO_SUFFIXES and not is_depth_clip(place)
+        if place.is_file() and (is_image or is_video):
+            what = "an image" if is_image else "a video"
+            raise InputError(
+                f"{printable(path)} is {what}: run cortexia estimate on it, then view its output"
+            )
     return place
 
 
@@ -424,7 +466,8 @@ def make_step(columns: Sequence[Column], maker: CloudMaker, protocol: Protocol, 
         if isinstance(depth, Failure):
             maps.append(depth)
             continue
-        shown = attempt(key, "decode", partial(make_map_view, depth, seen, look.camera, maker, limits))
+        held = column.find_limits(look.clip) if look.clip else None
+        shown = attempt(key, "decode", partial(make_map_view, depth, seen, look.camera, maker, limits, held))
         if isinstance(shown, MapView):
             limits = limits or (shown.limits if shown.is_metric else None)  # of the first: colors compare
             if number and truth is not None:

@@ -57,7 +57,7 @@ class ViewReport:
 
     def __str__(self) -> str:
         failed = f", {self.failed} of them not whole" if self.failed else ""
-        return f"{self.images} images{failed}"
+        return f"{self.images} {'image' if self.images == 1 else 'images'}{failed}"
 
 
 @suggest_keywords

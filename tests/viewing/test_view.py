@@ -174,6 +174,13 @@ def test_frames_of_a_clip_have_their_time(place: Path, tmp_path: Path) -> None:
         depth = read_depth(f"{place}/clips/clip.mp4.mkv#{frame}")
         np.testing.assert_array_equal(read.image("/clips/camera/disparity", step), depth.values)
         assert np.abs(read.bytes("/image", step).astype(int) - draw(frame)).mean() < 12  # H.264
+    ends = {str(read.text(step)).partition("colors ")[2].partition("\n")[0] for step in range(4)}
+    assert len(ends) == 1, "the colors of a clip do not flicker"
+    one = watch(f"{place}/clips/clip.mp4.mkv#7", tmp_path / "c.rrd")
+    np.testing.assert_array_equal(
+        one.image("/clip.mp4.mkv#7/camera/disparity".replace("#", "\\#")),
+        read.image("/clips/camera/disparity", 2),
+    )
     alone = watch(place / "clips/clip.mp4.mkv", tmp_path / "b.rrd", count=4)
     np.testing.assert_array_equal(
         alone.image("/clip.mp4.mkv/camera/disparity", 3), read.image("/clips/camera/disparity", 3)
@@ -274,7 +281,8 @@ def test_what_cannot_be_viewed(place: Path, tmp_path: Path, monkeypatch: pytest.
         (tmp_path / "empty", "nothing to view"),
         (tmp_path / "gone", "does not exist"),
         (tmp_path / "photo.jpg", "cortexia estimate"),
-        (place / "photos", "nothing to view"),
+        (place / "photos", "nothing to view.*run cortexia estimate"),
+        (place / "clip.mp4", "is a video: run cortexia estimate"),
         ([place / "depth", place / "depth"], "given twice"),
         ([place / "tum", place / "room"], "second dataset"),
     ):
