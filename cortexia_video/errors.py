@@ -272,6 +272,19 @@ def describe(error: BaseException) -> str:
     return words
 
 
+def propose(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean kitti? ` for a word that is nearly one of those that are known, else ""."""
+    by_lower = {each.lower(): each for each in known}
+    near = get_close_matches(word.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[near[0]]}? " if near else ""
+
+
+def not_known(what: str, word: str, known: Iterable[str]) -> str:
+    """Return the message for a word that is none of those that are known, which it names."""
+    known = [*known]
+    return f"unknown {what} {word!r}: {propose(word, known)}use one of {', '.join(known)}"
+
+
 def printable(text: str) -> str:
     """Make text safe to print on one line: no secrets; control characters and what is not UTF-8 escaped."""
     text = redact(text)

@@ -10,9 +10,7 @@ from cyclopts import Parameter
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
-from cortexia_video.cli.progress import open_progress
 from cortexia_video.errors import printable
-from cortexia_video.jobs.outcomes import Report
 from cortexia_video.jobs.point_clouds import CloudOptions
 from cortexia_video.storage.paths import to_path
 from cortexia_video.viewing.job import view
@@ -56,12 +54,7 @@ def view_command(
         output: Write a recording (.rrd) instead, which `rerun FILE` shows; an earlier one is replaced.
     """
     wanted = CloudOptions(**{name: options.pop(name) for name in _OF_POINTS})
-    asked = {"output": output, "options": wanted, "wording": to_options, "on_url": _show_url, **options}
-    if output is None:
-        report = view(paths, **asked)
-    else:
-        with open_progress() as progress:
-            report = view(paths, **asked, on_step=lambda count: progress.show(Report(done=count), None))
+    report = view(paths, output=output, options=wanted, wording=to_options, on_url=_show_url, **options)
     for each in report.problems[:_LISTED]:
         print(printable(to_options(each)), file=sys.stderr)
     if len(report.problems) > _LISTED:

@@ -8,27 +8,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
-from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
 from cortexia_video.depth_estimation import DepthEstimator
-from cortexia_video.depth_map import DepthKind, DepthMap
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, attempt, printable
 from cortexia_video.evaluation.error_map import find_error
-from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet, hold_truth, open_truth
-from cortexia_video.evaluation.job import FITTED
-from cortexia_video.evaluation.predictors import ModelPredictor, StoredPredictor, open_predictor
-from cortexia_video.evaluation.protocol import Protocol, load_protocol
-from cortexia_video.evaluation.results import RESULTS
+from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet
+from cortexia_video.evaluation.predictors import StoredPredictor
+from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode, read_image_bytes
-from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.jobs.point_clouds import CloudMaker
 from cortexia_video.ledger.artifacts import Line, expand_clip, find_image, read_run_depth, read_run_image
 from cortexia_video.ledger.depth_reader import DepthReader
@@ -39,11 +33,8 @@ from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import InputFile
-from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.paths import (
     AnyPath,
-    find_inside,
     is_folder,
     name_inside,
     to_absolute,
@@ -51,8 +42,7 @@ from cortexia_video.storage.paths import (
     to_text,
 )
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import VIDEO_SUFFIXES
-from cortexia_video.video.depth_clip import SUFFIX, DepthClip, count_frames, is_depth_clip, split_frame
+from cortexia_video.video.depth_clip import SUFFIX, DepthClip, count_frames, split_frame
 from cortexia_video.video.frames import read_frame
 from cortexia_video.viewing.steps import (
     ClipLimits,
@@ -65,11 +55,9 @@ from cortexia_video.viewing.steps import (
     shrink_image,
 )
 
-PROTOCOL = "real-frames"  # by which depth is measured beside a dataset
 _SOME = 5  # frames of a clip whose colors hold for all
 _FAILED = 200  # failures of a run that are listed
-_MAY_BE_DEPTH = (".png", ".tiff", ".tif")
-_VIEWABLE = (
+VIEWABLE = (
     "run cortexia estimate on images first; give its output folder, depth files, a clip of depth, results of "
     "cortexia evaluate, or a dataset (tum:DIR; the names are those of cortexia dataset info)"
 )
@@ -201,7 +189,7 @@ class FilesColumn(Column):
             return
         total = sum(1 for _ in self._files)
         if not total:
-            raise InputError(f"nothing to view in {printable(str(self._place))}: {_VIEWABLE}")
+            raise InputError(f"nothing to view in {printable(str(self._place))}: {VIEWABLE}")
         chosen = {*spread(range(total), count)}
         for number, found in enumerate(self._files):
             if number in chosen:
@@ -320,111 +308,6 @@ class ModelColumn(Column):
             return self._estimator(frame)
 
 
-def open_columns(
-    paths: Sequence[str],
-    opened: ExitStack,
-    *,
-    images: AnyPath | None,
-    kind: DepthKind | None,
-    convention: str | None,
-) -> list[Column]:
-    """Return what the paths are: a dataset first, wherever it stands, since its images and keys are everyone's.
-
-    Raises `InputError` for a path at which there is nothing to look at.
-    """
-    names = name_apart(paths)
-    is_plain = kind is None and convention is None  # else they are files whose meaning is given
-    truths = [_open_truth(name, each) if is_plain else None for name, each in zip(names, paths, strict=True)]
-    first = next((each for each in truths if each), None)
-    keys = first.truth.list_keys() if first else []
-    columns: list[Column] = [first] if first else []
-    for name, path, truth in zip(names, paths, truths, strict=True):
-        if truth:
-            if truth is not first:
-                raise InputError(f"{path} is a second dataset: view one at a time, with depth of its images")
-        elif first:
-            columns.append(_open_beside(name, path, keys, kind, convention))
-        else:
-            place = _require_viewable(path)
-            if is_folder(place) and list_files(place):
-                columns.append(RunColumn(name, place, images, opened))
-            elif is_folder(place) and columns:
-                columns.append(_open_beside(name, path, keys, kind, convention))
-            else:
-                about: Metadata = {"kind": kind} if kind else {}
-                columns.append(FilesColumn(name, place, images, about, convention))
-    return columns
-
-
-def open_results(root: AnyPath) -> tuple[list[Column], Protocol]:
-    """Return what an evaluation measured: the ground truth, then its predictors, and its protocol.
-
-    Raises `InputError` where one of them is not there any more.
-    """
-    said = parse_json(read_named(root / RESULTS, limit=LARGEST_TEXT), root / RESULTS)
-    protocol = load_protocol(said["protocol"]["name"])
-    if protocol.digest != said["protocol"]["digest"]:
-        raise InputError(
-            f"{root} was measured by another protocol {protocol.name} than this one: evaluate again"
-        )
-    truth = open_truth(said["truth"], protocol)
-    fits = [name.removesuffix(FITTED) for name, fit in said["fit"].items() if fit != "baseline"]
-    predictors = [*dict.fromkeys(fits)]
-    keys = truth.list_keys()
-    columns = [_open_beside(name, name, keys, None, None) for name in predictors]
-    return [TruthColumn("ground truth", truth), *columns], protocol
-
-
-def is_results(place: AnyPath) -> bool:
-    """Return whether a folder is that of an evaluation."""
-    return is_folder(place) and (place / RESULTS).is_file()
-
-
-def _open_beside(
-    name: str, path: str, keys: Sequence[str], kind: DepthKind | None, convention: str | None
-) -> Column:
-    """Open what has depth of images with these keys: a run, a folder of files, or a model."""
-    predictor = open_predictor(path, kind=kind, convention=convention)
-    if isinstance(predictor, ModelPredictor):
-        return ModelColumn(name, predictor.estimator)
-    assert isinstance(predictor, StoredPredictor)
-    return StoredColumn(name, predictor, keys)
-
-
-def _open_truth(name: str, path: str) -> TruthColumn | None:
-    """Open a path that is a dataset or a folder of them, or says of which layout it is; None for others."""
-    layout, _, root = path.partition(":")
-    if layout in DATASETS and root:
-        dataset = open_dataset(layout, root)
-        range_m = dataset.evaluation.range_m
-        return TruthColumn(name, hold_truth(dataset, max_m=range_m[1] if range_m else None))
-    place = to_path(path)
-    if not is_folder(place) or list_files(place):
-        return None
-    if not find_inside(place, f"*/{SET_JSON}"):
-        try:
-            recognise(place)
-        except InputError:
-            return None
-    return TruthColumn(name, open_truth(place, load_protocol(PROTOCOL)))
-
-
-def _require_viewable(path: str) -> AnyPath:
-    place = to_path(path)
-    if isinstance(place, Path) and split_frame(place) is None:
-        if not place.exists():
-            raise InputError(f"{printable(path)} does not exist: {_VIEWABLE}")
-        suffix = place.suffix.lower()
-        is_image = suffix in IMAGE_SUFFIXES and suffix not in _MAY_BE_DEPTH
-        is_video = suffix in VIDEO_SUFFIXES and not is_depth_clip(place)
-        if place.is_file() and (is_image or is_video):
-            what = "an image" if is_image else "a video"
-            raise InputError(
-                f"{printable(path)} is {what}: run cortexia estimate on it, then view its output"
-            )
-    return place
-
-
 def find_line(place: AnyPath) -> tuple[AnyPath, Line] | None:
     """Return the run that wrote a file, and its line about it; None where no ledger in a folder above knows it."""
     place = to_absolute(place)
@@ -482,14 +365,3 @@ def spread(items: Sequence[_Item], count: int) -> list[_Item]:
     if len(items) <= count:
         return list(items)
     return [items[number] for number in np.linspace(0, len(items) - 1, count).round().astype(int).tolist()]
-
-
-def name_apart(paths: Sequence[str]) -> list[str]:
-    """Return short names for paths: the last part, or as many of the last as tell them apart."""
-    parts = [each.rstrip("/").split("/") for each in paths]
-    longest = max(map(len, parts))
-    for taken in range(1, longest + 1):
-        names = ["/".join(each[-taken:]) for each in parts]
-        if len({*names}) == len(names):
-            return names
-    raise InputError(f"{', '.join(paths)}: one is given twice: give each once")

@@ -36,8 +36,9 @@ from cortexia_video.errors import (
 from cortexia_video.jobs.point_clouds import CloudOptions
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.viewing import viewers
-from cortexia_video.viewing.columns import name_apart, spread
+from cortexia_video.viewing.columns import spread
 from cortexia_video.viewing.job import view
+from cortexia_video.viewing.open import name_apart
 from cortexia_video.viewing.recording import require_rerun
 from cortexia_video.viz.color_tables import find_color_table
 
