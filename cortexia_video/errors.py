@@ -221,6 +221,11 @@ class Failure:
         key: The input's key.
         stage: Where it failed: find, decode, estimate or write.
         error: The exception, with its cause.
+
+    Example:
+        >>> failure = cx.Failure("a.jpg", "decode", cx.errors.DecodeError("cut short"))
+        >>> print(failure)
+        failed (decode): a.jpg: cut short
     """
 
     key: str

@@ -148,7 +148,7 @@ class ClipOutput:
         self._progress = _Progress(**{**self._state.facts, "total": len(numbers)})
         arrays = dict(self._state.arrays)
         self._shown = arrays.pop("shown", None)  # the numbers of the last frame
-        self._last: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # grey and depth
+        self._last: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None  # grey and depth
         self._steady = Steady(options.steady, estimator.model.kind, arrays)
         sides = (index.height, index.width)
         height, width = sides if options.size == "full" else estimator.model.processed_size(*sides)
@@ -200,7 +200,7 @@ class ClipOutput:
     def add(
         self,
         result: ItemResult | None,
-        grey: NDArray[np.float32] | None = None,
+        grey: NDArray[np.uint8] | None = None,
         digest: str | None = None,
     ) -> bool:
         """Write the frame that comes next; return whether that was the last. result: None where there is none."""
@@ -283,7 +283,7 @@ class ClipOutput:
     def _begin_s(self) -> float:
         return self._index.time_s(self._numbers[0])
 
-    def _steady_frame(self, result: ItemResult, grey: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def _steady_frame(self, result: ItemResult, grey: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Give a frame to the filter; return the depth of those that it has finished, in order."""
         progress, origin = self._progress, self._with_camera(result.origin)
         progress.f_px, progress.f_source = origin.f_px, origin.f_source
@@ -291,7 +291,8 @@ class ClipOutput:
         with self._clock.measure("steady", self._key):
             depth = self._native.finish(origin, result.values)
             if grey.shape != depth.values.shape:
-                grey = resize_depth(grey, *depth.values.shape)
+                as_large = resize_depth(grey.astype(np.float32), *depth.values.shape)
+                grey = as_large.astype(np.uint8)
             self._last = grey, depth.values
             return [each for _, each in self._steady.add(progress.following, grey, depth.values)]
 

@@ -38,7 +38,7 @@ from cortexia_video.video.image_sequence import name_frames, read_any_index
 from cortexia_video.video.steady import to_grey
 
 NoteFrames = Callable[[str, int, int], None]
-_WAITING = 32  # frames that may wait for the one that comes next
+_WAITING = 12  # frames that may wait for the one that comes next
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
 
 
@@ -54,7 +54,7 @@ class FrameItem:
     ticket: int
     position: int | None = None
     number: int = -1
-    grey: NDArray[np.float32] | None = None
+    grey: NDArray[np.uint8] | None = None
     digest: str | None = None
 
 

@@ -19,6 +19,10 @@ class SyntheticModel:
 
     Args:
         kind: What the values mean.
+
+    Example:
+        >>> cx.DepthEstimator(cx.SyntheticModel())(np.zeros((48, 64, 3), np.uint8))
+        DepthMap(48x64, disparity, 0.106..0.694, synthetic)
     """
 
     weights_digest = "0" * 64

@@ -33,9 +33,9 @@ class Sequencer(Protocol):
     """
 
     def add(
-        self, number: int, grey: Array, values: NDArray[np.float32]
+        self, number: int, grey: Array | NDArray[np.uint8], values: NDArray[np.float32]
     ) -> list[tuple[int, NDArray[np.float32]]]:
-        """Take a frame, in order; return those that are finished. grey: float32 (h, w), 0..255."""
+        """Take a frame, in order; return those that are finished. grey: (h, w), 0..255."""
 
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Return all that later frames depend on."""
@@ -68,7 +68,7 @@ class Steady:
         self._state = dict(state or {})
 
     def add(
-        self, number: int, grey: Array, values: NDArray[np.float32]
+        self, number: int, grey: Array | NDArray[np.uint8], values: NDArray[np.float32]
     ) -> list[tuple[int, NDArray[np.float32]]]:
         if self._mode == "off":
             return [(number, values)]
@@ -118,11 +118,11 @@ class Steady:
         return depth
 
 
-def to_grey(image: NDArray[np.uint8], height: int, width: int) -> Array:
+def to_grey(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Return an image (H, W, 3) as small as a map (height, width) of it, as `Sequencer.add` takes it: its green."""
     step = max(1, min(len(image) // (2 * height), image.shape[1] // (2 * width)))
     green = Image.fromarray(np.ascontiguousarray(image[::step, ::step, 1]))
-    return np.asarray(green.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    return np.asarray(green.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def require_mode(mode: str, kind: DepthKind | None = None) -> None:
