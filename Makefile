@@ -16,6 +16,7 @@ demo: $(VENV)/core
 	  --fov-deg 40 --near-m 0.3 --far-m 0.7 --overwrite
 	@echo
 	@echo "Open demo/contact_sheet.jpg, demo/report.html, and demo/coffee.glb in a 3-D viewer (Blender, 3D Viewer)."
+	@echo "All of it in 3-D: $(BIN)/pip install '.[view]' && $(BIN)/cortexia view demo --near-m 0.3 --far-m 5 --fov-deg 50"
 	@echo "Your photos: source $(BIN)/activate, then: cortexia estimate PHOTOS --output depth --preview"
 
 # Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), three at a time:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from cortexia_video.point_clouds.files import save_point_cloud
     from cortexia_video.reporting.job import report
     from cortexia_video.rgbd_sample import RGBDSample
+    from cortexia_video.runtime.progress import watch_progress
     from cortexia_video.sinks.depth_file import write_depth
     from cortexia_video.training.start import train
     from cortexia_video.viewing.job import view
@@ -111,6 +112,7 @@ __all__ = [
     "verify",
     "view",
     "viz",
+    "watch_progress",
     "write_depth",
 ]
 
@@ -182,6 +184,7 @@ _HOMES = {
     "point_clouds.files": ("save_point_cloud",),
     "reporting.job": ("report",),
     "rgbd_sample": ("RGBDSample",),
+    "runtime.progress": ("watch_progress",),
     "sinks.depth_file": ("write_depth",),
     "training.start": ("train",),
     "viewing.job": ("view",),

@@ -163,11 +163,10 @@ def say_install(needs: str) -> str:
     ours = re.fullmatch(r"'cortexia-video(\[[\w,]+\])'", needs)
     if ours:
         needs = f"'{_find_source().format(ours[1])}'"
-    place = Path(sys.prefix).parts
-    if ours and "pipx" in place:
-        return f"pipx install --force {needs}"
-    if ours and "uv" in place and "tools" in place:
-        return f"uv tool install --force {needs}"
+    made_by = {"pipx_metadata.json": "pipx install --force", "uv-receipt.toml": "uv tool install --force"}
+    for mark, line in made_by.items():
+        if ours and Path(sys.prefix, mark).exists():
+            return f"{line} {needs}"
     return f"pip install {needs}" if find_spec("pip") else f"uv pip install {needs}"
 
 
@@ -222,6 +221,11 @@ class Failure:
         key: The input's key.
         stage: Where it failed: find, decode, estimate or write.
         error: The exception, with its cause.
+
+    Example:
+        >>> failure = cx.Failure("a.jpg", "decode", cx.errors.DecodeError("cut short"))
+        >>> print(failure)
+        failed (decode): a.jpg: cut short
     """
 
     key: str
@@ -266,6 +270,19 @@ def describe(error: BaseException) -> str:
         told = f"{type(error).__name__}: {words}" if words else type(error).__name__
         return f"unexpected content ({told}): is the file whole? If it is, please report this"
     return words
+
+
+def propose(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean kitti? ` for a word that is nearly one of those that are known, else ""."""
+    by_lower = {each.lower(): each for each in known}
+    near = get_close_matches(word.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[near[0]]}? " if near else ""
+
+
+def not_known(what: str, word: str, known: Iterable[str]) -> str:
+    """Return the message for a word that is none of those that are known, which it names."""
+    known = [*known]
+    return f"unknown {what} {word!r}: {propose(word, known)}use one of {', '.join(known)}"
 
 
 def printable(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import HANG_S
 
+from cortexia_video import errors
 from cortexia_video.errors import MissingExtraError, _find_source, explain_import, say_install
 
 
@@ -39,22 +40,22 @@ def test_a_missing_package_is_to_be_installed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "prefix", "line"),
+    ("said", "mark", "line"),
     [
-        (None, "/usr", "pip install 'cortexia-video[torch]'"),
-        ({"url": "file://CLONE", "dir_info": {"editable": True}}, "/usr", "pip install 'CLONE[torch]'"),
-        ({"url": "file:///gone/clone", "dir_info": {}}, "/usr", "pip install 'cortexia-video[torch]'"),
+        (None, "", "pip install 'cortexia-video[torch]'"),
+        ({"url": "file://CLONE", "dir_info": {"editable": True}}, "", "pip install 'CLONE[torch]'"),
+        ({"url": "file:///gone/clone", "dir_info": {}}, "", "pip install 'cortexia-video[torch]'"),
         (
             {"url": "https://host/x.git", "vcs_info": {"vcs": "git", "commit_id": "0"}},
-            "/usr",
+            "",
             "pip install 'cortexia-video[torch] @ git+https://host/x.git'",
         ),
-        (None, "/root/.local/share/pipx/venvs/x", "pipx install --force 'cortexia-video[torch]'"),
-        (None, "/root/.local/share/uv/tools/x", "uv tool install --force 'cortexia-video[torch]'"),
+        (None, "pipx_metadata.json", "pipx install --force 'cortexia-video[torch]'"),
+        (None, "uv-receipt.toml", "uv tool install --force 'cortexia-video[torch]'"),
     ],
 )
 def test_the_line_that_installs_works_where_the_package_came_from(
-    said: dict[str, Any] | None, prefix: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    said: dict[str, Any] | None, mark: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clone = tmp_path / "a clone"
     clone.mkdir()
@@ -65,7 +66,9 @@ def test_the_line_that_installs_works_where_the_package_came_from(
         text = json.dumps(said).replace("CLONE", str(clone).replace(" ", "%20"))
         (info / "direct_url.json").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    if mark:
+        (tmp_path / mark).touch()
     _find_source.cache_clear()
     try:
         assert say_install("'cortexia-video[torch]'") == line.replace("CLONE", str(clone))
@@ -119,3 +122,10 @@ def test_a_torchvision_for_another_torch_is_named(tmp_path: Path) -> None:
     assert "MissingExtraError" in said and "pip install" not in said
     assert "torchvision, which is installed and cannot be imported" in said
     assert "operator torchvision::nms does not exist" in said
+
+
+def test_no_message_names_the_package_as_if_it_were_published() -> None:
+    """`say_install` knows where this installation came from."""
+    package = Path(errors.__file__).parent
+    texts = {path.name: path.read_text() for path in package.rglob("*.py") if path.name != "errors.py"}
+    assert [name for name, text in texts.items() if "install 'cortexia-video" in text] == []

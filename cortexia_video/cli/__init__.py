@@ -15,16 +15,18 @@ from importlib.metadata import version
 from inspect import cleandoc
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from cortexia_video.cli.option_words import find_renamed, set_command, to_options
+from cortexia_video.cli.option_words import set_command, to_options
+from cortexia_video.cli.progress import show_progress
 from cortexia_video.cli.quiet import open_log, quiet_libraries
 from cortexia_video.cli.streams import find_loss, open_streams
-from cortexia_video.errors import CortexiaError, InputError, OutputLostError, describe, printable
+from cortexia_video.cli.usage import explain
+from cortexia_video.errors import CortexiaError, OutputLostError, describe, printable
 
-_VERBOSE = ("-v", "--verbose")
+_VERBOSE, _QUIET = ("-v", "--verbose"), ("-q", "--quiet")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _COMMANDS = {
@@ -43,16 +45,24 @@ def _show_default(value: object) -> str | None:
     return None if value is None or value is False or value in ("", ()) else str(value)
 
 
+def _unwrap(text: str) -> str:
+    """Make one line of each paragraph, for a terminal of any width; examples, which are indented, stay."""
+    return re.sub(r"(?<=\S)\n(?=\S)", " ", cleandoc(text))
+
+
 app = App(
     name="cortexia",
-    help="""Estimate depth for image collections: images in, depth maps out that say what they mean.
+    help=_unwrap("""Estimate depth for image collections: images in, depth maps out that say what they mean.
 
-    `cortexia COMMAND --help` shows examples and options. With -v a command also shows what its libraries
-    print and log. To begin with:
+    To begin with:
 
         cortexia estimate photos --output depth
         cortexia info depth
-    """,
+
+    `cortexia help COMMAND` shows examples and options, `cortexia help formats` a page of the
+    documentation. Every command takes --quiet, which says only what went wrong, and -v, which also says how
+    long each stage took, and what libraries print.
+    """),
     help_format="plaintext",
     default_parameter=Parameter(negative=(), json_list=False, show_default=_show_default),
     group_parameters=OPTIONS,
@@ -66,7 +76,8 @@ def _add_command(to: App, module: str, name: str, **more: Any) -> None:
     source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
     docstring = re.search(rf'def {function}\(.*?"""(.*?)"""', source, re.DOTALL)
     assert docstring, function
-    to.command(f"cortexia_video.cli.{module}:{function}", name=name, help=cleandoc(docstring[1]), **more)
+    help = _unwrap(docstring[1])
+    to.command(f"cortexia_video.cli.{module}:{function}", name=name, help=help, **more)
 
 
 _panels = {title: Group(title, sort_key=number) for number, title in enumerate(_COMMANDS, 1)}
@@ -78,12 +89,9 @@ for _number, _name in enumerate(_OF_DATASETS):
     _add_command(_dataset, "dataset", _name, sort_key=_number)
 app.command(_dataset)
 _dataset.group = _panels["Data"]
-app["--help"].group = app["--version"].group = Group("Options", sort_key=len(_COMMANDS) + 1)
-
-
-@app.command(name="rescale", show=False)
-def _rescale(*_: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
-    raise InputError("rescale is now: cortexia convert RUN --output NEW --f-px ... (or --intrinsics FILE)")
+_add_command(app, "help", "help", group=(_last := Group("Options", sort_key=len(_COMMANDS) + 1)))
+app.register_install_completion_command(help="Let the shell complete commands and options.", group=_last)
+app["--help"].group = app["--version"].group = _last
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -101,16 +109,17 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
     before = signal.signal(signal.SIGTERM, _end)
     app.suppress_keyboard_interrupt = False  # it would be silent
     given = sys.argv[1:] if arguments is None else arguments
-    words = [each for each in given if each not in _VERBOSE]
+    words = [each for each in given if each not in (*_VERBOSE, *_QUIET)]
     try:
         set_command(app, words)
-        verbose = len(words) < len(given)
+        verbose = any(each in _VERBOSE for each in given)
         with nullcontext() if verbose else quiet_libraries():
-            open_log(verbose=verbose)
-            returned = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+            open_log(verbose=verbose, quiet=any(each in _QUIET for each in given))
+            with show_progress():
+                returned = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         code = returned if isinstance(returned, int) else DONE
     except CycloptsError as error:
-        code = _complain(str(error) + find_renamed(words), WRONG_USAGE)
+        code = _complain(explain(error, app, words), WRONG_USAGE)
     except OutputLostError as error:
         if error.report is not None:
             print(error.report)

@@ -11,7 +11,6 @@ from cortexia_video.cli.options import MEANING, OPTIONS, RUN, take_options
 from cortexia_video.formats.metadata import describe_files
 from cortexia_video.jobs.align import align_folder
 from cortexia_video.jobs.aligner import AlignTo
-from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.storage.paths import to_path
 
 KNOWN = Group("Known distances", sort_key=0)
@@ -69,6 +68,5 @@ def align_command(
         lambda on_outcome, stop: align_folder(
             inputs, output, to, about=about, on_outcome=on_outcome, stop=stop, **options
         ),
-        lambda: DepthFiles(inputs, output=to_path(output), convention=options["convention"], about=about),
         to_path(output),
     )

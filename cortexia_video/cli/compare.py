@@ -7,9 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cortexia_video.cli.options import OPTIONS, RUN, take_options
-from cortexia_video.cli.progress import open_progress
 from cortexia_video.evaluation.side_by_side import compare
-from cortexia_video.sources.find import find_images
 
 
 @take_options(
@@ -35,10 +33,4 @@ def compare_command(
     Args:
         models: Names of models, or output folders of runs on the same images.
     """
-    with open_progress() as progress:
-        if options["images"] is not None:
-            progress.count(
-                lambda: find_images(options["images"], recursive=options["recursive"], videos=True)
-            )
-        result = compare(models, **options, on_outcome=progress.show)
-    print(result)
+    print(compare(models, **options))

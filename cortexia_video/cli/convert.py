@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cortexia_video.cli.job import run_job
 from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
 from cortexia_video.formats.metadata import describe_files
-from cortexia_video.jobs.convert import convert, find_depth
+from cortexia_video.jobs.convert import convert
 from cortexia_video.storage.paths import to_path
 
 _OF_VALUES = ("kind", "scale", "unknown", "along", "channel", "array", "page")
@@ -53,12 +53,6 @@ def convert_command(
     return run_job(
         lambda on_outcome, stop: convert(
             inputs, output, about=about, on_outcome=on_outcome, stop=stop, **options
-        ),
-        lambda: find_depth(
-            inputs,
-            to_path(output),
-            about=about,
-            **{name: options[name] for name in ("format", "to", "convention")},
         ),
         to_path(output),
     )

@@ -23,8 +23,10 @@ from cortexia_video.augmentation import (
     View,
 )
 from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.failures import FailureGroups
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import MEANING, OPTIONS, take_options
+from cortexia_video.cli.streams import find_width
 from cortexia_video.datasets.builder import Problems, build_dataset
 from cortexia_video.datasets.registry import DATASETS, describe_reading, open_folder
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
@@ -62,7 +64,7 @@ def build_command(
 
         cortexia estimate photos --output depth --recursive
         cortexia dataset build photos --depth depth --output photos-depth
-        cortexia dataset build mine --name pairs --images "rgb/*.jpg" --depths "d/*.png" --from nyu -o mine-parquet
+        cortexia dataset build mine --images "rgb/*" --depths "d/*" --from nyu -o set
 
     Exit code: 0 all right, 1 some were left out, 2 wrong usage.
 
@@ -109,8 +111,12 @@ def info_command(
         allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
     """
     if what is None:
+        longest = max(map(len, DATASETS))
         for info in DATASETS.values():
-            print(f"{info.name}\t{info.summary}\t{info.licence}")
+            if find_width():
+                print(f"{info.name:<{longest}}  {info.summary}; licence: {info.licence}")
+            else:
+                print(f"{info.name}\t{info.summary}\t{info.licence}")
         return DONE
     if what in DATASETS and not Path(what).exists():
         info = DATASETS[what]
@@ -147,7 +153,7 @@ def preview_command(
     Some of its images beside their depth, in one image.
 
         cortexia dataset preview data/kitti --output kitti.png
-        cortexia dataset preview photos-depth --output sheet.jpg --count 16 --per-row 4 --augment
+        cortexia dataset preview photos-depth --output sheet.jpg --count 16 --augment
 
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
 
@@ -210,8 +216,7 @@ def guide_augmentation() -> Compose:
 
 
 def _list_failures(failures: list[Failure], total: int) -> int:
-    for failure in failures:
-        print(f"  {to_options(str(failure))}", file=sys.stderr)
+    FailureGroups(failures).print()
     if total > len(failures):
         print(f"  and {total - len(failures)} more", file=sys.stderr)
     return SOME_FAILED if total else DONE

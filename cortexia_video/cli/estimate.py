@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -23,9 +22,6 @@ from cortexia_video.cli.options import (
 from cortexia_video.errors import InputError
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.jobs.ray_cluster import RayExecutor
-from cortexia_video.ledger.partition import parse_partition
-from cortexia_video.sources.find import find_images
-from cortexia_video.sources.sequences import find_sequences
 from cortexia_video.storage.paths import to_path
 
 _OF_CLUSTERS = ("address", "num_workers", "gpus_per_worker")
@@ -58,7 +54,7 @@ def estimate_command(
         cortexia estimate clip.mp4 --output depth
         cortexia estimate frames --sequence --fps 30 --output depth
         cortexia estimate a.jpg b.jpg --output depth --format png16 --preview
-        cortexia estimate list.txt --output s3://bucket/depth --model depth-anything-v2-small --backend auto
+        cortexia estimate list.txt --output s3://bucket/depth --backend auto
         cortexia estimate photos --output depth --partition 3/16
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
@@ -67,7 +63,6 @@ def estimate_command(
         executor: Where the run is done. local: on this machine. ray: on many (docs/scale.md).
     """
     cluster = {name: options.pop(name) for name in _OF_CLUSTERS}
-    part = parse_partition(options["partition"]) if options["partition"] else None
     given = next((name for name, value in cluster.items() if value is not None), None)
     if executor == "local" and given:
         raise InputError(f"`{given}` is for many machines: give `executor='ray'`, too")
@@ -75,12 +70,6 @@ def estimate_command(
         return run_job(
             lambda on_outcome, stop: estimate(
                 inputs, output, executor=where, on_outcome=on_outcome, stop=stop, **options
-            ),
-            lambda: (find_sequences if options["sequence"] else partial(find_images, videos=True))(
-                inputs,
-                recursive=options["recursive"],
-                output=to_path(output),
-                partition=part,
             ),
             to_path(output),
         )

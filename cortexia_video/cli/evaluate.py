@@ -10,9 +10,11 @@ from cyclopts import Parameter
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, parse_size, take_options
+from cortexia_video.cli.streams import find_width
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.evaluation.evaluator import evaluate
 from cortexia_video.evaluation.results import PAGE, RESULTS, TABLE
+from cortexia_video.evaluation.text_table import list_lines
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.jobs.worker import decode_readable
@@ -54,8 +56,8 @@ def evaluate_command(
     with the worst and best images of the first predictor, and scores.jsonl, from which the same command
     continues.
 
-        cortexia evaluate compact --protocol real-frames --truth DATA --output RESULTS
-        cortexia evaluate DEPTH_FOLDER OTHER_FOLDER --truth TRUTH_FOLDER --protocol nyu-eigen
+        cortexia evaluate compact --truth DATA --output RESULTS
+        cortexia evaluate DEPTH OTHER_DEPTH --truth TRUTH --protocol nyu-eigen
         cortexia evaluate photos --compare openvino,bfloat16 --model compact
 
     Exit code: 0 every image was measured, 1 some could not be (each is named) or --compare finds too large a
@@ -71,13 +73,9 @@ def evaluate_command(
     if compare is not None:
         return _compare(predictors, model, compare, options)
 
-    def show(done: int) -> None:
-        if done % 100 == 0:
-            print(f"{done} images measured", file=sys.stderr, flush=True)
-
     del options["max_error"]  # that of --compare
-    result = evaluate(predictors, **options, on_image=show)
-    print(to_options(str(result)))
+    result = evaluate(predictors, **options)
+    print(to_options("\n".join(list_lines(*result, width=find_width()))))
     if options["output"] is not None:
         print(f"\n{to_path(options['output'])}: {RESULTS}, {TABLE}, {PAGE}")
     return DONE if result.is_complete else SOME_FAILED

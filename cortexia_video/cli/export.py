@@ -27,7 +27,7 @@ def export_command(
 
     The file is for images of one size (compact: of any); `cortexia estimate --model onnx:OUTPUT` then runs it.
 
-        cortexia export depth-anything-v2-small --size 392x518 --output net.onnx --check photos
+        cortexia export depth-anything-v2-small --size 392x518 --output net.onnx
         cortexia estimate photos --output depth --model onnx:net.onnx
         cortexia export compact --output compact.onnx
 

@@ -18,6 +18,7 @@ from cortexia_video.cli.options import MEANING, OPTIONS, take_options
 from cortexia_video.cli.terminal_image import draw_depth
 from cortexia_video.errors import Failure, attempt, printable, redact
 from cortexia_video.formats.metadata import describe_files
+from cortexia_video.html.wording import format_bytes
 from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect
 from cortexia_video.ledger.depth_reader import CHANGED
 
@@ -85,7 +86,7 @@ def info_command(
 
 
 def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
-    yield "format", f"{found.format}, {found.height} x {found.width}, {_format_bytes(found.bytes)}"
+    yield "format", f"{found.format}, {found.height} x {found.width}, {format_bytes(found.bytes)}"
     if found.kind:
         meaning = f"{_MEANINGS[found.kind]}, larger is {found.metadata['larger_is']}"
         said_by = _SPEAKERS.get(str(found.said_by), str(found.said_by))
@@ -122,7 +123,7 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
 def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
     files = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.files.items()))
     images = f"; {found.images} PNG that are no depth" if found.images else ""
-    yield "files", f"{files or 'no depth'}, {_format_bytes(found.bytes)}{images}"
+    yield "files", f"{files or 'no depth'}, {format_bytes(found.bytes)}{images}"
     if found.last_run:
         yield "last run", ", ".join(f"{count} {name}" for name, count in found.last_run.items())
     if found.common:
@@ -152,10 +153,3 @@ def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
 
 def _tally(names: Iterable[str]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in Counter(names).most_common())
-
-
-def _format_bytes(count: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"

@@ -9,16 +9,11 @@ from functools import cached_property
 from cyclopts import App
 
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+_PAGE = re.compile(r"`?docs/([\w/]+)\.md`?")
 _OF_FILES = ("kind", "scale", "unknown", "f_px", "along", "page", "channel", "array", "max_megapixels")
 _OF_CONVERT = {
     "convention": "cortexia convert --from",
     **{name: f"cortexia convert --{name.replace('_', '-')}" for name in _OF_FILES},
-}
-RENAMED = {
-    "--engine": "--backend (what runs the network) or --executor ray (where it runs)",
-    "--shard": "--partition",
-    "--convention": "--from",
-    "--truth-convention": "--truth-from",
 }
 
 
@@ -63,10 +58,9 @@ def to_options(message: str) -> str:
             return match[0]
         return options[name] if value in (None, "True") else f"{options[name]} {value.strip(chr(39))}"
 
-    return _PARAMETER.sub(rename, message)
+    return to_pages(_PARAMETER.sub(rename, message))
 
 
-def find_renamed(words: list[str]) -> str:
-    """Return what an option of earlier versions is now, as the end of a message; "" where there is none."""
-    old = next((word for each in words if (word := each.partition("=")[0]) in RENAMED), None)
-    return f" {old} is now {RENAMED[old]}." if old else ""
+def to_pages(text: str) -> str:
+    """Replace the files of the documentation that a text names by the command that shows them."""
+    return _PAGE.sub(r"`cortexia help docs/\1`", text)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
 from cyclopts import Group, Parameter, Token
 
 from cortexia_video.cli import OPTIONS as OPTIONS
+from cortexia_video.cli.option_words import to_pages
 from cortexia_video.errors import InputError
 from cortexia_video.models.protocol import InputSize
 
@@ -131,6 +132,6 @@ def _read_texts(function: Callable[..., Any] | None) -> Mapping[str, str]:
 
     parameters = parse(inspect.getdoc(function) or "").params if function else []
     return {
-        each.arg_name: " ".join((each.description or "").split()).partition(" In Python")[0]
+        each.arg_name: to_pages(" ".join((each.description or "").split()).partition(" In Python")[0])
         for each in parameters
     }

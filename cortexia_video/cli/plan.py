@@ -9,8 +9,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, take_options
+from cortexia_video.html.wording import format_bytes, format_count
 from cortexia_video.jobs.estimate import estimate
-from cortexia_video.jobs.plan import ClipCost, find_existing, plan
+from cortexia_video.jobs.input_sample import find_existing
+from cortexia_video.jobs.plan import ClipCost, plan
 from cortexia_video.storage.paths import to_path
 
 
@@ -42,7 +44,7 @@ def plan_command(
         f"; {cost.done} are done, what follows is for the other {cost.found - cost.done}" if cost.done else ""
     )
     if cost.found:
-        print(f"{_count(cost.found, 'image')}, {_format_bytes(cost.bytes)}{lost}{done}")
+        print(f"{format_count(cost.found, 'image')}, {format_bytes(cost.bytes)}{lost}{done}")
         smallest, largest = (f"{width} x {height}" for width, height in (cost.smallest, cost.largest))
         print(
             f"of {cost.looked_at} looked at: {smallest} to {largest} pixels, {cost.megapixels:.3g} megapixels on "
@@ -53,39 +55,27 @@ def plan_command(
         print(f"from {cost.timed} timed{shared}:")
     for name, each in cost.formats.items():
         total = f"  {each.hours * cost.num_workers:.3g} worker-hours" if cost.num_workers > 1 else ""
-        print(f"  --format {name:<5} {_format_hours(each.hours):>12} {_format_bytes(each.bytes):>10}{total}")
+        print(f"  --format {name:<5} {_format_hours(each.hours):>12} {format_bytes(each.bytes):>10}{total}")
     if cost.clips:
         _print_clips(cost.clips, shared, lost if not cost.found else "")
     if any(cost.requests.values()):
         asked = ", ".join(f"{count} {name}" for name, count in cost.requests.items())
-        print(f"requests to object stores: {asked}; {_format_bytes(cost.bytes)} read from there")
+        print(f"requests to object stores: {asked}; {format_bytes(cost.bytes)} read from there")
     place = to_path(options["output"]) if options["output"] else None
     if isinstance(place, Path):
-        print(f"free in {place}: {_format_bytes(shutil.disk_usage(find_existing(place)).free)}")
+        print(f"free in {place}: {format_bytes(shutil.disk_usage(find_existing(place)).free)}")
 
 
 def _print_clips(cost: ClipCost, shared: str, lost: str) -> None:
     done = f"; {cost.done} are done" if cost.done else ""
     bad = f"; {cost.unreadable} of those looked at cannot be read" if cost.unreadable else ""
     length = f"{cost.frames} frames, {_format_hours(cost.seconds / 3600)}"
-    print(f"{_count(cost.found, 'video')}, {_format_bytes(cost.bytes)}, about {length}{lost}{done}{bad}")
+    print(f"{format_count(cost.found, 'video')}, {format_bytes(cost.bytes)}, about {length}{lost}{done}{bad}")
     print(f"from {cost.timed} frames timed{shared}:")
-    print(f"  videos         {_format_hours(cost.hours):>12} {_format_bytes(cost.output_bytes):>10}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    print(f"  videos         {_format_hours(cost.hours):>12} {format_bytes(cost.output_bytes):>10}")
 
 
 def _format_hours(hours: float) -> str:
     if hours >= 1:
         return f"{hours:.3g} hours"
     return f"{hours * 60:.2g} minutes" if hours * 60 >= 1 else f"{hours * 3600:.2g} seconds"
-
-
-def _format_bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from queue import Queue
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.failures import FailureGroups
 from cortexia_video.cli.job import run_job
 from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
 from cortexia_video.errors import InputError
@@ -42,8 +41,8 @@ def pointcloud_command(
     y down, z forward in PLY; y up, z backward in GLB. Flying pixels at edges are left out. What is done and
     unchanged is skipped.
 
-        cortexia pointcloud photo.jpg --depth photo.npy --kind metric --f-px 1500 --output photo.glb
-        cortexia pointcloud clip.mp4 --depth depth/clip.mp4.mkv --frame 123 --output 123.ply
+        cortexia pointcloud a.jpg --depth a.npy --kind metric --f-px 900 -o a.glb
+        cortexia pointcloud a.mp4 --depth depth/a.mp4.mkv --frame 123 -o 123.ply
         cortexia pointcloud depth --output clouds
         cortexia pointcloud aligned --colmap scene/sparse/0 --fuse --output scene.ply
 
@@ -67,7 +66,6 @@ def pointcloud_command(
             require_object(place)
         if not is_folder(place):
             raise InputError(f"{place} is no output folder of a run: for an image give its --depth, too")
-        counted = Queue[int]()  # by the job itself, so that the ledger is read once
         return run_job(
             lambda on_outcome, stop: make_point_clouds(
                 image,
@@ -78,12 +76,11 @@ def pointcloud_command(
                 frame=options["frame"],
                 overwrite=options["overwrite"],
                 workers=options["workers"],
-                on_counted=counted.put,
                 on_outcome=on_outcome,
                 stop=stop,
             ),
-            lambda: range(counted.get()),
             to_path(output),
+            made="point cloud",
         )
     if options["images"]:
         raise InputError("`images` says where those of a run are: IMAGE is given by its name")
@@ -113,8 +110,7 @@ def _fuse(run: str, output: str, colmap: str | None, voxel: float | None, option
         raise InputError(f"`{given}` says nothing to `fuse`: the model has the cameras, the run the depth")
     taken = {name: options[name] for name in ("max_gap", "images", "overwrite", "workers")}
     fused = fuse_point_clouds(run, output, colmap, voxel=voxel, **taken)
-    for each in fused.failures:
-        print(each, file=sys.stderr)
+    FailureGroups(fused.failures).print()
     failed = f", {len(fused.failures)} failed" if fused.failures else ""
     print(
         f"{to_path(output)}: {fused.points} points of {fused.images} images{failed}; voxels of {fused.voxel:.4g}"

@@ -9,9 +9,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.streams import open_text
+
+_log = logging.getLogger("cortexia_video")
+_asked = {"verbose": False, "quiet": False}
 
 
 @contextmanager
@@ -45,18 +49,42 @@ def quiet_libraries() -> Iterator[None]:
         os.dup2(real, 2)
 
 
-def open_log(*, verbose: bool) -> None:
+def open_log(*, verbose: bool, quiet: bool = False) -> None:
     """Print on stderr what this package logs; `verbose`: what its libraries log, too.
 
     Where logging was set up before, by a program that calls a command, that stays.
     """
     root = logging.getLogger()
+    _asked.update(verbose=verbose, quiet=quiet)
+    _log.setLevel(logging.WARNING if quiet else logging.INFO)
     if root.handlers:
         return
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler()
     handler.setFormatter(_Formatter("%(name)s: %(message)s" if verbose else "cortexia: %(message)s"))
-    (root if verbose else logging.getLogger("cortexia_video")).addHandler(handler)
+    (root if verbose else _log).addHandler(handler)
     root.addHandler(logging.NullHandler())  # else logging prints what libraries say, as a last resort
+
+
+def is_quiet() -> bool:
+    """Return whether nothing but what went wrong is to be said."""
+    return _asked["quiet"]
+
+
+def is_verbose() -> bool:
+    """Return whether each stage and its time is to be said."""
+    return _asked["verbose"]
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Prints to what is stderr then: a bar takes its place for a while."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """It is always `sys.stderr`."""
 
 
 class _Formatter(logging.Formatter):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -12,10 +10,9 @@ from cortexia_video.cli import DONE
 from cortexia_video.cli.options import OPTIONS, take_options
 from cortexia_video.errors import explain_import
 from cortexia_video.html.wording import format_count
+from cortexia_video.runtime.progress import stage
 from cortexia_video.scenes import ScenePlan
 from cortexia_video.storage.paths import to_path
-
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 @take_options(ScenePlan, (OPTIONS, ("seed", "textures", "move", "frames", "device")))
@@ -49,23 +46,12 @@ def scenes_command(
         workers: Processes; one per core by default. A GPU has one.
     """
     try:
-        from cortexia_video.scenes import write_scenes
+        with stage("loading torch"):
+            from cortexia_video.scenes import write_scenes
     except ImportError as error:
         raise explain_import(error, "rendering scenes needs", "'cortexia-video[train]'") from error
     plan = ScenePlan(height=size[0], width=size[1], kinds=tuple(kinds or ()), **options)
     place = to_path(output)
-    rendered, there = write_scenes(place, count, plan, workers=workers, on_progress=_Progress())
+    rendered, there = write_scenes(place, count, plan, workers=workers)
     print(f"{format_count(there, 'scene')} in {place}: {rendered:,} rendered, {there - rendered:,} existed")
     return DONE
-
-
-class _Progress:
-    """Say on stderr how many scenes are there, not more often than people read."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, count: int) -> None:
-        if time.monotonic() - self._last >= _SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            print(f"{done:,} of {format_count(count, 'scene')}", file=sys.stderr, flush=True)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import select
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ _CLOSED = {
     1: os.O_RDONLY,
     2: os.O_RDONLY,
 }  # so opened, a use of it fails as if it were closed
+_LABEL = re.compile(r"\s*\S+(?: \S+)*?\s{2,}")  # and its text behind it
 
 
 def open_streams() -> None:
@@ -47,10 +51,61 @@ def find_loss() -> OSError | None:
 def open_text(number: int, like: TextIO | None) -> TextIO:
     """Return a text stream that writes to an open file's number, and drops what it does not take."""
     buffer = io.BufferedWriter(_Patient(number, "w", closefd=False))
-    lines = number == 2 if like is None else bool(like.line_buffering)
+    lines = os.isatty(number) or (number == 2 if like is None else _writes_lines(like))
     encoding = None if like is None else like.encoding
+    kind = Terminal if os.isatty(number) else io.TextIOWrapper
     # file names can hold what a terminal cannot
-    return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=lines)
+    return kind(buffer, encoding, "backslashreplace", line_buffering=lines)
+
+
+def _writes_lines(stream: TextIO) -> bool:
+    """Return whether a stream keeps no whole line back: PYTHONUNBUFFERED makes it write each piece through."""
+    return bool(stream.line_buffering) or bool(getattr(stream, "write_through", False))
+
+
+class Terminal(io.TextIOWrapper):
+    """Text for a terminal: lines that are wider than it go on in the next, between words, and indented."""
+
+    _line = ""  # what was written of it so far
+
+    def write(self, text: str, /) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        width = shutil.get_terminal_size().columns
+        super().write("".join(wrap(line, width) + "\n" for line in lines))
+        return len(text)
+
+    def flush(self) -> None:
+        line, self._line = self._line, ""
+        if line:
+            super().write(line)
+        super().flush()
+
+
+def find_width() -> int | None:
+    """Return how many characters a line of stdout has room for, where that is a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def wrap(line: str, width: int) -> str:
+    """Break a line between words, where it is wider than that; what follows stands below its text.
+
+    What stands in two columns, as `name  text`, keeps them. A word that is wider, as a path, stays whole.
+    """
+    if len(line) <= width or "\x1b" in line:
+        return line
+    label = _LABEL.match(line)
+    indent = len(label[0]) if label and len(label[0]) <= width // 3 else len(line) - len(line.lstrip()) + 2
+    return "\n".join(
+        textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=" " * indent,
+            expand_tabs=False,
+            replace_whitespace=False,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
 
 
 class _Patient(io.FileIO):

@@ -26,7 +26,7 @@ def train_command(
     The same command continues where it was stopped.
 
         cortexia train recipe.toml --output trained
-        torchrun --nproc-per-node 2 -m cortexia_video train recipe.toml --output trained
+        torchrun --nproc-per-node 2 -m cortexia_video train recipe.toml -o trained
 
     Exit code: 0 done, 1 the disk is full, 2 wrong usage, 130 interrupted.
 
@@ -35,7 +35,6 @@ def train_command(
         output: Folder for checkpoint, weights, logs and images.
     """
     log = logging.getLogger("cortexia_video")
-    log.setLevel(logging.INFO)
     for handler in log.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     before, threading.excepthook = threading.excepthook, _pass_over_disks

@@ -15,6 +15,7 @@ from cortexia_video.jobs.point_clouds import CloudOptions
 from cortexia_video.storage.paths import to_path
 from cortexia_video.viewing.job import view
 
+_LISTED = 3
 _OF_POINTS = ("f_px", "fov_deg", "intrinsics", "near_m", "far_m", "max_gap")
 
 
@@ -54,8 +55,10 @@ def view_command(
     """
     wanted = CloudOptions(**{name: options.pop(name) for name in _OF_POINTS})
     report = view(paths, output=output, options=wanted, wording=to_options, on_url=_show_url, **options)
-    for each in report.problems:
+    for each in report.problems[:_LISTED]:
         print(printable(to_options(each)), file=sys.stderr)
+    if len(report.problems) > _LISTED:
+        print(f"and {len(report.problems) - _LISTED} more, in the panel `problems`", file=sys.stderr)
     print(f"{to_path(output)}: {report}" if output else report)
     return SOME_FAILED if report.failed else DONE
 

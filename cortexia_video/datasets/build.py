@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -25,9 +25,10 @@ from cortexia_video.datasets.build_log import (
 from cortexia_video.datasets.row_schema import Row, require_texts, to_row
 from cortexia_video.datasets.sample_checks import OnProblem, find_problem
 from cortexia_video.datasets.shard_writers import WRITERS, Writer
-from cortexia_video.errors import Failure, InputError, OutputError, attempt, output_lost
+from cortexia_video.errors import Failure, InputError, OutputError, attempt, not_known, output_lost
 from cortexia_video.ledger.copied_log import open_log
 from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.progress import Stage, stage
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.storage.atomic_file import remove_partials, write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path
@@ -79,6 +80,7 @@ def write_shards(
     workers: int | None = None,
     source: Mapping[str, str] | None = None,
     report: BuildReport | None = None,
+    find_total: Callable[[], int] | None = None,
 ) -> BuildReport:
     """Write items to `output/<split>-00000.parquet` (or .tar) and so on, `shard_size` items each, in order.
 
@@ -87,14 +89,15 @@ def write_shards(
     A shard that exists, made of the same items, is kept; what an earlier build left beyond the last is
     removed. on_problem: called with each item that cannot be used, which is then left out; it may raise.
     workers: threads that make rows; one a core by default. source: what the items are made of, in words as
-    `images`; it is recorded, and a split of a folder is never of two.
+    `images`; it is recorded, and a split of a folder is never of two. find_total: finds out how many items
+    there are, for who wants to see how far it is.
 
     Raises `InputError` for no items, `OutputExistsError` for a folder with other files or another set,
     `OutputError` for an unknown format and where another process builds, `OutputLostError` where the output
     is full or unwritable; a later call goes on.
     """
     if format not in WRITERS:
-        raise OutputError(f"unknown format {format!r}: use one of {', '.join(WRITERS)}")
+        raise OutputError(not_known("format", format, WRITERS))
     if shard_size < 1:
         raise InputError(f"`shard_size` must be at least 1, got {shard_size}")
     report = report or BuildReport()
@@ -105,7 +108,10 @@ def write_shards(
         raise InputError("nothing to build: no image has depth; run cortexia estimate first")
     root = to_path(output)
     refuse_other_files(root)
-    with open_log(root / RECORD, MARKS, "builds in") as record:
+    with (
+        open_log(root / RECORD, MARKS, "builds in") as record,
+        stage("building", "samples", count=find_total) as begun,
+    ):
         require_same_set(root, record, {"split": split, "format": format, **(source or {})})
         before, names = read_shards(root), set[str]()
         numbered = re.compile(rf"{re.escape(split)}-\d+{re.escape(suffix)}")
@@ -124,10 +130,11 @@ def write_shards(
             if entry and entry["fingerprint"] == fingerprint and _find_size(path) == entry["size"]:
                 failures = [Failure(key, "decode", InputError(reason)) for key, reason in entry["failed"]]
                 report.shards_kept += 1
+                begun.skip(len(part))
             else:
                 if entry:  # a kill once it is replaced must not leave it under what it was made of before
                     record.append({**entry, "fingerprint": ""})
-                rows, failures = _write_shard(path, write, part, on_problem, choose_workers(workers))
+                rows, failures = _write_shard(path, write, part, on_problem, choose_workers(workers), begun)
                 failed = [[each.key, each.reason] for each in failures]
                 entry = {
                     "shard": path.name,
@@ -154,12 +161,14 @@ def _write_shard(
     part: Iterable[BuildItem | Failure],
     on_problem: OnProblem | None,
     workers: int,
+    begun: Stage,
 ) -> tuple[int, list[Failure]]:
     """Write the rows of some items, a few made ahead; return their number, and what is wrong with others."""
     failures: list[Failure] = []
 
     def load() -> Generator[Row]:
         for made in map_bounded(part, _make_row, workers=workers, size_of=_count_bytes):
+            begun.advance()
             if not isinstance(made, Failure):
                 yield made
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from cortexia_video.datasets.build import BuildReport, write_shards
@@ -12,6 +12,7 @@ from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.registry import open_folder
 from cortexia_video.datasets.sample_checks import raise_problem
 from cortexia_video.errors import Failure, InputError, suggest_keywords
+from cortexia_video.ledger.state import read_state
 from cortexia_video.storage.paths import PathLike, to_path
 
 Problems = Literal["skip", "stop"]
@@ -84,6 +85,7 @@ def build_dataset(
         source |= {"part": split} if split and dataset is not images else {}
         source |= {"options": json.dumps(options, sort_keys=True, default=str)} if options else {}
         items = list_dataset_items(dataset)
+        find_total: Callable[[], int] = dataset.__len__
     else:
         given = {"name": name, "allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
         wrong = next(filter({**given, **(options or {})}.get, [*given, *(options or {})]), None)
@@ -94,6 +96,10 @@ def build_dataset(
         place, run = to_path(images), to_path(depth)
         source = {"images": str(place.resolve()), "depth": str(run.resolve())}
         items = list_run_items(place, run, report.left, report.passed_over)
+
+        def find_total() -> int:
+            return read_state(run).counts()["done"]
+
     return write_shards(
         items,
         output,
@@ -104,4 +110,5 @@ def build_dataset(
         workers=workers,
         source=source,
         report=report,
+        find_total=find_total,
     )

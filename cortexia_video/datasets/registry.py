@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from cortexia_video.datasets.readers import (
 from cortexia_video.datasets.readers import huggingface_hub as hub
 from cortexia_video.datasets.readers import paired_files as patterns
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import InputError, in_words, suggest_keywords
+from cortexia_video.errors import InputError, in_words, not_known, propose, suggest_keywords
 from cortexia_video.storage.listing import Listing, is_pattern, remember_listings, take_listing
 from cortexia_video.storage.paths import AnyPath, is_remote, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -155,7 +154,9 @@ def open_folder(
     if isinstance(place, RemotePath):
         require_object(place)
     elif not place.exists():
-        raise InputError(f"no such folder: {place}; {propose(str(place))}the names are {', '.join(DATASETS)}")
+        raise InputError(
+            f"no such folder: {place}; {propose(str(place), DATASETS)}the names are {', '.join(DATASETS)}"
+        )
     allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
     with remember_listings():
         return open_dataset(name or recognise(place), place, split=split, **allowed, **options)
@@ -196,14 +197,8 @@ def describe_reading(
 def find_info(name: str) -> DatasetInfo:
     """Return a row of the table; `InputError` where there is none."""
     if name not in DATASETS:
-        raise InputError(f"unknown dataset {name!r}: {propose(name)}use one of {', '.join(DATASETS)}")
+        raise InputError(not_known("dataset", name, DATASETS))
     return DATASETS[name]
-
-
-def propose(name: str) -> str:
-    """Ask whether the dataset of the most similar name is meant; nothing where none is similar."""
-    near = difflib.get_close_matches(name, DATASETS, n=1)
-    return f"did you mean {near[0]}? " if near else ""
 
 
 def recognise(root: str | os.PathLike[str] | RemotePath) -> str:

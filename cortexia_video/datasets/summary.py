@@ -14,6 +14,7 @@ from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset
 from cortexia_video.datasets.sample_checks import OnProblem, check
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
+from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.viz.figures import collage
 
@@ -83,7 +84,9 @@ def summarise(dataset: AnyDataset, *, samples: int = 200, workers: int | None = 
     if isinstance(dataset, RGBDDataset) and len(dataset) > samples:
         chosen = np.linspace(0, len(dataset) - 1, samples).round().astype(np.int64)
         dataset = replace(dataset, entries=[dataset.entries[index] for index in chosen])
-    for attempt in islice(dataset.attempt(workers=choose_workers(workers)), samples):
+    read = islice(dataset.attempt(workers=choose_workers(workers)), samples)
+    total = len(dataset) if isinstance(dataset, RGBDDataset) else samples
+    for attempt in track(read, "looking", "samples", total):
         summary.add(check(attempt, dataset))
     return summary
 
@@ -108,7 +111,7 @@ def make_sheet(
         order = np.random.default_rng(seed).permutation(len(dataset))
         dataset = replace(dataset, entries=[dataset.entries[index] for index in np.sort(order[:count])])
     usable, failure = [], None
-    for attempt in islice(dataset.attempt(), count):
+    for attempt in track(islice(dataset.attempt(), count), "reading", "samples", count):
         checked = check(attempt, dataset)
         if isinstance(checked, Failure):
             failure = checked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -22,6 +22,7 @@ from cortexia_video.evaluation.summary import Summary, summarise
 from cortexia_video.evaluation.text_table import list_lines
 from cortexia_video.html.notebook import write_text
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.runtime.progress import stage
 from cortexia_video.storage.paths import PathLike, to_path
 
 AnyPredictor = str | os.PathLike[str] | DepthEstimator | Predictor
@@ -71,7 +72,6 @@ def evaluate(
     allow_unregistered: bool = False,
     seed: int = 0,
     workers: int | None = None,
-    on_image: Callable[[int], None] = lambda count: None,
     **model_options: Any,
 ) -> EvaluationResult:
     """Measure depth against ground truth by a protocol, beside baselines that do not look at the image.
@@ -103,7 +103,6 @@ def evaluate(
         allow_unregistered: Measure also against depth that does not lie on its image.
         seed: Of the confidence intervals.
         workers: Threads that read and measure; one per core by default.
-        on_image: Called with the number of images measured so far.
         **model_options: For models by name, as `load_estimator` takes them; `kind` also of depth files.
 
     Returns:
@@ -172,10 +171,9 @@ def evaluate(
             require_own(root, place, chosen)  # once more: another evaluation may have ended meanwhile
             groups, tiles = [*metrics, "regions"], TileMaker(chosen)  # the page shows them
         look = {"look": tiles.look} if tiles else {}
-        found = measure_predictors(
-            truth, opened, chosen, metrics=groups, kept=kept, workers=workers, on_image=on_image, **look
-        )
-        result = EvaluationResult(found, summarise(found, seed=seed))
+        found = measure_predictors(truth, opened, chosen, metrics=groups, kept=kept, workers=workers, **look)
+        with stage("computing intervals"):
+            result = EvaluationResult(found, summarise(found, seed=seed))
         if root is not None and tiles is not None:
             try:
                 save_results(found, result.summary, root)

@@ -30,10 +30,10 @@ from cortexia_video.evaluation.reference import Destination, EvalItem, Items, fi
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.inference.executor import Skipped
 from cortexia_video.runtime.bounded_map import run_bounded
+from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import choose_workers
 
 FITTED = " (fitted)"  # behind the name of a column whose metres were fitted, too
-Progress = Callable[[int], None]
 Look = Callable[[EvalItem, DepthMap | None, ImageScore], None]
 _Found = list[tuple[str, str, list[ImageScore]]]  # of one image: predictor, set, a score for each alignment
 
@@ -123,7 +123,6 @@ def measure_predictors(
     metrics: Sequence[str] = (),
     kept: ScoreFile | None = None,
     workers: int | None = None,
-    on_image: Progress = lambda count: None,
     look: Look = lambda item, depth, score: None,
 ) -> Evaluation:
     """Measure every predictor, and the baselines, on every image of the ground truth.
@@ -161,7 +160,8 @@ def measure_predictors(
                 f"{models[0].name} is a model, and `align_per='clip'` takes depth of a whole clip: run "
                 "`cortexia estimate` over it, and give its output folder"
             )
-        clips = measure_clips(truth, protocol, stored, workers)
+        with stage("fitting clips"):
+            clips = measure_clips(truth, protocol, stored, workers)
     job = EvaluateJob(
         truth,
         protocol,
@@ -169,7 +169,6 @@ def measure_predictors(
         kept or ScoreFile(None),
         first=predictors[0].name,
         look=look,
-        on_image=on_image,
         workers=workers,
         fits=list_fits(clips),
     )
@@ -198,19 +197,18 @@ class EvaluateJob:
         *,
         first: str,
         look: Look,
-        on_image: Progress,
         workers: int,
         fits: Fits,
     ) -> None:
         self._fits = fits
-        self._first, self._look, self._on_image, self._workers = first, look, on_image, workers
+        self._first, self._look, self._workers = first, look, workers
         self._groups = choose_groups(protocol, metrics)
         self._items = Items(truth, protocol, self._groups)
+        self._total = len(truth.list_keys()) or None  # of streams nobody knows
         self._sets = [each.name for each in truth.sets]
         self._protocol, self._kept = protocol, kept
         self._asked = frozenset(metrics)
         self._scores: dict[str, dict[str, list[list[ImageScore]]]] = {}  # by predictor and set
-        self._done = 0
 
     @property
     def left(self) -> list[Failure]:
@@ -254,21 +252,20 @@ class EvaluateJob:
         def settle(found: _Found) -> None:
             for name, within, scores in found:
                 self._scores.setdefault(name, {}).setdefault(within, []).append(scores)
-            if found:
-                self._done += 1
-                self._on_image(self._done)
+            begun.advance()
 
         def measure_place(place: Destination) -> _Found:
             begun = begin(place)
             return begun.outcome if isinstance(begun, Skipped) else []
 
         places = self._items.list_places()
-        if model is None:
-            run_bounded(places, measure_place, settle, workers=self._workers)
-        else:
-            model.work_through(
-                places, Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
-            )
+        with stage(f"measuring {model.name}" if model else "measuring", total=self._total) as begun:
+            if model is None:
+                run_bounded(places, measure_place, settle, workers=self._workers)
+            else:
+                model.work_through(
+                    places, Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
+                )
 
     def make_columns(self, predictor: Predictor) -> list[Column]:
         """Return what a predictor scored, a column for each way in which its kind of depth is measured.

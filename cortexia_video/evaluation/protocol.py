@@ -20,7 +20,7 @@ import numpy as np
 from cortexia_video.datasets.eval_region import Crop
 from cortexia_video.datasets.registry import DATASETS
 from cortexia_video.depth_map import KINDS, DepthKind
-from cortexia_video.errors import InputError, in_words
+from cortexia_video.errors import InputError, in_words, not_known
 from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
 from cortexia_video.evaluation.metrics.pixel_sums import Array, Mask
 from cortexia_video.pinhole import Pinhole
@@ -198,7 +198,7 @@ def load_protocol(name: str) -> Protocol:
         return _parse(data, name)
     known = {protocol.name: protocol for protocol in list_protocols()}
     if name not in known:
-        raise InputError(f"unknown protocol {name!r}: use one of {', '.join(known)}, or a file, mine.toml")
+        raise InputError(f"{not_known('protocol', name, known)}, or a file, mine.toml")
     return known[name]
 
 

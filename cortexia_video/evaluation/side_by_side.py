@@ -30,6 +30,7 @@ from cortexia_video.jobs.outcomes import Listener
 from cortexia_video.ledger.artifacts import expand_clip
 from cortexia_video.ledger.state import LedgerState, list_files, read_state
 from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.storage.atomic_file import write_atomic
@@ -153,7 +154,7 @@ def _measure(states: Sequence[LedgerState], folders: Sequence[AnyPath], workers:
         )
 
     def count_all() -> Iterator[ComparedImage]:
-        for image in map_bounded(list_images(), measure, workers=workers):
+        for image in track(map_bounded(list_images(), measure, workers=workers), "comparing"):
             if isinstance(image, ComparedImage):
                 found.images += 1
                 found.sums += image.agreement

@@ -12,6 +12,7 @@ from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
 from cortexia_video.evaluation.metrics.regions import REGIONS
 from cortexia_video.evaluation.metrics.registry import GROUPS, MEANINGS
 from cortexia_video.evaluation.summary import FEWEST, Interval, Summary
+from cortexia_video.html.wording import lay_out
 
 SHOWN = {
     "coverage": "coverage (+)",
@@ -28,8 +29,11 @@ _WITH_INTERVAL = ("abs_rel", "delta1")
 _LISTED = 10  # images of each kind of trouble
 
 
-def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
-    """Yield the table of all, that of the sets, the comparisons, and what was wrong."""
+def list_lines(evaluation: Evaluation, summary: Summary, width: int | None = None) -> Iterator[str]:
+    """Yield the table of all, that of the sets, the comparisons, and what was wrong.
+
+    width: characters that a line has room for; tables leave out what does not fit, and say so.
+    """
     images = evaluation.count_images()
     yield f"protocol {evaluation.protocol}: {_count(images)} of {evaluation.place}"
     yield describe_mean(evaluation)
@@ -47,10 +51,10 @@ def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
             for metric in shown
         ]
         rows.append([printable(column.name), describe_fit(column), *cells])
-    yield from _lay_out(rows)
+    yield from lay_out(rows, width, least=1)
     if len(evaluation.columns[-1].scores) > 1:
         yield ""
-        yield from _lay_out(list_sets(evaluation, summary))
+        yield from lay_out(list_sets(evaluation, summary), width)
     yield ""
     for each in summary.comparisons:
         value, low, high = each.differences["abs_rel"]
@@ -60,7 +64,7 @@ def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
         yield said
     if evaluation.clips:
         yield ""
-        yield from _lay_out(list_clips(evaluation))
+        yield from lay_out(list_clips(evaluation), width)
         lacks = Counter(each.lacks for each in evaluation.clips if each.lacks)
         yield from (
             f"change and TAE not measured on {count} of these: {lack}" for lack, count in lacks.items()
@@ -226,13 +230,6 @@ def _count(images: int) -> str:
 def _name_some(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
     return ", ".join(map(printable, keys[:_LISTED])) + more
-
-
-def _lay_out(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
 
 
 def describe_regions(errors: Mapping[str, float]) -> str:

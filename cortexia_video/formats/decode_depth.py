@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthMap
-from cortexia_video.errors import DepthFileError, MissingExtraError, describe, in_words, printable
+from cortexia_video.errors import DepthFileError, MissingExtraError, describe, in_words, not_known, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata, add, with_metadata
 from cortexia_video.formats.quantization import split_rows, to_values
@@ -119,7 +119,7 @@ def interpret(
     with _naming(name), np.errstate(all="ignore"):  # what comes of anybody's numbers is checked afterwards
         convention = convention or about.get("convention") or stored.metadata.get("convention")
         if convention is not None and convention not in CONVENTIONS:
-            raise DepthFileError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
+            raise DepthFileError(not_known("convention", convention, CONVENTIONS))
         said = stored.metadata.get("kind") is not None
         if said or convention is None or not CONVENTIONS[convention].in_colour:
             stored = stored._replace(values=_to_2d(stored.values))

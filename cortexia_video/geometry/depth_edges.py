@@ -21,6 +21,10 @@ def choose_max_gap(f_px: float) -> float:
 
     Returns:
         A share of the depth.
+
+    Example:
+        >>> cx.geometry.choose_max_gap(500), cx.geometry.choose_max_gap(2000)
+        (0.05, 0.0125)
     """
     return min(_WIDEST, _STEEPEST / f_px)
 
@@ -50,6 +54,10 @@ def find_edges(depth: NDArray[np.float32], max_gap: float) -> NDArray[np.bool_]:
 
     Returns:
         bool (H, W).
+
+    Example:
+        >>> cx.geometry.find_edges(np.array([[1, 1, 2, 2]], np.float32), 0.05).tolist()
+        [[False, True, True, False]]
     """
     across, down = find_gaps(depth, max_gap)
     edges = np.zeros(depth.shape, bool)

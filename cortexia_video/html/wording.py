@@ -1,9 +1,10 @@
-"""Numbers as people read them, with their units; and what kinds of depth mean, in sentences."""
+"""Numbers and tables as people read them, with their units; and what kinds of depth mean, in sentences."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Sequence
 
 MEANINGS = {
     "metric": "Metres along the optical axis of the camera.",
@@ -47,6 +48,15 @@ def format_count(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def format_bytes(count: float) -> str:
+    """Return a size: 812 bytes, 1.2 kB, 45 MB, 1.3 GB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 def format_share(share: float) -> str:
     """Return a share of the whole in per cent: 0.3 %, 12 %; never 0 or 100 of what is not."""
     if 0 < share < 0.001:
@@ -72,3 +82,20 @@ def shorten(text: str, most: int = 120) -> str:
 def shorten_digest(text: str) -> str:
     """Return the beginning of a long hexadecimal number, and other texts as they are."""
     return f"{text[:16]}…" if re.fullmatch(r"[0-9a-f]{32,}", text) else text
+
+
+def lay_out(
+    rows: Sequence[Sequence[str]], width: int | None = None, least: int | None = None
+) -> Iterator[str]:
+    """Yield the lines of a table, headings first; columns that a width has no room for are left out, and named.
+
+    least: the column that is left out first; the others from the last on.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = [*range(len(widths))]
+    while width and len(shown) > 2 and sum(widths[each] + 2 for each in shown) - 2 > width:
+        shown.remove(least if least in shown else shown[-1])
+    for row in rows:
+        yield "  ".join(row[each].ljust(widths[each]) for each in shown).rstrip()
+    if left := [rows[0][each] for each in range(len(widths)) if each not in shown]:
+        yield f"not shown in {width} columns: {', '.join(left)}"

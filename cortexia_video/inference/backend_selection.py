@@ -31,6 +31,7 @@ from cortexia_video.errors import (
 from cortexia_video.frame import Frame
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.models.registry import find_model
+from cortexia_video.runtime.progress import stage
 
 Backend = Literal["torch", "onnx", "openvino", "auto"]
 
@@ -115,10 +116,14 @@ class BackendSelector:
         first = None if self.is_settled(loaded) else next(frames, None)
         if first is None:  # where there are none to compare on, the run will find none to do
             return loaded
+        with stage("choosing a backend" if self._is_auto else "comparing with float32"):
+            return self._settle(loaded, chain([first], frames))
+
+    def _settle(self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame]) -> Sequence[DepthEstimator]:
         reference = loaded[0]
         if not self._is_auto:
             reference = load_estimator(self._model, **self._on_first(self._reference))
-        chosen = _choose_frames(reference, chain([first], frames))
+        chosen = _choose_frames(reference, frames)
         if self._is_auto:
             return self._choose(loaded, chosen) if chosen else loaded
         parity = self._compare(loaded[0], reference, chosen)

@@ -140,7 +140,15 @@ def align_folder(
         return aligner.align(reading.line.get("key", item.key), reading.depth, fit, share), {}
 
     opened = open_outcomes(
-        root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop, follows=True
+        root,
+        settings,
+        sink,
+        follows=True,
+        doing="aligning",
+        count=lambda: DepthFiles(inputs, output=root, convention=convention, about=about),
+        overwrite=overwrite,
+        on_outcome=on_outcome,
+        stop=stop,
     )
     with opened as outcomes:
         report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)

@@ -49,6 +49,10 @@ class AlignTo:
             same depth.
         unknown_beyond: Make pixels unknown that the fit puts behind the camera or beyond infinity, rather than
             fail the image.
+
+    Example:
+        >>> tape = cx.AlignTo(known=("320,432=0.87", "320,144=1.69"))
+        >>> report = cx.estimate("room.jpg", "metres", align_to=tape)  # doctest: +SKIP
     """
 
     to: str | None = None

@@ -26,6 +26,7 @@ from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, VideoOptions
 from cortexia_video.jobs.clip_parts import ClipParts
 from cortexia_video.ledger.entries import ItemDone
+from cortexia_video.runtime.progress import begin_stage
 from cortexia_video.runtime.resources import MemoryBudget
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.sinks.sink import Sink
@@ -96,6 +97,7 @@ class ClipTask:
         if tools.aligner:
             made_of |= {"aligned_by": tools.aligner.by, **tools.aligner.settings}
         self._parts = ClipParts(tools.sink, item.key, made_of)
+        self._stage = begin_stage(item.key, "frames")
         self._ended = False  # no frame is to be read any more
         self._closed = False  # none is to be written, either
         self._turn = threading.Condition()
@@ -131,6 +133,7 @@ class ClipTask:
         with self._turn, self._order:
             self._ended = self._closed = True
             self._waiting.clear()
+            self._stage.end()
             self._turn.notify_all()
             self._order.notify_all()
 
@@ -239,6 +242,8 @@ class ClipTask:
         for number, image in read_some(place, self._index, probes) if probes else ():
             yield _Read(None, number, image)
         begin = self._output.following
+        self._stage.total = len(numbers)
+        self._stage.skip(begin)
         frames = read_frames(place, self._index, numbers[begin:], proof=self._output.proof)
         for position, (number, image) in enumerate(frames, begin):
             yield _Read(position, number, image)
@@ -282,6 +287,7 @@ class ClipTask:
             if item is None:
                 return None
             is_last = self._output.add(result, item.grey, item.digest)
+            self._stage.advance()
             self._note()
             if is_last:
                 return self._output.finish(self._note)

@@ -28,6 +28,7 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     attempt,
+    not_known,
     printable,
     suggest_keywords,
 )
@@ -160,7 +161,8 @@ def convert(
         }
         made_by |= {"about": {**(about or {})}}
         sink = open_sink(root, suffixes=CLIP_FORMS[name].suffixes)
-        opened = open_outcomes(root, made_by, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+        more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
+        opened = open_outcomes(root, made_by, sink, doing="converting", count=lambda: clips, **more)
         return convert_clips(
             clips,
             name,
@@ -195,7 +197,15 @@ def convert(
         **given.settings,
     }
     opened = open_outcomes(
-        root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop, follows=True
+        root,
+        settings,
+        sink,
+        follows=True,
+        doing="converting",
+        count=lambda: DepthFiles(inputs, output=root, convention=convention, about=about),
+        overwrite=overwrite,
+        on_outcome=on_outcome,
+        stop=stop,
     )
     with opened as outcomes:
         change = _FocalLength(given, {"convention": to, **EXPORTS[to].facts} if to else {})
@@ -370,22 +380,6 @@ def open_folders(reader: DepthReader, inputs: Iterable[str | os.PathLike[str]], 
         reader.open_folder(each)
 
 
-def find_depth(
-    inputs: Sequence[str | os.PathLike[str]],
-    root: AnyPath,
-    *,
-    format: str | None,
-    to: str | None,
-    convention: str | None,
-    about: Metadata | None,
-) -> Iterable[Found]:
-    """Return what `convert` takes for its inputs, to count them."""
-    if str(to or format) not in CLIP_FORMS and convention != LEROBOT:
-        return DepthFiles(inputs, output=root, convention=convention, about=about)
-    clips = find_clips(inputs, root, convention, about)
-    return [each if isinstance(each, Failure) else each.item for each in clips]
-
-
 def find_run_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
     """Return the format that the depth.json of every input says, if that is one that depth is read from."""
     formats = {str(read_depth_json(to_path(each)).get("format")) for each in inputs}
@@ -399,12 +393,12 @@ def _choose_formats(format: str | None, to: str | None, step: float | None) -> t
     """Return the formats of the files of a key. step: of a sensor's whole numbers, which are kept."""
     if to is not None:
         if to not in EXPORTS:
-            raise InputError(f"unknown convention {to!r}: use one of {', '.join(EXPORTS)}")
+            raise InputError(not_known("convention", to, EXPORTS))
         if format is not None:
             raise InputError("`to` says the format: leave `format` out")
         return EXPORTS[to].formats
     if format not in FORMATS:
-        raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+        raise OutputError(not_known("format", str(format), FORMATS))
     form = FORMATS[format]
     return (form if step is None else form.with_steps(step),)
 

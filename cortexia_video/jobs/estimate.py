@@ -29,6 +29,7 @@ from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_parts import FOLDER as PARTS
 from cortexia_video.jobs.clip_parts import remove_parts
+from cortexia_video.jobs.input_sample import describe_need
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.worker import Decoding as Decoding
 from cortexia_video.jobs.worker import NoteFrames, RecordBegun, TaskOptions, Worker, decode_readable
@@ -45,7 +46,7 @@ from cortexia_video.sinks.sink import Sink, open_sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.inputs import list_passed_over
 from cortexia_video.sources.sequences import find_sequences
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import VIDEO_SUFFIXES, require_video
 from cortexia_video.video.steady import SteadyMode
@@ -246,9 +247,17 @@ def estimate(
         keep_depth_json(sink, ledger)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
-            sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
+            sink,
+            ledger,
+            doing="estimating",
+            count=spec.find,
+            overwrite=overwrite,
+            changed=changed,
+            on_outcome=on_outcome,
+            stop=stop,
         )
         outcomes.report.passed_over = passed_over
+        _warn_of_need(spec, ledger)
         report = _run(executor, outcomes, found, trace, stop)
         has_parts = isinstance(root, Path) and (root / PARTS).exists()
         if has_parts and spec.partition is None and not report.interrupted:
@@ -278,6 +287,15 @@ def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[st
     raise InputError(
         f"no images in {', '.join(map(str, places))}{hint}; what cortexia wrote is never an input{kinds}"
     )
+
+
+def _warn_of_need(spec: RunSpec, ledger: Ledger) -> None:
+    """Say how much the run will write, where that is much of what is free; at URLs nobody knows."""
+    if not isinstance(spec.root, Path) or spec.asked["size"] != "full" or any(map(is_remote, spec.inputs)):
+        return
+    missing = (each for each in spec.find() if ledger.state.get(each.key) is None)
+    if need := describe_need(missing, spec.root, spec.format):
+        _log.warning("%s", need)
 
 
 def _run(

@@ -17,6 +17,7 @@ from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERRO
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.models.registry import compact_file, find_licence, find_model
+from cortexia_video.runtime.progress import stage
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import move_whole, scratch_folder, write_atomic
 from cortexia_video.storage.paths import AnyPath, require_free, to_path
@@ -120,11 +121,13 @@ def export(
             "precision": precision,
             "licence_weights": find_licence(model) or "unknown",
         }
-        size = network.export(path, about)
+        with stage(f"exporting {model}"):
+            size = network.export(path, about)
         parity = None
         if frames:
             exported = load_estimator(f"onnx:{path}", device="cpu")
-            parity = compare(exported, reference, frames)
+            with stage("comparing with float32"):
+                parity = compare(exported, reference, frames)
             if parity.worst.mean > max_error:
                 raise ParityError(
                     f"the export of {model} is too far from it: {parity}; nothing was written "

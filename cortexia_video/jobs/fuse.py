@@ -24,6 +24,7 @@ from cortexia_video.point_clouds.cloud import PointCloud
 from cortexia_video.point_clouds.files import OVERWRITE
 from cortexia_video.point_clouds.ply import encode_ply
 from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.sparse_depth.colmap import ColmapModel
 from cortexia_video.sparse_depth.colmap_points import ColmapPoints
@@ -111,7 +112,8 @@ def fuse_point_clouds(
     def take(line: Line) -> tuple[Floats, NDArray[np.uint8], float] | Failure:
         return attempt(line["key"], "decode", partial(placer.place, line))
 
-    for found in map_bounded(read_done(root), take, workers=choose_workers(workers)):
+    placed = map_bounded(read_done(root), take, workers=choose_workers(workers))
+    for found in track(placed, "fusing"):
         if isinstance(found, Failure):
             failures.append(found)
             continue

@@ -21,7 +21,8 @@ from cortexia_video.ledger.depth_json import read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.pinhole import to_fov_deg
-from cortexia_video.runtime.bounded_map import run_bounded
+from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import MemoryBudget, count_cores
 from cortexia_video.sources.depth_files import DepthFiles, find_suffix
 from cortexia_video.storage.paths import AnyPath, PathLike, is_folder, to_path, to_text
@@ -167,13 +168,14 @@ def _inspect_folder(root: AnyPath, inspector: _Inspector) -> FolderInspection:
         place = to_path(each)
         return attempt(str(place), "decode", lambda: inspector.inspect(place))
 
-    def settle(result: Inspection | Failure) -> None:
+    sample = _count(found, root, inspector)
+    for result in track(
+        map_bounded(sample, look, workers=count_cores()), "looking", "depth maps", len(sample)
+    ):
         if isinstance(result, Failure):
             found.failures.append(result)
         else:
             found.sampled.append(result)
-
-    run_bounded(_count(found, root, inspector), look, settle, workers=count_cores())
     found.sampled.sort(key=lambda each: each.path)
     found.failures.sort(key=lambda each: each.key)
     return found
@@ -260,7 +262,7 @@ def _count(found: FolderInspection, root: AnyPath, inspector: _Inspector) -> lis
     """Count the files of a folder; give some of them, by reservoir sampling."""
     files, chance = inspector.find_files(root), random.Random(0)
     sample: list[str] = []
-    for number, each in enumerate(files):
+    for number, each in enumerate(track(files, "counting", "files")):
         if isinstance(each, Failure):
             found.failures.append(each)
             continue

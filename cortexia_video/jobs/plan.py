@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import tempfile
 import time
 from collections import Counter
@@ -20,15 +19,16 @@ import numpy as np
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt, suggest_keywords
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.images.decode import Header, read_header, read_image_bytes
 from cortexia_video.inference.backend_selection import AUTO, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
+from cortexia_video.jobs.input_sample import Tally, find_existing, read_headers
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.state import LedgerState, read_state
+from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile, find_images
@@ -188,8 +188,9 @@ def plan(
             whole = all(sink.size_of(name) == each.size for name, each in entry.outputs.items())
             (done_clips if item.is_clip else done)[entry.run] += whole
 
-    images, clips, lost = _Tally(), _Tally(), 0
-    for each in find_images(inputs, recursive=recursive, output=root, videos=True):
+    images, clips, lost = Tally(_LOOKED_AT), Tally(_LOOKED_AT), 0
+    given = find_images(inputs, recursive=recursive, output=root, videos=True)
+    for each in track(given, "counting", "inputs"):
         if isinstance(each, Failure):
             lost += 1
             continue
@@ -199,7 +200,9 @@ def plan(
     if not (samples or clips.found):
         why = f"none of {lost} inputs can be opened" if lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
-    headers = _look_at(samples) if samples else {}
+    headers = read_headers(track(samples, "looking", total=len(samples)))
+    if samples and not headers:
+        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     chosen: list[InputFile] = []  # a few images to time, fewer where they are huge, at least one
     looked_at = 0
@@ -261,35 +264,13 @@ def plan(
     )
 
 
-class _Tally:
-    """How many inputs there are, with their bytes, and some of them by reservoir sampling."""
-
-    def __init__(self) -> None:
-        self.found = self.bytes = 0
-        self._samples: list[InputFile] = []
-        self._chance = random.Random(0)
-
-    def add(self, item: InputFile) -> None:
-        self.found += 1
-        self.bytes += item.source.size
-        if len(self._samples) < _LOOKED_AT:
-            self._samples.append(item)
-        elif (place := self._chance.randrange(self.found)) < _LOOKED_AT:
-            self._samples[place] = item
-
-    def shuffle(self) -> list[InputFile]:
-        """Return the samples in no order."""
-        self._chance.shuffle(self._samples)
-        return self._samples
-
-
 def _plan_clips(
-    clips: _Tally, done: int, estimators: Sequence[DepthEstimator], place: Path | None, num_workers: int
+    clips: Tally, done: int, estimators: Sequence[DepthEstimator], place: Path | None, num_workers: int
 ) -> ClipCost:
     """Look at the packets of some videos, and estimate the first frames of a few."""
     indices: dict[InputFile, ClipIndex] = {}
     unreadable = read = 0
-    for each in clips.shuffle()[:_LOOKED_AT_CLIPS]:
+    for each in track(clips.shuffle()[:_LOOKED_AT_CLIPS], "looking", "videos"):
         if read > _LOOKED_AT_BYTES:
             break
         index = attempt(each.key, "decode", partial(read_any_index, to_path(each.place)))
@@ -328,27 +309,6 @@ def _plan_clips(
     )
 
 
-def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
-    """Return the headers that can be read."""
-    headers = {}
-    for each in samples:
-        data = attempt(each.key, "decode", partial(read_image_bytes, each.place))
-        header = (
-            data if isinstance(data, Failure) else attempt(each.key, "decode", partial(read_header, data))
-        )
-        if not isinstance(header, Failure):
-            headers[each] = header
-    if not headers:
-        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
-    return headers
-
-
-def find_existing(folder: Path) -> Path:
-    """Return a folder, or the nearest one above it that is there: what it is made in lies on the same disk."""
-    absolute = folder.absolute()
-    return next(each for each in (absolute, *absolute.parents) if each.is_dir())
-
-
 def _time(
     images: Sequence[InputFile],
     estimators: Sequence[DepthEstimator],
@@ -369,7 +329,8 @@ def _time(
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [name for line in done[:_ENCODED] for name in line["outputs"]]
         samples = []
-        for name in names:  # core-seconds and bytes per pixel in every format
+        # core-seconds and bytes per pixel in every format
+        for name in track(names, "trying formats", "depth maps", len(names)):
             depth = read_depth(
                 folder / name, about={"kind": estimators[0].model.kind}, max_megapixels=math.inf
             )

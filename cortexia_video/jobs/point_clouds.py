@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import xxhash
 
@@ -160,7 +160,6 @@ def make_point_clouds(
     frame: int | None = None,
     overwrite: bool = False,
     workers: int | None = None,
-    on_counted: Callable[[int], None] = lambda count: None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
@@ -180,7 +179,6 @@ def make_point_clouds(
         frame: As `make_point_cloud` takes it.
         overwrite: Make all again, and replace files that the ledger does not know.
         workers: Threads, for a run; one per core by default.
-        on_counted: Called once with how many images that are.
         on_outcome: Called after each image with the report so far and its failure, if it failed.
         stop: Set it to end early; what has been begun is finished.
 
@@ -200,10 +198,11 @@ def make_point_clouds(
         raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = CloudMaker(options), open_sink(place, suffixes=[f".{format}"])
     settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
-    opened = open_outcomes(place, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
+    opened = open_outcomes(place, settings, sink, doing="making point clouds", **more)
     with opened as outcomes:
         moved_to = to_path(images) if images else None
-        return PointCloudJob(root, outcomes, maker, format, frame, on_counted, moved_to).run(workers)
+        return PointCloudJob(root, outcomes, maker, format, frame, moved_to).run(workers)
 
 
 class CloudMaker:
@@ -277,12 +276,11 @@ class PointCloudJob:
         maker: CloudMaker,
         format: str,
         frame: int | None,
-        on_counted: Callable[[int], None],
         images: AnyPath | None,
     ) -> None:
         self._root = root
         self._images = images
-        self._on_counted, self._frame = on_counted, frame
+        self._frame = frame
         self._outcomes = outcomes
         self._maker = maker
         self._encode = find_encoder(format)
@@ -305,7 +303,7 @@ class PointCloudJob:
         """Yield the images that the run has done; those that can have no point cloud as failures."""
         with LedgerLines(self._root) as lines:
             places = LedgerState(lines).places()
-            self._on_counted(sum(1 for line in lines.at(places) for _ in self._expand(line)))
+            self._outcomes.stage.total = sum(1 for line in lines.at(places) for _ in self._expand(line))
             if not places:
                 root = printable(str(self._root))
                 raise InputError(f"no image is done in {root}: run cortexia estimate first")

@@ -18,6 +18,7 @@ from cortexia_video.ledger.state import (
     read_lines,
     require_ledger,
 )
+from cortexia_video.runtime.progress import track
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import is_locked
 from cortexia_video.storage.paths import AnyPath, to_path
@@ -146,7 +147,7 @@ def status(
 
     def list_lines() -> Iterator[bytes]:
         for path in require_ledger(root):
-            for line in read_lines(path):
+            for line in track(read_lines(path), "reading the ledger", "lines"):
                 if line.startswith(BEGINNING_OF_RUN):
                     latest[path] = str(parse_line(line).get("run"))
                 yield line
@@ -171,7 +172,8 @@ def status(
     if not inputs:
         return said
     found = left = 0
-    for item in find_images(inputs, recursive=recursive, output=root, videos=True):
+    given = find_images(inputs, recursive=recursive, output=root, videos=True)
+    for item in track(given, "looking inputs up", "inputs"):
         found += 1
         if item.key not in state.failed:
             entry = state.get(item.key)

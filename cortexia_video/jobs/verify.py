@@ -14,7 +14,8 @@ from cortexia_video.formats.exports import find_output_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state, require_ledger
-from cortexia_video.runtime.bounded_map import run_bounded
+from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import read_named
@@ -124,7 +125,11 @@ def _verify(root: AnyPath, state: LedgerState, workers: int) -> Verification:
             fault = "it is missing" if gone else f"it cannot be read: {fault.reason}"
         return Wrong(key, name, fault) if fault else None
 
-    run_bounded(_list_outputs(state), check, results.append, workers=workers)
+    outputs = sum(1 for _ in _list_outputs(state))
+    with stage("checking", "outputs", outputs) as begun:
+        for result in map_bounded(_list_outputs(state), check, workers=workers, ordered=False):
+            results.append(result)
+            begun.advance()
     # of a shard, each key that is in it
     shards = {each.output: each for each in results if each and each.output.endswith(SHARD_SUFFIXES)}
     wrong = [each for each in results if each and each.output not in shards]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, describe, printable, suggest_keywords
+from cortexia_video.errors import DepthFileError, InputError, describe, not_known, printable, suggest_keywords
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.metadata import Metadata, add
@@ -86,7 +86,7 @@ class DepthReader:
         self, *, about: Metadata | None = None, convention: str | None = None, max_megapixels: float = 200.0
     ) -> None:
         if convention is not None and convention not in CONVENTIONS:
-            raise DepthFileError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
+            raise DepthFileError(not_known("convention", convention, CONVENTIONS))
         self._about = {name: value for name, value in (about or {}).items() if value is not None}
         self._convention = convention
         self._max_megapixels = max_megapixels

@@ -27,6 +27,7 @@ import json
 import os
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
@@ -59,6 +60,8 @@ from cortexia_video.ledger.state import (
     read_state,
     require_ledger,
 )
+from cortexia_video.runtime.progress import track
+from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock, try_lock_shared
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import LOOKED_AT
@@ -175,12 +178,13 @@ class LookUp(NamedTuple):
 
     state: `done`; `changed`: made with other settings; `missing`: also of another source, or without its files.
     other: path of another file, which still exists, that the outputs of its key were made from.
-    is_moved: its path is not that of its line, where nothing lies any more.
+    is_moved: its path is not that of its line, where nothing lies any more. outputs: its files.
     """
 
     state: State
     other: str | None = None
     is_moved: bool = False
+    outputs: Mapping[str, Placed] = {}
 
 
 class Ledger:
@@ -220,6 +224,10 @@ class Ledger:
         ] = {}  # whether a run of these settings does as this
         self._follows, self._following = follows, threading.Lock()
         self._open = contextlib.ExitStack()
+        self._counting = threading.Lock()
+        self._archives: set[str] = set()
+        self.bytes = 0  # of the outputs that were counted
+        self.kinds: Counter[str] = Counter()  # of their depth
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -267,11 +275,8 @@ class Ledger:
             names = {*(theirs or {}), *self.settings} - besides
             same = theirs is not None and all(theirs.get(each) == self.settings.get(each) for each in names)
             self._alike[entry.run, besides] = same
-        return LookUp(
-            "done" if self._alike[entry.run, besides] else "changed",
-            other,
-            is_moved=entry.path != source.path,
-        )
+        state: State = "done" if self._alike[entry.run, besides] else "changed"
+        return LookUp(state, other, entry.path != source.path, entry.outputs)
 
     def difference(self, key: str) -> str:
         """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
@@ -349,6 +354,15 @@ class Ledger:
         """Append that `key` is done; call it after its files are in place."""
         entry = {"key": key, "outcome": "done", "run": self.run, "path": source.path}
         self._append({**entry, "source": source[1:], "outputs": dict(outputs), **facts})
+        self.count(outputs, facts.get("kind"))
+
+    def count(self, outputs: Mapping[str, Placed], kind: object = None) -> None:
+        """Add outputs that are there to `bytes` and `kinds`; of an archive with many maps the bytes count once."""
+        with self._counting:
+            self.bytes += sum(each.size for name, each in outputs.items() if name not in self._archives)
+            self._archives.update(name for name in outputs if name.endswith(SHARD_SUFFIXES))
+            if isinstance(kind, str):
+                self.kinds[kind] += 1
 
     def record_failure(self, failure: Failure, path: str | None = None) -> None:
         """Append that an input failed, where and why."""
@@ -478,7 +492,7 @@ def join_partitions(main: AppendLog) -> int:
     After a kill in the middle it is done again: lines can then be there twice, saying the same.
     """
     partitions = list_partitions(main.path.parent)
-    for path in partitions:
+    for path in track(partitions, "joining", "partitions", len(partitions)) if partitions else ():
         with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
             while lines := file.readlines(_JOINED_AT_ONCE):
                 main.append_lines(lines)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import ModelLoadError
+from cortexia_video.errors import ModelLoadError, not_known
 from cortexia_video.images.resampling import (
     Filter,
     average_image,
@@ -153,7 +153,7 @@ def read_normalization(text: str) -> MeanStd:
         numbers = []
     if len(numbers) != 6 or not np.isfinite(numbers).all() or not min(numbers[3:]) > 0:
         raise ModelLoadError(
-            f"unknown normalize {text!r}: use one of {', '.join(NORMALIZATIONS)} (0..255), or six numbers, "
+            f"{not_known('normalize', text, NORMALIZATIONS)} (0..255), or six numbers, "
             "like 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5', of colours in 0..1"
         )
     return tuple(numbers[:3]), tuple(numbers[3:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -10,10 +9,18 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from cortexia_video.errors import CortexiaError, ModelLoadError, UnknownModelError, explain_import
+from cortexia_video.errors import (
+    CortexiaError,
+    ModelLoadError,
+    UnknownModelError,
+    explain_import,
+    propose,
+)
 from cortexia_video.models.catalog import BACKENDS, NEEDS, PUBLISHED
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS
 from cortexia_video.models.protocol import DepthModel, ModelInfo
+from cortexia_video.runtime.progress import stage
+from cortexia_video.storage.paths import to_path
 
 Result = TypeVar("Result")
 
@@ -117,10 +124,13 @@ def find_model(name: str) -> ModelInfo:
         if point.name == wanted:
             return _read_entry_point(point)
     names = [info.name for info in list_models()]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    place = to_path(name)
+    is_checkpoint = isinstance(place, Path) and (place / "config.json").is_file()
+    if is_checkpoint or place.suffix.lower() == ".onnx":
+        way = f"{'hf' if is_checkpoint else 'onnx'}:{name}"
+        raise UnknownModelError(f"{name} is a path: `model='{way}'` takes it, if it is a network")
     raise UnknownModelError(
-        f"no model is called {name!r} in this version: {hint}there are {', '.join(names)}; "
+        f"no model is called {name!r} in this version: {propose(name, names)}there are {', '.join(names)}; "
         "`model='compact'` needs nothing else"
     )
 
@@ -157,7 +167,8 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
     """
     info = find_model(name)
     try:
-        model = _resolve(info.load)(name, device=device, **options)
+        with stage(f"loading {name}"):
+            model = _resolve(info.load)(name, device=device, **options)
     except ImportError as error:
         raise explain_import(error, f"model {name!r} needs", info.needs) from error
     except TypeError as error:

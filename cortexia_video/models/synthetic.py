@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthKind, larger_is_nearer
-from cortexia_video.errors import ModelLoadError, suggest_keywords
+from cortexia_video.errors import ModelLoadError, not_known, suggest_keywords
 from cortexia_video.images.resampling import fit_short_side, resize_image
 
 
@@ -19,6 +19,10 @@ class SyntheticModel:
 
     Args:
         kind: What the values mean.
+
+    Example:
+        >>> cx.DepthEstimator(cx.SyntheticModel())(np.zeros((48, 64, 3), np.uint8))
+        DepthMap(48x64, disparity, 0.106..0.694, synthetic)
     """
 
     weights_digest = "0" * 64
@@ -53,5 +57,5 @@ class SyntheticModel:
 def load_synthetic(name: str, *, device: str = "auto", kind: str = "disparity") -> SyntheticModel:
     """Load the formula; it runs on the processor whatever `device` says."""
     if kind not in KINDS:
-        raise ModelLoadError(f"unknown kind of depth {kind!r}: use one of {', '.join(KINDS)}")
+        raise ModelLoadError(not_known("kind of depth", kind, KINDS))
     return SyntheticModel(name, kind=kind)

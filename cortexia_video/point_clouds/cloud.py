@@ -33,6 +33,10 @@ class PointCloud:
         colors: uint8 (N, 3) sRGB.
         normals: float32 (N, 3) of unit length, or None.
         unit: `metre`, or `unknown` where the points are true up to a factor.
+
+    Example:
+        >>> cx.point_clouds.PointCloud(np.zeros((1, 3), np.float32), np.zeros((1, 3), np.uint8), None, "metre")
+        PointCloud(1 points, metres)
     """
 
     points: NDArray[np.float32]

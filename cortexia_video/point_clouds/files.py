@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cortexia_video.errors import OutputError, suggest_keywords
+from cortexia_video.errors import OutputError, not_known, suggest_keywords
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.point_clouds.cloud import PointCloud
 from cortexia_video.point_clouds.glb import encode_glb
@@ -48,5 +48,5 @@ def save_point_cloud(cloud: PointCloud, path: PathLike, *, overwrite: bool = Fal
 def find_encoder(format: str) -> Callable[[PointCloud], Chunks]:
     """Return what makes a file of this format; raises `OutputError` for one that is not known."""
     if format.lower() not in CLOUD_FORMATS:
-        raise OutputError(f"unknown format of point clouds {format!r}: use one of {', '.join(CLOUD_FORMATS)}")
+        raise OutputError(not_known("format of point clouds", format, CLOUD_FORMATS))
     return CLOUD_FORMATS[format.lower()]

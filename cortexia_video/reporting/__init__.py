@@ -1,4 +1,4 @@
 """One HTML page about an output folder.
 
-Doors: `job`.
+Doors: `failures`, `job`.
 """

@@ -26,6 +26,7 @@ from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_byt
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import MemoryBudget
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
@@ -95,7 +96,7 @@ def make_contact_sheet(
             links["depth file"] = link_to(root / (found[0] if found else next(iter(line["outputs"]))), page)
         return Pair(line, why, (image, depth), links)
 
-    return [*map_bounded(pairs, make, workers=workers)]
+    return [*track(map_bounded(pairs, make, workers=workers), "drawing", "images", len(pairs))]
 
 
 def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget, scale: float) -> Layer:
@@ -105,10 +106,18 @@ def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget, scale:
         return without("converted from a depth file")
     source = find_image(line)
 
+    def show(data: bytes) -> Layer:
+        header = read_header(data)
+        with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
+            frame = decode(data, line["key"], enough=fit)
+            return Layer("image", to_jpeg(resize_image(frame.image, *fit(*frame.image.shape[:2])), "420"))
+
     def make() -> Layer:
         moved = images is not None
         # of a failure, the path is all there is
         path = to_path(source.path) if source and not moved else locate_image(line, images)
+        if "frame" in line and (path.is_file() or path.is_dir()):
+            return show(read_run_image(line, images=images))  # which looks whether it changed
         if not path.is_file():
             return without("the image no longer exists")
         status = path.stat()
@@ -116,11 +125,8 @@ def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget, scale:
         if source and source[1:] != (status.st_size, mtime_ns):
             return without("the image was changed since")
         with budget.hold(status.st_size):
-            data = read_run_image(line, images=images) if "frame" in line else read_image_bytes(str(path))
-            header = read_header(data)
-        with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
-            frame = decode(data, line["key"], enough=fit)
-            return Layer("image", to_jpeg(resize_image(frame.image, *fit(*frame.image.shape[:2])), "420"))
+            data = read_image_bytes(str(path))
+        return show(data)
 
     made = attempt(line["key"], "decode", make)
     if not isinstance(made, Failure):

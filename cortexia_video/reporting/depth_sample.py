@@ -14,6 +14,7 @@ from cortexia_video.errors import Failure, attempt
 from cortexia_video.ledger.artifacts import find_depth, list_outputs, read_run_depth
 from cortexia_video.reporting.ledger_summary import Line, Meaning
 from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import MemoryBudget
 from cortexia_video.storage.paths import AnyPath
 
@@ -89,7 +90,8 @@ def measure_sample(
             )
         return Unreadable(measured.key, measured.reason) if isinstance(measured, Failure) else measured
 
-    for line, found in zip(lines, map_bounded(lines, measure, workers=workers), strict=True):
+    measured = track(map_bounded(lines, measure, workers=workers), "measuring", "depth maps", len(lines))
+    for line, found in zip(lines, measured, strict=True):
         if isinstance(found, Measurement):
             sample.measured.append(found)
         elif found:

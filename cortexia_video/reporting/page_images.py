@@ -31,8 +31,15 @@ def show_pairs(
     if not pairs:
         return None
     measured = {each.key: each for each in sample.measured}
-    figures = []
+    shown = element("div", class_="pairs")
+    clip, row = "", shown  # the frames of a clip are a row of their own
     for pair in pairs:
+        name = pair.key.rpartition("/")[0] if "frame" in pair.line else ""
+        if name != clip:
+            clip, row = name, shown
+            if clip:
+                row = element("div", class_="clip")
+                shown.append(row)
         each, said = measured.get(pair.key), ""
         if each is not None:
             said = f"{format_number(each.p2)} to {format_value(each.p98, find_unit(each.meaning.kind))}"
@@ -41,9 +48,7 @@ def show_pairs(
         )
         reason = quiet(shorten(why[pair.key], 240)) if pair.key in why else None
         tagged = f"{pair.why} {tags.get(pair.key, '')}".rstrip()
-        figures.append(
-            show_view(pair.layers, code(pair.key, 60), about, reason, links=pair.links, tags=tagged)
-        )
+        row.append(show_view(pair.layers, code(pair.key, 60), about, reason, links=pair.links, tags=tagged))
     count = f"{len(pairs):,} of {showable:,} shown"
     if showable > len(pairs):
         wanted, some = min(showable, MOST_PAIRS), "all" if showable <= MOST_PAIRS else "more"
@@ -53,5 +58,5 @@ def show_pairs(
         element("p", f"{count}."),
         quiet("Far ", swatch("viridis"), f" near: {_LEGEND}"),
         show_hint(),
-        element("div", *figures, class_="pairs"),
+        shown,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -20,13 +20,14 @@ import torch
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputExistsError, output_lost
+from cortexia_video.errors import InputError, OutputExistsError, not_known, output_lost
 from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.ledger.object_log import ObjectStoreLog, list_segments
 from cortexia_video.ledger.state import read_lines
 from cortexia_video.runtime.process_pool import render_in_processes
+from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS
 from cortexia_video.scenes.moves import RATE, describe_poses, render_move
@@ -54,7 +55,6 @@ _MOST_FRAMES = 99_999
 _USUAL = ScenePlan()
 
 Line = dict[str, Any]
-Listener = Callable[[int, int], None]
 
 
 class Written(NamedTuple):
@@ -70,7 +70,6 @@ def write_scenes(
     plan: ScenePlan = _USUAL,
     *,
     workers: int | None = None,
-    on_progress: Listener | None = None,
 ) -> Written:
     """Write `count` scenes to a folder, those that are missing: what `cortexia scenes` does.
 
@@ -79,7 +78,6 @@ def write_scenes(
         count: How many scenes it is to hold.
         plan: What they are.
         workers: Processes; one per core by default. A GPU has one.
-        on_progress: Called with how many exist, and `count`.
 
     Returns:
         How many were rendered, and how many there are now.
@@ -118,14 +116,13 @@ def write_scenes(
                 for name in _name_frames(plan, seed)
             )
         ]
-        done = count - len(missing)
+        begun = stack.enter_context(stage("rendering", "scenes", count))
+        begun.skip(count - len(missing))
         for part in _render(output, plan, missing, workers):
             for line in part:
                 record.append(line)
                 lines[line["name"]] = line
-            done += len(part) // plan.frames
-            if on_progress:
-                on_progress(done, count)
+            begun.advance(len(part) // plan.frames)
         about = {
             "name": "scenes",
             "frames": [lines[name] for name in sorted(lines)],
@@ -262,7 +259,7 @@ def check_plan(plan: ScenePlan) -> None:
         raise InputError(f"size {plan.height} x {plan.width}: give height and width of {_LEAST} to {_MOST}")
     unknown = [kind for kind in plan.kinds if kind not in LAYOUTS]
     if unknown:
-        raise InputError(f"no kind of scene is called {unknown[0]!r}: the kinds are {', '.join(LAYOUTS)}")
+        raise InputError(not_known("kind of scene", unknown[0], LAYOUTS))
     if plan.move is None and plan.frames != 1:
         raise InputError(f"`frames` is of a `move`, one of {', '.join(MOVES)}: give one")
     if plan.move is not None and plan.move not in MOVES:

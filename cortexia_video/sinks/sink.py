@@ -25,6 +25,7 @@ from cortexia_video.errors import (
     OutputExistsError,
     OutputLostError,
     in_words,
+    not_known,
 )
 from cortexia_video.formats import npy
 from cortexia_video.formats.raw_depth import Chunks
@@ -88,7 +89,7 @@ class Sink(ABC):
         clip_files: bool = False,
     ) -> None:
         if isinstance(format, str) and format not in FORMATS:
-            raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+            raise OutputError(not_known("format", format, FORMATS))
         chosen = (FORMATS[format],) if isinstance(format, str) else tuple(format)
         for each in chosen:
             if each.extra:

@@ -10,9 +10,10 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path, PurePath
 
 from cortexia_video.errors import (
@@ -24,6 +25,7 @@ from cortexia_video.errors import (
     describe,
     in_words,
     printable,
+    propose,
     redact,
 )
 from cortexia_video.ledger.entries import Source
@@ -41,6 +43,7 @@ from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_te
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import is_installed, is_video_name
 
+_BESIDE = 1000  # names that a wrong one is compared with
 _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
 _log = logging.getLogger(__name__)
 
@@ -333,7 +336,12 @@ def _require(path: str, place: AnyPath) -> None:
         if path != actual or (path.lower().endswith(".txt") and not Path(path).is_dir()):
             open_named(Path(actual)).close()
     except FileNotFoundError as error:
-        raise InputError(f"no such file or folder: {printable(actual)}") from error
+        near = ""
+        with suppress(OSError), os.scandir(Path(actual).parent) as beside:
+            near = propose(Path(actual).name, (each.name for each in islice(beside, _BESIDE)))
+        raise InputError(
+            printable(f"no such file or folder: {actual}{near and '; '}{near}".rstrip())
+        ) from error
     except (OSError, ValueError) as error:
         raise _cannot_open(actual, error) from error
     return None

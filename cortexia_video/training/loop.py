@@ -8,9 +8,7 @@ last step; no checkpoint is picked by a score.
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,15 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from cortexia_video.errors import TrainingError
+from cortexia_video.runtime.progress import stage
 from cortexia_video.training.distributed import Processes
 from cortexia_video.training.objective import Objective
 from cortexia_video.training.recipe import Recipe
 from cortexia_video.training.trainable import Trainable
 
-_REPORT_STEPS = 50
+_MEAN_STEPS = 50  # of the loss that is shown
 _SHOWN_KEYS = 3
-
-_log = logging.getLogger(__name__)
 
 Batch = dict[str, Any]
 """As `rgbd_loading` makes it."""
@@ -96,16 +93,15 @@ def train(
     after_step: Callable[[Training], None] = lambda training: None,
 ) -> None:
     """Train to the last step. after_step: called after each, to save and to measure."""
-    started, images = time.monotonic(), 0
-    while training.step < training.recipe.steps:
-        batch = next(batches)
-        training.losses.append(take_step(training, batch))
-        training.batch = (int(batch["batch"]) // training.processes.count + 1) * training.processes.count
-        images += len(batch["pixel_values"]) * training.processes.count
-        if training.step % _REPORT_STEPS == 0:
-            rate, loss = images / (time.monotonic() - started), np.mean(training.losses[-_REPORT_STEPS:])
-            _log.info("step %d loss %.4f, %.1f images/s", training.step, loss, rate)
-        after_step(training)
+    with stage("training", "steps", training.recipe.steps) as begun:
+        begun.skip(training.step)
+        while training.step < training.recipe.steps:
+            batch = next(batches)
+            training.losses.append(take_step(training, batch))
+            training.batch = (int(batch["batch"]) // training.processes.count + 1) * training.processes.count
+            loss, rate = np.mean(training.losses[-_MEAN_STEPS:]), training.optimiser.param_groups[-1]["lr"]
+            begun.advance(note=f"loss {loss:.4f}, learning rate {rate:.2g}")
+            after_step(training)
 
 
 def take_step(training: Training, batch: Batch) -> float:

@@ -23,6 +23,7 @@ from cortexia_video.frame import Frame
 from cortexia_video.html.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.process_pool import render_in_processes
+from cortexia_video.runtime.progress import track
 from cortexia_video.scenes import render_scenes
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.documents import parse_json
@@ -78,8 +79,8 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
                 half.write_text(json.dumps(plan.look()))
         render = partial(_render_shard, folder, plan)  # one thread a process: scenes are too small to share
         rendered = map(render, missing) if workers <= 1 else render_in_processes(render, missing, workers)
-        for done, seed in enumerate(rendered, start=1):
-            _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
+        for _ in track(rendered, "rendering the pool", "shards", len(missing)):
+            pass
     return open_pool(folder, plan)
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from cortexia_video.errors import explain_import, suggest_keywords
+from cortexia_video.runtime.progress import stage
 from cortexia_video.storage.paths import PathLike
 
 
@@ -38,7 +39,8 @@ def train(
         >>> losses = cx.train("compact.toml", "trained")  # doctest: +SKIP
     """
     try:
-        from cortexia_video.training.job import train_recipe
+        with stage("loading torch"):
+            from cortexia_video.training.job import train_recipe
     except ImportError as error:
         raise explain_import(error, "training needs", "'cortexia-video[train]'") from error
     return train_recipe(Path(recipe), output, teacher=teacher, any_licence=any_licence)

@@ -8,27 +8,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
-from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
 from cortexia_video.depth_estimation import DepthEstimator
-from cortexia_video.depth_map import DepthKind, DepthMap
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, attempt, printable
 from cortexia_video.evaluation.error_map import find_error
-from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet, hold_truth, open_truth
-from cortexia_video.evaluation.job import FITTED
-from cortexia_video.evaluation.predictors import ModelPredictor, StoredPredictor, open_predictor
-from cortexia_video.evaluation.protocol import Protocol, load_protocol
-from cortexia_video.evaluation.results import RESULTS
+from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet
+from cortexia_video.evaluation.predictors import StoredPredictor
+from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode, read_image_bytes
-from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.jobs.point_clouds import CloudMaker
 from cortexia_video.ledger.artifacts import Line, expand_clip, find_image, read_run_depth, read_run_image
 from cortexia_video.ledger.depth_reader import DepthReader
@@ -39,11 +33,8 @@ from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import InputFile
-from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.paths import (
     AnyPath,
-    find_inside,
     is_folder,
     name_inside,
     to_absolute,
@@ -51,15 +42,24 @@ from cortexia_video.storage.paths import (
     to_text,
 )
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.depth_clip import SUFFIX, DepthClip, split_frame
+from cortexia_video.video.depth_clip import SUFFIX, DepthClip, count_frames, split_frame
 from cortexia_video.video.frames import read_frame
-from cortexia_video.viewing.steps import MapView, Step, add_error, fit, make_map_view, shrink_image
+from cortexia_video.viewing.steps import (
+    ClipLimits,
+    MapView,
+    Step,
+    add_error,
+    find_clip_limits,
+    fit,
+    make_map_view,
+    shrink_image,
+)
 
-PROTOCOL = "real-frames"  # by which depth is measured beside a dataset
+_SOME = 5  # frames of a clip whose colors hold for all
 _FAILED = 200  # failures of a run that are listed
-_VIEWABLE = (
-    "give an output folder of cortexia estimate, depth files, a clip of depth, results of cortexia evaluate, or a "
-    "dataset (tum:DIR; the names are those of cortexia dataset info)"
+VIEWABLE = (
+    "run cortexia estimate on images first; give its output folder, depth files, a clip of depth, results of "
+    "cortexia evaluate, or a dataset (tum:DIR; the names are those of cortexia dataset info)"
 )
 _Item = TypeVar("_Item")
 
@@ -90,6 +90,7 @@ class Column:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._limits: dict[str, ClipLimits | None] = {}
 
     def list_looks(self, count: int) -> Iterator[Load]:
         """Yield what loads its images, at most so many, spread over all, in their order."""
@@ -98,6 +99,17 @@ class Column:
     def read(self, key: str, frame: Frame | None) -> DepthMap:
         """Return the depth of an image of another column; on any thread. Raises what is wrong."""
         raise InputError(f"{self.name} is viewed alone, or first")
+
+    def find_limits(self, clip: str) -> ClipLimits | None:
+        """Return where colors end in all frames of a clip, so that nothing flickers by them; on any thread."""
+        if clip not in self._limits:
+            frames = [attempt(clip, "decode", each) for each in self.list_some(clip)]
+            self._limits[clip] = find_clip_limits([each for each in frames if isinstance(each, DepthMap)])
+        return self._limits[clip]
+
+    def list_some(self, clip: str) -> Iterator[Callable[[], DepthMap]]:
+        """Yield what reads some frames of a clip, spread over it."""
+        return iter(())
 
     def list_failed(self) -> Iterator[str]:
         """Yield what failed when its depth was made, for people."""
@@ -136,6 +148,13 @@ class RunColumn(Column):
                 return read_run_depth(self._root, {**line, "frame": int(number)} if "clip" in line else line)
         raise InputError(f"{self.name} has no depth of it")
 
+    def list_some(self, clip: str) -> Iterator[Callable[[], DepthMap]]:
+        """See `Column`."""
+        if self._state.get(clip) is not None:
+            with self._lock:
+                (line,) = self._lines.at([self._state.place(clip)])
+            yield from (partial(read_run_depth, self._root, each) for each in expand_clip(line, _SOME))
+
     def list_failed(self) -> Iterator[str]:
         """See `Column`."""
         places = sorted(self._state.failed.values())
@@ -157,18 +176,20 @@ class FilesColumn(Column):
         self, name: str, place: AnyPath, images: AnyPath | None, about: Metadata, convention: str | None
     ) -> None:
         super().__init__(name)
-        self._place, self._images = place, images
-        self._files = DepthFiles([to_text(place)], convention=convention, about=about)
+        clip, number = split_frame(place) or (place, None)
+        self._place, self._images, self._number = clip, images, number
+        self._is_clip = clip.suffix.lower() == SUFFIX
+        self._files = DepthFiles([to_text(clip)], convention=convention, about=about)
         self._reader = DepthReader(about=about, convention=convention, max_megapixels=float("inf"))
 
     def list_looks(self, count: int) -> Iterator[Load]:
         """See `Column`."""
-        if self._place.suffix.lower() == SUFFIX:
+        if self._is_clip:
             yield from self._list_frames(count)
             return
         total = sum(1 for _ in self._files)
         if not total:
-            raise InputError(f"nothing to view in {printable(str(self._place))}: {_VIEWABLE}")
+            raise InputError(f"nothing to view in {printable(str(self._place))}: {VIEWABLE}")
         chosen = {*spread(range(total), count)}
         for number, found in enumerate(self._files):
             if number in chosen:
@@ -177,15 +198,18 @@ class FilesColumn(Column):
     def _list_frames(self, count: int) -> Iterator[Load]:
         known = find_line(self._place)
         if known:
-            for line in expand_clip(known[1], count):
-                yield partial(look_at_line, known[0], line, self._images)
+            every = expand_clip(known[1], count if self._number is None else None)
+            for line in every:
+                if self._number in (None, line["frame"]):
+                    yield partial(look_at_line, known[0], line, self._images)
             return
         with DepthClip(self._place) as clip:
             times_s = clip.times_s.tolist()
-        for number in spread(range(len(times_s)), count):
-            yield partial(self._look_at_frame, number, times_s[number])
+        numbers = spread(range(len(times_s)), count) if self._number is None else [self._number]
+        for number in numbers:
+            yield partial(self._look_at_frame, number, dict(enumerate(times_s)).get(number))
 
-    def _look_at_frame(self, number: int, time_s: float) -> Look:
+    def _look_at_frame(self, number: int, time_s: float | None) -> Look:
         key, images = f"{self._place.name}/{number:06}", self._images
         depth = attempt(key, "decode", lambda: self.read(key))
         frame = None
@@ -213,9 +237,13 @@ class FilesColumn(Column):
 
     def read(self, key: str, frame: Frame | None = None) -> DepthMap:
         """See `Column`."""
-        is_clip = self._place.suffix.lower() == SUFFIX
-        number = int(key.rpartition("/")[2]) if is_clip else 0
-        return self._reader.read(f"{to_text(self._place)}#{number}" if is_clip else self._place)
+        number = int(key.rpartition("/")[2]) if self._is_clip else 0
+        return self._reader.read(f"{to_text(self._place)}#{number}" if self._is_clip else self._place)
+
+    def list_some(self, clip: str) -> Iterator[Callable[[], DepthMap]]:
+        """See `Column`."""
+        for number in spread(range(count_frames(self._place)), _SOME):
+            yield partial(self.read, f"{clip}/{number:06}")
 
 
 class TruthColumn(Column):
@@ -280,109 +308,6 @@ class ModelColumn(Column):
             return self._estimator(frame)
 
 
-def open_columns(
-    paths: Sequence[str],
-    opened: ExitStack,
-    *,
-    images: AnyPath | None,
-    kind: DepthKind | None,
-    convention: str | None,
-) -> list[Column]:
-    """Return what the paths are: a dataset first, wherever it stands, since its images and keys are everyone's.
-
-    Raises `InputError` for a path at which there is nothing to look at.
-    """
-    names = name_apart(paths)
-    is_plain = kind is None and convention is None  # else they are files whose meaning is given
-    truths = [_open_truth(name, each) if is_plain else None for name, each in zip(names, paths, strict=True)]
-    first = next((each for each in truths if each), None)
-    keys = first.truth.list_keys() if first else []
-    columns: list[Column] = [first] if first else []
-    for name, path, truth in zip(names, paths, truths, strict=True):
-        if truth:
-            if truth is not first:
-                raise InputError(f"{path} is a second dataset: view one at a time, with depth of its images")
-        elif first:
-            columns.append(_open_beside(name, path, keys, kind, convention))
-        else:
-            place = _require_viewable(path)
-            if is_folder(place) and list_files(place):
-                columns.append(RunColumn(name, place, images, opened))
-            elif is_folder(place) and columns:
-                columns.append(_open_beside(name, path, keys, kind, convention))
-            else:
-                about: Metadata = {"kind": kind} if kind else {}
-                columns.append(FilesColumn(name, place, images, about, convention))
-    return columns
-
-
-def open_results(root: AnyPath) -> tuple[list[Column], Protocol]:
-    """Return what an evaluation measured: the ground truth, then its predictors, and its protocol.
-
-    Raises `InputError` where one of them is not there any more.
-    """
-    said = parse_json(read_named(root / RESULTS, limit=LARGEST_TEXT), root / RESULTS)
-    protocol = load_protocol(said["protocol"]["name"])
-    if protocol.digest != said["protocol"]["digest"]:
-        raise InputError(
-            f"{root} was measured by another protocol {protocol.name} than this one: evaluate again"
-        )
-    truth = open_truth(said["truth"], protocol)
-    fits = [name.removesuffix(FITTED) for name, fit in said["fit"].items() if fit != "baseline"]
-    predictors = [*dict.fromkeys(fits)]
-    keys = truth.list_keys()
-    columns = [_open_beside(name, name, keys, None, None) for name in predictors]
-    return [TruthColumn("ground truth", truth), *columns], protocol
-
-
-def is_results(place: AnyPath) -> bool:
-    """Return whether a folder is that of an evaluation."""
-    return is_folder(place) and (place / RESULTS).is_file()
-
-
-def _open_beside(
-    name: str, path: str, keys: Sequence[str], kind: DepthKind | None, convention: str | None
-) -> Column:
-    """Open what has depth of images with these keys: a run, a folder of files, or a model."""
-    predictor = open_predictor(path, kind=kind, convention=convention)
-    if isinstance(predictor, ModelPredictor):
-        return ModelColumn(name, predictor.estimator)
-    assert isinstance(predictor, StoredPredictor)
-    return StoredColumn(name, predictor, keys)
-
-
-def _open_truth(name: str, path: str) -> TruthColumn | None:
-    """Open a path that is a dataset or a folder of them, or says of which layout it is; None for others."""
-    layout, _, root = path.partition(":")
-    if layout in DATASETS and root:
-        dataset = open_dataset(layout, root)
-        range_m = dataset.evaluation.range_m
-        return TruthColumn(name, hold_truth(dataset, max_m=range_m[1] if range_m else None))
-    place = to_path(path)
-    if not is_folder(place) or list_files(place):
-        return None
-    if not find_inside(place, f"*/{SET_JSON}"):
-        try:
-            recognise(place)
-        except InputError:
-            return None
-    return TruthColumn(name, open_truth(place, load_protocol(PROTOCOL)))
-
-
-def _require_viewable(path: str) -> AnyPath:
-    place = to_path(path)
-    if isinstance(place, Path) and split_frame(place) is None:
-        if not place.exists():
-            raise InputError(f"{printable(path)} does not exist: {_VIEWABLE}")
-        if (
-            place.is_file()
-            and place.name.lower().endswith(tuple(IMAGE_SUFFIXES))
-            and place.suffix.lower() != ".png"
-        ):
-            raise InputError(f"{printable(path)} is an image: run cortexia estimate on it first")
-    return place
-
-
 def find_line(place: AnyPath) -> tuple[AnyPath, Line] | None:
     """Return the run that wrote a file, and its line about it; None where no ledger in a folder above knows it."""
     place = to_absolute(place)
@@ -424,7 +349,8 @@ def make_step(columns: Sequence[Column], maker: CloudMaker, protocol: Protocol, 
         if isinstance(depth, Failure):
             maps.append(depth)
             continue
-        shown = attempt(key, "decode", partial(make_map_view, depth, seen, look.camera, maker, limits))
+        held = column.find_limits(look.clip) if look.clip else None
+        shown = attempt(key, "decode", partial(make_map_view, depth, seen, look.camera, maker, limits, held))
         if isinstance(shown, MapView):
             limits = limits or (shown.limits if shown.is_metric else None)  # of the first: colors compare
             if number and truth is not None:
@@ -439,14 +365,3 @@ def spread(items: Sequence[_Item], count: int) -> list[_Item]:
     if len(items) <= count:
         return list(items)
     return [items[number] for number in np.linspace(0, len(items) - 1, count).round().astype(int).tolist()]
-
-
-def name_apart(paths: Sequence[str]) -> list[str]:
-    """Return short names for paths: the last part, or as many of the last as tell them apart."""
-    parts = [each.rstrip("/").split("/") for each in paths]
-    longest = max(map(len, parts))
-    for taken in range(1, longest + 1):
-        names = ["/".join(each[-taken:]) for each in parts]
-        if len({*names}) == len(names):
-            return names
-    raise InputError(f"{', '.join(paths)}: one is given twice: give each once")

@@ -17,10 +17,12 @@ from cortexia_video.errors import InputError, OutputError, OutputExistsError, pr
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.jobs.point_clouds import CloudMaker, CloudOptions
 from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path, to_text
-from cortexia_video.viewing.columns import PROTOCOL, is_results, make_step, open_columns, open_results
+from cortexia_video.viewing.columns import make_step
+from cortexia_video.viewing.open import PROTOCOL, is_results, open_columns, open_results
 from cortexia_video.viewing.recording import HEAD_BYTES, Recording, is_own_recording, require_rerun
 from cortexia_video.viewing.steps import Step
 from cortexia_video.viewing.viewers import serve_web, show_window
@@ -57,7 +59,7 @@ class ViewReport:
 
     def __str__(self) -> str:
         failed = f", {self.failed} of them not whole" if self.failed else ""
-        return f"{self.images} images{failed}"
+        return f"{self.images} {'image' if self.images == 1 else 'images'}{failed}"
 
 
 @suggest_keywords
@@ -75,7 +77,6 @@ def view(
     workers: int | None = None,
     wording: Callable[[str], str] = str,
     on_url: Callable[[str], None] = print,
-    on_step: Callable[[int], None] = lambda count: None,
 ) -> ViewReport:
     """Show depth in the Rerun viewer: images, maps with their values, points, a time line, failures.
 
@@ -99,7 +100,6 @@ def view(
         workers: Threads that read; one per core by default.
         wording: Turns messages that are shown, which name parameters, into others.
         on_url: Called with the URL of the web viewer.
-        on_step: Called with the number of images shown so far.
 
     Returns:
         How many images were shown, and what could not be.
@@ -140,12 +140,12 @@ def view(
             """Yield a recording piece by piece, a step each; the pieces are empty where it has a file."""
             report.clear()
             recording = Recording([each.name for each in columns], wording, path)
-            for step in map_bounded(columns[0].list_looks(count), make, workers=choose_workers(workers)):
+            steps = map_bounded(columns[0].list_looks(count), make, workers=choose_workers(workers))
+            for step in track(steps, "reading"):
                 recording.add(step)
                 if not report.images:
                     recording.complain([*chain.from_iterable(each.list_failed() for each in columns)])
                 report.add(step)
-                on_step(report.images)
                 yield recording.take()
             recording.close()
 

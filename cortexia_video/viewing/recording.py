@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import Failure, MissingExtraError, OutputLostError, printable
+from cortexia_video.errors import Failure, MissingExtraError, OutputLostError, printable, say_install
 from cortexia_video.viewing.steps import DEPTH_COLORS, ERROR_COLORS, MapView, Step
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _POINT_SIZE = 2.0  # on the screen
 def require_rerun() -> None:
     """Raise `MissingExtraError` where the viewer is not installed."""
     if find_spec("rerun") is None:
-        raise MissingExtraError("view needs rerun: pip install 'cortexia-video[view]'")
+        raise MissingExtraError("view needs rerun: " + say_install("'cortexia-video[view]'"))
 
 
 def is_own_recording(head: bytes) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from cortexia_video.viz.color_tables import find_color_table, find_unknown_color
 from cortexia_video.viz.colormap import Range, Spacing, find_range
 
 LONGEST = 1024  # pixels of the longer side of what is shown
+_SAMPLED = 256  # of a frame whose colors hold for its clip
 _LONGEST_CLOUD = 384  # of the grid of points
 _SHOWN = (2.0, 98.0)  # percentiles that the colours end at
 DEPTH_COLORS, ERROR_COLORS = (  # uint8 (256, 3) RGB: the first is that of what is unknown
@@ -110,24 +112,57 @@ def shrink_image(frame: Frame) -> NDArray[np.uint8]:
     return resize_image(frame.image, *fit(*frame.image.shape[:2]))
 
 
+class ClipLimits(NamedTuple):
+    """Where colors end in all frames of a clip whose depth is of this kind."""
+
+    kind: DepthKind
+    limits: Range
+
+
+def find_clip_limits(frames: Sequence[DepthMap]) -> ClipLimits | None:
+    """Return where the colors of some frames end, of all of them together."""
+    if not frames:
+        return None
+    height, width = frames[0].values.shape
+    size = _fit(height, width, _SAMPLED)
+    values = np.vstack([pick_points(each.values, *size) for each in frames])
+    return ClipLimits(frames[0].kind, find_range(values, percentiles=_SHOWN, spacing=_space(frames[0].kind)))
+
+
+def _space(kind: DepthKind) -> Spacing:
+    return "inverse" if kind in UNITS else "linear"
+
+
+def _choose_limits(
+    depth: DepthMap, values: NDArray[np.float32], limits: Range | None, held: ClipLimits | None
+) -> Range:
+    """Return where the colors of a map end: where others do that are to be compared, else by its own values."""
+    if depth.kind == "metric" and limits:
+        return limits
+    if depth.alignment and depth.alignment.by == "near_far":
+        return Range(depth.alignment.near_m, depth.alignment.far_m)
+    if held and held.kind == depth.kind:
+        return held.limits
+    return find_range(values, percentiles=_SHOWN, spacing=_space(depth.kind))
+
+
 def make_map_view(
     depth: DepthMap,
     frame: Frame | None,
     camera: Pinhole | None,
     maker: CloudMaker,
     limits: Range | None = None,
+    held: ClipLimits | None = None,
 ) -> MapView:
     """Return a depth map as it is shown.
 
     frame: its image. camera: of the whole image, where more is known than a focal length. limits: of the
-    colours of metres, where another map of the image has chosen them.
+    colors of metres, where another map of the image has chosen them. held: of the clip that it is a frame of.
     """
     depth = depth if depth.kind in UNITS else maker.anchor(depth)
     values = pick_points(depth.values, *fit(*depth.values.shape))
-    spacing: Spacing = "inverse" if depth.kind in UNITS else "linear"
-    is_chosen = limits is not None and depth.kind == "metric"
-    shown = limits if limits and is_chosen else find_range(values, percentiles=_SHOWN, spacing=spacing)
-    levels = _find_levels(values, shown, spacing, reverse=not depth.larger_is_nearer)
+    shown = _choose_limits(depth, values, limits, held)
+    levels = _find_levels(values, shown, _space(depth.kind), reverse=not depth.larger_is_nearer)
     lines = [*_describe(depth, values, shown)]
     seen = frame or Frame("", DEPTH_COLORS[levels], full_size=depth.full_size or depth.values.shape)
     points = pinhole = None

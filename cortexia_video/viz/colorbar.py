@@ -36,6 +36,10 @@ def color_bar(
 
     Returns:
         uint8 (height, W, 3) RGB.
+
+    Example:
+        >>> cx.viz.color_bar(0.5, 4, height=240, unit="m").shape[0]
+        240
     """
     size = min(max(height // _LINES, _SMALLEST), _LARGEST)
     font = ImageFont.load_default(size)

@@ -12,7 +12,7 @@ import pytest
 from cortexia_video.cli import app, main
 
 COMMANDS = ["estimate", "info", "report", "verify", "pointcloud", "convert", "scenes", "evaluate", "models"]
-COMMANDS += ["export", "train", "plan", "status", "merge"]
+COMMANDS += ["view", "align", "export", "train", "plan", "status", "merge"]
 COMMANDS += ["dataset build", "dataset info", "dataset preview"]
 PANELS = ["Arguments", "Options", "Output", "Model", "Camera", "Run", "Cluster"]
 

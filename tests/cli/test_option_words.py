@@ -52,7 +52,7 @@ def test_an_option_of_before_is_answered_with_the_one_of_now(
         main(["estimate", "photos", "--output", "out", f"{old}=x"])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert said.endswith(f"{old} is now {new}.\n") and said.count("\n") == 1
+    assert said == f"cortexia: {old} is now {new}\n"
 
 
 def test_what_is_logged_names_options_too(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
@@ -70,6 +70,7 @@ def test_no_message_of_the_library_names_an_option() -> None:
     others = re.compile(
         r"cortexia (verify|convert|align|dataset build|report DIR) |ray start|--revision|without --sparse"
         "|cortexia convert RUN|tar --sort=name|train with --depth-unit-scale-factor"
+        r"|options = \[|command = \[|(pip|pipx|tool) install --force"
     )
     found = [
         f"{path.relative_to(PACKAGE)}: {line.strip()}"
@@ -94,7 +95,18 @@ COMMANDS = (
         "evaluate",
         "models",
     ),
-    *("export", "train", "plan", "status", "merge", "dataset build", "dataset info", "dataset preview"),
+    *(
+        "view",
+        "compare",
+        "export",
+        "train",
+        "plan",
+        "status",
+        "merge",
+        "dataset build",
+        "dataset info",
+        "dataset preview",
+    ),
 )
 IN_PYTHON_ALONE = {
     "datasets",

@@ -13,6 +13,7 @@ import cortexia_video as cx
 from cortexia_video import estimate
 from cortexia_video.cli import app, main
 from cortexia_video.cli import estimate as command_module
+from cortexia_video.cli.option_words import to_pages
 from cortexia_video.errors import InputError
 from cortexia_video.jobs.ray_cluster import RayExecutor
 from cortexia_video.ledger.ledger import read_ledger
@@ -47,7 +48,7 @@ def test_the_command_line_offers_what_the_function_does() -> None:
 def test_a_command_has_the_defaults_and_the_help_of_its_function(function: Callable[..., Any]) -> None:
     command = "info" if function is cx.inspect else function.__name__
     declared = inspect.signature(function).parameters
-    texts = [" ".join((each.__doc__ or "").split()) for each in (function, estimate)]
+    texts = [to_pages(" ".join((each.__doc__ or "").split())) for each in (function, estimate)]
     shared = {name: each for name, each in read_options(command).items() if name in declared}
     options = {name: each for name, each in shared.items() if each.name.startswith("--") and name != "output"}
     assert options
@@ -91,7 +92,7 @@ def test_other_commands_take_the_options_of_models_over(command: str) -> None:
 
 def test_what_is_given_comes_to_the_function(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(command_module, "run_job", lambda job, find, output: job(None, None))
+    monkeypatch.setattr(command_module, "run_job", lambda job, output: job(None, None))
     monkeypatch.setattr(command_module, "estimate", lambda *_, **options: given.update(options))
     words = "--backend auto --input-size 392x518 --pack tar --pack-size 9 --partition 1/2 --intrinsics a.csv"
     with pytest.raises(SystemExit) as ended:

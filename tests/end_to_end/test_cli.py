@@ -267,34 +267,6 @@ def test_starting_imports_nothing_heavy(code: str) -> None:
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_bar_is_shown_on_a_terminal(photos: Path, tmp_path: Path) -> None:
-    import pty
-
-    parent, child = pty.openpty()
-    command = [
-        sys.executable,
-        "-m",
-        "cortexia_video",
-        "estimate",
-        str(photos),
-        "--output",
-        str(tmp_path / "out"),
-    ]
-    process = subprocess.Popen(
-        command, stderr=child, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm"}
-    )
-    os.close(child)
-    said = b""
-    while True:
-        try:
-            said += os.read(parent, 4096)
-        except OSError:
-            break
-    os.close(parent)
-    assert process.wait() == 0
-    assert b"3/3" in said and b"images/s" in said
-
-
 def test_a_png_view_is_as_the_spec_says(tmp_path: Path, make_image: Make) -> None:
     make_image(tmp_path / "photos/a.jpg", (60, 80))
     assert (

@@ -135,6 +135,20 @@ def test_the_commands_in_the_documents_run(workplace: Path, monkeypatch: pytest.
             run(command, workplace)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_fine_tuning_of_the_readme_runs(workplace: Path) -> None:
+    """With two small steps; the same four lines are in docs/training.md."""
+    (commands,) = snippets("sh")
+    (recipe,) = re.findall(r"printf '(.*)' > mine.toml", commands)
+    (documented,) = [each for each in snippets("toml") if 'weights = "compact" }' in each]
+    assert tomllib.loads(recipe.replace("\\n", "\n")) == tomllib.loads(documented)
+    small = r"steps=2\nbatch_size=2\nshort_sides=[64]\nworkers=0"
+    for command in commands.replace("steps=300", small).splitlines():
+        run(command, workplace)
+    assert (workplace / "runs/mine/mine.onnx").is_file()
+
+
 @pytest.mark.parametrize("index", range(len(snippets("python"))))
 def test_the_python_in_the_documents_runs(workplace: Path, index: int) -> None:
     (workplace / "snippet.py").write_text(snippets("python")[index])

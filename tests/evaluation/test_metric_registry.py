@@ -88,7 +88,10 @@ def test_depth_that_is_nowhere_is_worst_by_every_metric(rng):
 
 
 def test_an_unknown_group_names_those_there_are_and_tae_where_it_is():
-    with pytest.raises(InputError, match="unknown metrics 'nomals': use some of boundary, edges, normals"):
+    with pytest.raises(
+        InputError,
+        match=r"unknown metrics 'nomals': did you mean normals\? use some of boundary, edges",
+    ):
         choose_groups(METRIC, ["nomals"])
     with pytest.raises(InputError, match="pose of every image"):
         choose_groups(METRIC, ["stability"])

@@ -104,9 +104,22 @@ def test_a_report_shows_four_frames_of_a_clip(run: Path) -> None:
     found = report(run)
     assert [each.key for each in found.sample.measured] == [f"a.mp4/{each:06}" for each in (0, 2, 3, 5)]
     page = found.path.read_text()
-    assert page.count("data:image/jpeg") >= 8
+    assert page.count("data:image/jpeg") == 8 and page.count('<div class="clip">') == 1
+    assert page.index('<div class="clip">') < page.index("a.mp4/000000</code>")
     with DepthClip(run / "a.mp4.mkv") as clip:
         assert found.sample.measured[1].high == pytest.approx(float(clip.read(2).values.max()))
+
+
+def test_a_report_shows_the_images_of_a_sequence(tmp_path: Path) -> None:
+    (tmp_path / "shot").mkdir()
+    for number in range(5):
+        Image.fromarray(draw(number)).save(tmp_path / f"shot/f{number}.png")
+    model = DepthEstimator(SyntheticModel(short_side=48))
+    estimate(tmp_path / "shot", tmp_path / "run", model=model, sequence=True)
+    assert report(tmp_path / "run").path.read_text().count("data:image/jpeg") == 8
+    Image.fromarray(draw(9)).save(tmp_path / "shot/f9.png")  # then nobody knows which frame was which
+    page = report(tmp_path / "run").path.read_text()
+    assert page.count("data:image/jpeg") == 4 and page.count("the image cannot be opened") == 4
 
 
 def test_a_dataset_of_frames_with_their_times(tmp_path: Path) -> None:

@@ -682,7 +682,8 @@ def test_the_command_converts_and_tells(
     code, told, said = command(capsys, tree, "-o", tmp_path / "out", "--format", "npy")
     assert code == 1 and told.startswith("6 found: 0 done, 5 skipped, 1 failed; ")
     assert said.startswith(f"failed (decode): {tree}/broken.npy: ") and "failed (" not in told
-    assert told.endswith(f"  why each failed: {tmp_path / 'out' / LEDGER_NAME}\n")
+    assert f"\n  why each failed: {tmp_path / 'out' / LEDGER_NAME}\n" in told
+    assert f"\nin {tmp_path / 'out'}/: 5 depth maps, " in told
     code, told, said = command(capsys, tree, "-o", tmp_path / "views", "--format", "png")
     assert (code, told) == (2, "") and said.startswith("cortexia: png is a view in 256 steps")
     assert command(capsys, tree, "-o", tmp_path / "views", "--format", "gif")[0] == 2

@@ -36,8 +36,9 @@ from cortexia_video.errors import (
 from cortexia_video.jobs.point_clouds import CloudOptions
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.viewing import viewers
-from cortexia_video.viewing.columns import name_apart, spread
+from cortexia_video.viewing.columns import spread
 from cortexia_video.viewing.job import view
+from cortexia_video.viewing.open import name_apart
 from cortexia_video.viewing.recording import require_rerun
 from cortexia_video.viz.color_tables import find_color_table
 
@@ -174,6 +175,13 @@ def test_frames_of_a_clip_have_their_time(place: Path, tmp_path: Path) -> None:
         depth = read_depth(f"{place}/clips/clip.mp4.mkv#{frame}")
         np.testing.assert_array_equal(read.image("/clips/camera/disparity", step), depth.values)
         assert np.abs(read.bytes("/image", step).astype(int) - draw(frame)).mean() < 12  # H.264
+    ends = {str(read.text(step)).partition("colors ")[2].partition("\n")[0] for step in range(4)}
+    assert len(ends) == 1, "the colors of a clip do not flicker"
+    one = watch(f"{place}/clips/clip.mp4.mkv#7", tmp_path / "c.rrd")
+    np.testing.assert_array_equal(
+        one.image("/clip.mp4.mkv#7/camera/disparity".replace("#", "\\#")),
+        read.image("/clips/camera/disparity", 2),
+    )
     alone = watch(place / "clips/clip.mp4.mkv", tmp_path / "b.rrd", count=4)
     np.testing.assert_array_equal(
         alone.image("/clip.mp4.mkv/camera/disparity", 3), read.image("/clips/camera/disparity", 3)
@@ -274,7 +282,8 @@ def test_what_cannot_be_viewed(place: Path, tmp_path: Path, monkeypatch: pytest.
         (tmp_path / "empty", "nothing to view"),
         (tmp_path / "gone", "does not exist"),
         (tmp_path / "photo.jpg", "cortexia estimate"),
-        (place / "photos", "nothing to view"),
+        (place / "photos", "nothing to view.*run cortexia estimate"),
+        (place / "clip.mp4", "is a video: run cortexia estimate"),
         ([place / "depth", place / "depth"], "given twice"),
         ([place / "tum", place / "room"], "second dataset"),
     ):
@@ -293,7 +302,7 @@ def test_what_cannot_be_viewed(place: Path, tmp_path: Path, monkeypatch: pytest.
         view(place / "depth")
     assert not (tmp_path / "a.rrd").exists()
     monkeypatch.setattr("cortexia_video.viewing.recording.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'cortexia-video\[view\]'"):
+    with pytest.raises(MissingExtraError, match=r"install '.*\[view\]'"):
         require_rerun()
 
 

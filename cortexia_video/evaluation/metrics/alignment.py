@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, not_known
 from cortexia_video.evaluation.metrics.pixel_sums import (
     Array,
     Floats,
@@ -139,7 +139,7 @@ def require_alignment(kind: DepthKind, alignment: str) -> Alignment:
     """Return the alignment by name; raise `InputError` where there is none, or the kind does not allow it."""
     how = ALIGNMENTS.get(alignment)
     if how is None:
-        raise InputError(f"unknown alignment {alignment!r}: use one of {', '.join(ALIGNMENTS)}")
+        raise InputError(not_known("alignment", alignment, ALIGNMENTS))
     if kind not in how.kinds:
         allowed = ", ".join(name for name, each in ALIGNMENTS.items() if kind in each.kinds)
         raise InputError(f"{kind} depth does not allow the alignment {alignment!r}: use one of {allowed}")

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, propose
 from cortexia_video.evaluation.metrics.edges import boundary_f1, edge_accuracy, edge_completeness
 from cortexia_video.evaluation.metrics.geometry import (
     field_of_view_error,
@@ -81,7 +81,9 @@ def choose_groups(protocol: Protocol, asked: Sequence[str]) -> tuple[str, ...]:
     """
     for name in asked:
         if name not in GROUPS:
-            raise InputError(f"unknown metrics {name!r}: {_ELSEWHERE.get(name, _OFFERED)}")
+            raise InputError(
+                f"unknown metrics {name!r}: {propose(name, GROUPS)}{_ELSEWHERE.get(name, _OFFERED)}"
+            )
     wanted = {*asked, "focal", *(["boundary"] if protocol.boundaries else [])}
     return tuple(name for name in GROUPS if name in wanted)
 

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthKind, larger_is_nearer
-from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, redact
+from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, not_known, redact
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.onnx.session import FLOAT32, Port, Session, first_line, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
@@ -268,7 +268,7 @@ class Metadata:
                 f"{self.path} does not say its {key}: give it (`{key}`, one of {', '.join(allowed)})"
             )
         if allowed and value not in allowed:
-            raise ModelLoadError(f"unknown {key} {value!r} for {self.path}: use one of {', '.join(allowed)}")
+            raise ModelLoadError(f"{self.path}: {not_known(key, value, allowed)}")
         return value
 
     def choose_size(self, port: Port, given: InputSize | None) -> InputSize:

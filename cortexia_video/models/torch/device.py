@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cortexia_video.errors import ModelLoadError, explain_import
+from cortexia_video.errors import ModelLoadError, explain_import, not_known
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS, Graph, Ports, choose_graph
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -113,7 +113,7 @@ def choose_placement(
     if backend not in ("torch", *GRAPH_BACKENDS):
         raise ModelLoadError(f"unknown backend {backend!r}: use torch, {', '.join(GRAPH_BACKENDS)} or auto")
     if precision not in get_args(Precision):
-        raise ModelLoadError(f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))}")
+        raise ModelLoadError(not_known("precision", precision, get_args(Precision)))
     if backend != "torch":
         if compile:
             raise ModelLoadError(f"`compile` is torch's, not the backend {backend}'s: leave one of them out")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
 
 from cortexia_video.depth_map import KINDS, DepthKind
-from cortexia_video.errors import ModelLoadError, redact
+from cortexia_video.errors import ModelLoadError, not_known, redact
 from cortexia_video.models.catalog import find_published
 from cortexia_video.models.onnx.session import Ports
 from cortexia_video.models.preprocessing import (
@@ -193,7 +193,7 @@ def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
     else:
         known = "metric" if checkpoint.model_type in _METRIC else None
     if given is not None and given not in KINDS:
-        raise ModelLoadError(f"unknown kind of depth {given!r}: use one of {', '.join(KINDS)}")
+        raise ModelLoadError(not_known("kind of depth", given, KINDS))
     if given and known and given != known:
         raise ModelLoadError(f"{checkpoint.folder} gives {known}, not {given}: leave `kind` out")
     kind = given or known
