@@ -73,7 +73,7 @@ def convert(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
-    format: FormatName | Literal["mkv", "mp4"] | None = None,
+    format: Literal[FormatName, "mkv", "mp4"] | None = None,
     to: str | None = None,
     fps: float = 24.0,
     f_px: float | None = None,

@@ -127,7 +127,7 @@ def estimate(
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
         video_size: full or native, as size, for videos.
         video_format: mkv: depth of a video is one file, lossless, 16 bits. frames: it is a folder with a file for
-            each frame, in `format`.
+            each frame, of the format that images get.
         every: Take only every n-th frame of videos.
         frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
         sequence: Each folder of `inputs` is one video, whose frames are its images in natural order.
