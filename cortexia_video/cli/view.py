@@ -59,7 +59,8 @@ def view_command(
         print(printable(to_options(each)), file=sys.stderr)
     if len(report.problems) > _LISTED:
         print(f"and {len(report.problems) - _LISTED} more, in the panel `problems`", file=sys.stderr)
-    print(f"{to_path(output)}: {report}" if output else report)
+    said = to_options(str(report))
+    print(f"{to_path(output)}: {said}\n`rerun {to_path(output)}` shows it" if output else said)
     return SOME_FAILED if report.failed else DONE
 
 

@@ -54,7 +54,10 @@ MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers
 _IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
 
 VIEW_ONLY = "there is only a view of the depth"
-NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or `near_m` and `far_m`"
+NO_SHAPE = (
+    "relative depth has no shape in space: give `near_m` and `far_m` with the focal length, align it to what "
+    "you know (cortexia align), or use a model of metric depth"
+)
 NO_FOCAL_LENGTH = "no focal length is known: give `f_px`, `fov_deg` or `intrinsics`"
 
 

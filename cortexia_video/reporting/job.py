@@ -49,8 +49,10 @@ class FolderReport:
     def __str__(self) -> str:
         counts = f"{self.summary.done} done, {self.summary.failed} failed"
         broken = f", {len(self.sample.unreadable)} damaged" if self.sample.unreadable else ""
+        some = len(self.focal_outliers)
+        focal = f", {some} unusual focal length{'s' if some > 1 else ''}" if some else ""
         looked = f"of {self.sample.images} looked at {len(self.outliers)} unusual{broken}"
-        return f"{self.path}: {counts}; {looked}; {self.bytes / 1e6:.1f} MB"
+        return f"{self.path}: {counts}; {looked}{focal}; {self.bytes / 1e6:.1f} MB"
 
     def __repr__(self) -> str:
         return f"FolderReport({printable(str(self))})"

@@ -98,11 +98,15 @@ def _show_header(found: Findings) -> Element:
     said = "No image was done or failed here yet."
     if summary.images:
         failed = f", {summary.failed:,} failed" if summary.failed else ""
-        said = f"{summary.done:,} of {format_count(summary.images, 'image')} have depth{failed}."
+        have = "has" if summary.images == 1 else "have"
+        said = f"{summary.done:,} of {format_count(summary.images, 'image')} {have} depth{failed}."
     if summary.images and sample.images:
         unusual = f"{len(found.outliers):,} {'looks' if len(found.outliers) == 1 else 'look'} unusual"
         broken = f" and {len(sample.unreadable):,} cannot be read" if sample.unreadable else ""
-        said += f" Of {format_count(sample.images, 'output')} looked at, {unusual}{broken}."
+        focal = (
+            f", and {format_count(len(found.focal_outliers), 'focal length')}" if found.focal_outliers else ""
+        )
+        said += f" Of {format_count(sample.images, 'output')} looked at, {unusual}{focal}{broken}."
     waiting = quiet("The next run does again what is requeued or not finished.")
     return element(
         "header",

@@ -41,25 +41,33 @@ class ViewReport:
         images: Steps of the time line.
         problems: What could not be shown of them, and why, the first hundred.
         failed: How many of them.
+        flat: How many have no points.
+        why_flat: Why the first of them has none.
     """
 
     images: int = 0
     problems: list[str] = field(default_factory=list)
     failed: int = 0
+    flat: int = 0
+    why_flat: str = ""
 
     def clear(self) -> None:
         """Begin again: a browser that loads the page once more gets it from the beginning."""
-        self.images, self.failed, self.problems = 0, 0, []
+        self.images, self.failed, self.problems, self.flat, self.why_flat = 0, 0, [], 0, ""
 
     def add(self, step: Step) -> None:
         """Count a step."""
         self.images += 1
         self.failed += bool(step.problems)
         self.problems += [f"{step.key}: {each}" for each in step.problems[: 100 - len(self.problems)]]
+        if step.no_points:
+            self.flat += 1
+            self.why_flat = self.why_flat or step.no_points
 
     def __str__(self) -> str:
         failed = f", {self.failed} of them not whole" if self.failed else ""
-        return f"{self.images} {'image' if self.images == 1 else 'images'}{failed}"
+        flat = f"; {self.flat} without points: {self.why_flat}" if self.flat else ""
+        return f"{self.images} {'image' if self.images == 1 else 'images'}{failed}{flat}"
 
 
 @suggest_keywords

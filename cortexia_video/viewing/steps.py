@@ -49,6 +49,7 @@ class MapView:
         camera: Of these pixels, where it is known.
         points: In metres, or up to a factor.
         lines: What a person should know.
+        no_points: Why there are none, if so.
         alignment: By what relative depth became metres, if it did.
         error: float32 (h, w), depth / ground truth - 1, NaN where nothing is measured; or None.
         error_levels: uint8 (h, w), the same for the error, from half to twice the distance.
@@ -61,6 +62,7 @@ class MapView:
     camera: Pinhole | None
     points: PointCloud | None
     lines: list[str] = field(default_factory=list)
+    no_points: str | None = None
     alignment: str | None = None
     error: NDArray[np.float32] | None = None
     error_levels: NDArray[np.uint8] | None = None
@@ -95,6 +97,12 @@ class Step:
         """What cannot be shown, for people."""
         said = [each.reason for each in self.maps if isinstance(each, Failure)]
         return [*([self.problem] if self.problem else []), *said]
+
+    @property
+    def no_points(self) -> str | None:
+        """Why no map has points, where there are maps."""
+        shown = [each for each in self.maps if isinstance(each, MapView)]
+        return shown[0].no_points if shown and not any(each.points for each in shown) else None
 
 
 def fit(height: int, width: int) -> tuple[int, int]:
@@ -165,19 +173,22 @@ def make_map_view(
     levels = _find_levels(values, shown, _space(depth.kind), reverse=not depth.larger_is_nearer)
     lines = [*_describe(depth, values, shown)]
     seen = frame or Frame("", DEPTH_COLORS[levels], full_size=depth.full_size or depth.values.shape)
-    points = pinhole = None
+    points = pinhole = no_points = None
     try:
         require_unit(depth.kind)
         pinhole = maker.find_camera(depth, seen, camera)
         points = maker.make_points(_thin(depth), seen, pinhole)
     except InputError as error:
-        lines.append(f"no points: {error}")
+        no_points = str(error)
+        lines.append(f"no points: {no_points}")
     if pinhole:
         source = f" ({depth.f_source})" if depth.f_source else ""
         fov_deg = to_fov_deg(pinhole.fx, pinhole.width)
         lines.append(f"focal length {pinhole.fx:.5g} px{source}, {fov_deg:.3g} degrees wide")
         pinhole = pinhole.resized(values.shape[1], values.shape[0])
-    return MapView(values, depth.kind, shown, levels, pinhole, points, lines, _name_alignment(depth))
+    return MapView(
+        values, depth.kind, shown, levels, pinhole, points, lines, no_points, _name_alignment(depth)
+    )
 
 
 def add_error(shown: MapView, find: Callable[[], ErrorMap]) -> MapView:

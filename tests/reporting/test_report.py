@@ -339,6 +339,7 @@ def test_a_focal_length_is_of_the_whole_image(write: Writer) -> None:
         "tele.jpg",
         ["260 mm on 35 mm film (300 pixels), where 26.0 mm is usual"],
     )
+    assert ", 1 unusual focal length" in str(made) and ", and 1 focal length." in made.path.read_text()
 
 
 def test_maps_are_compared_with_those_that_mean_the_same() -> None:

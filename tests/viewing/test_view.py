@@ -317,7 +317,9 @@ def test_a_full_disk_ends_it_with_a_line(size: int, place: Path, disk: Callable[
 def test_the_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["view", str(place / "depth"), "--save", str(tmp_path / "a.rrd"), "--count", "2"])
-    assert ended.value.code == 0 and capsys.readouterr().out == f"{tmp_path}/a.rrd: 2 images\n"
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and said.startswith(f"{tmp_path}/a.rrd: 2 images; 2 without points: ")
+    assert "(--near-m, --far-m)" in said and said.endswith(f"`rerun {tmp_path}/a.rrd` shows it\n")
     assert (
         "give --near-m and --far-m" in Read(tmp_path / "a.rrd").text()
         or "--near-m" in Read(tmp_path / "a.rrd").text()
