@@ -343,7 +343,11 @@ def test_the_recipe_of_compact_is_one() -> None:
 
 
 def test_the_recipe_in_the_documents_is_one(tmp_path: Path) -> None:
-    words = (ROOT / "docs/training.md").read_text().split("```toml\n")[1].split("```")[0]
+    tuning, words = (
+        each.split("```")[0] for each in (ROOT / "docs/training.md").read_text().split("```toml\n")[1:3]
+    )
+    (tmp_path / "tuning.toml").write_text(tuning)
+    assert [plan.dataset for plan in load_recipe(tmp_path / "tuning.toml").data] == ["tum"]
     (tmp_path / "recipe.toml").write_text(words)
     assert [plan.dataset for plan in load_recipe(tmp_path / "recipe.toml").data] == ["scenes", "tum"]
 
