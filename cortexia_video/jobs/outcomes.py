@@ -71,7 +71,8 @@ class Report:
 
     def __str__(self) -> str:
         counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
-        return f"{counts}; {self.seconds:.1f} s, {self.images_per_second:.2f} images/s"
+        rate = f", {self.images_per_second:.2f} images/s" if self.done else ""
+        return f"{counts}; {self.seconds:.1f} s{rate}"
 
     def __repr__(self) -> str:
         return f"Report({self})"

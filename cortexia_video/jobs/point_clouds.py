@@ -236,7 +236,13 @@ class CloudMaker:
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
         """Return the point cloud of one image; raises what `point_cloud` does."""
         depth = self.anchor(depth)
-        return self.make_points(depth, frame, self.find_camera(depth, frame))
+        try:
+            camera = self.find_camera(depth, frame)
+        except InputError as error:
+            if depth.kind in UNITS:
+                raise
+            raise InputError(f"{error}; and, since its depth is relative, `near_m` and `far_m`") from error
+        return self.make_points(depth, frame, camera)
 
     def anchor(self, depth: DepthMap) -> DepthMap:
         """Return depth in metres where the nearest and the farthest are given, else as it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -180,8 +181,9 @@ def test_a_full_disk(name: str, inputs: Path, tmp_path: Path, disk: Callable[[in
     for share in (0.0, 0.6):
         out = disk(max(4096, int(share * need) // 4096 * 4096))
         ran = run(WRITING[name], inputs, out)
-        assert (ran.code, len(ran.complaints)) == (1, 1), (share, ran)
-        assert "No space left on device" in ran.complaints[0] and "Traceback" not in ran.err, (share, ran)
+        complaints = [each for each in ran.complaints if not re.search(r"depth of \d+ images takes", each)]
+        assert (ran.code, len(complaints)) == (1, 1), (share, ran)  # beside what is said before the run
+        assert "No space left on device" in complaints[0] and "Traceback" not in ran.err, (share, ran)
         disk(1 << 28)
         assert run(WRITING[name], inputs, out).code == 0
         assert _names(out) == _names(whole)

@@ -197,7 +197,9 @@ def test_a_convention_that_does_not_fit_is_refused() -> None:
         decode_depth(floats, "a.tiff", convention="tum")
     with pytest.raises(DepthFileError, match="it holds uint16, which files of this convention do not"):
         decode_depth(png(NUMBERS), "a.png", convention="metres")
-    with pytest.raises(DepthFileError, match="unknown convention 'tumm': use one of tum, kitti"):
+    with pytest.raises(
+        DepthFileError, match="unknown convention 'tumm': did you mean tum. use one of tum, kitti"
+    ):
         decode_depth(png(NUMBERS), "a.png", convention="tumm")
 
 

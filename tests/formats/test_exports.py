@@ -247,7 +247,9 @@ def test_a_convention_and_a_format_are_not_both_given(tmp_path: Path) -> None:
     folder = source(tmp_path / "in")
     with pytest.raises(InputError, match="`to` says the format: leave `format` out"):
         convert(folder, tmp_path / "out", to="tum", format="npz")
-    with pytest.raises(InputError, match="unknown convention 'tumm': use one of tum, kitti"):
+    with pytest.raises(
+        InputError, match="unknown convention 'tumm': did you mean tum. use one of tum, kitti"
+    ):
         convert(folder, tmp_path / "out", to="tumm")
     assert not (tmp_path / "out").exists()
 

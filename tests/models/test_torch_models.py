@@ -585,7 +585,8 @@ def test_the_scripts_default_is_depth_pro_in_metres(photos: Path, use_hub_cache:
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "Saved ./photos/plain_depth_new.npy\n" in ran.stdout
     assert (
-        ran.stdout.splitlines()[-1] == "2 found, 2 saved, 0 failed; depth-pro gives metric, larger is farther"
+        ran.stdout.splitlines()[-1]
+        == "2 found, 2 saved, 0 skipped, 0 failed; depth-pro gives metric, larger is farther"
     )
     estimator = DepthEstimator(load_model("depth-pro"))
     for name, f_px in (("plain", None), ("camera", 50 * 80 / math.hypot(36, 24))):

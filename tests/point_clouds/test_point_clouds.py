@@ -465,6 +465,7 @@ def test_the_command_takes_cameras_with_an_axis(
     [
         (["--f-px", "50"], "does not say what it means: give its convention (--from), one of tum, kitti"),
         (["--kind", "metric"], "no focal length is known"),
+        (["--kind", "disparity"], "or --intrinsics; and, since its depth is relative, --near-m and --far-m"),
         (["--kind", "disparity", "--f-px", "50"], "depth of kind disparity is shifted by an unknown amount"),
         (["--kind", "metric", "--fov-deg", "60", "--f-px", "50"], "is given twice"),
         (["--kind", "metric", "--near-m", "1"], "--near-m and --far-m belong together"),
