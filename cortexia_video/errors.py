@@ -19,7 +19,6 @@ CortexiaError
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
@@ -29,6 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, wraps
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from inspect import signature
@@ -177,9 +177,14 @@ def _find_source() -> str:
     Source: PEP 610, "Recording the Direct URL Origin of installed distributions".
     """
     try:
-        said = json.loads(distribution("cortexia-video").read_text("direct_url.json") or "{}")
+        parse_json = import_module(
+            "cortexia_video.storage.documents"
+        ).parse_json  # by name: it imports this file
+        said = parse_json(
+            distribution("cortexia-video").read_text("direct_url.json") or "{}", "direct_url.json"
+        )
         url, vcs = said.get("url", ""), said.get("vcs_info", {}).get("vcs")
-    except (PackageNotFoundError, ValueError, AttributeError):
+    except (PackageNotFoundError, CortexiaError, ValueError, AttributeError):
         return "cortexia-video{}"
     path = unquote(urlsplit(url).path)
     if vcs:

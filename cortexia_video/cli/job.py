@@ -31,7 +31,7 @@ _MEANINGS = {
 def run_job(
     job: Callable[[Listener, threading.Event], Report], output: AnyPath, made: str = "depth map"
 ) -> int:
-    """Run a job until a signal stops it, say what became of it and return the exit code. made: what it writes."""
+    """Run a job until a signal stops it, print its result and return the exit code. made: what it writes."""
     stop, failures = threading.Event(), FailureGroups()
 
     def handle(number: int, frame: FrameType | None) -> None:

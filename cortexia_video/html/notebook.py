@@ -1,4 +1,4 @@
-"""What a notebook shows of a value: a small picture, and escaped text. The types ask for it when a cell ends in one.
+"""What a notebook shows of a value: a small image, and escaped text. The types ask for it when a cell ends in one.
 
 Those at the root of the package, and those below this room, come here by its name (`frame.draw_png`).
 """
@@ -22,7 +22,7 @@ from cortexia_video.images.resampling import resize_image
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
 
-SIDE = 320  # pixels of a picture at most, so that a notebook of many stays small
+SIDE = 320  # pixels of an image at most, so that a notebook of many stays small
 _MOST_LINES = 60
 _CLIPPED = (1.0, 99.0)
 _fit = partial(fit_within, most_height=SIDE, most_width=SIDE)
@@ -30,17 +30,17 @@ _NOTHING = np.full((1, 1, 3), 128, np.uint8)
 
 
 @singledispatch
-def picture_of(value: object) -> NDArray[np.uint8]:
+def image_of(value: object) -> NDArray[np.uint8]:
     """Return uint8 (h, w, 3) RGB, no side above `SIDE`."""
-    raise TypeError(f"a notebook has no picture of {type(value).__name__}")
+    raise TypeError(f"a notebook has no image of {type(value).__name__}")
 
 
-@picture_of.register
+@image_of.register
 def _(frame: Frame) -> NDArray[np.uint8]:
     return resize_image(frame.image, *_fit(*frame.image.shape[:2])) if frame.image.size else _NOTHING
 
 
-@picture_of.register
+@image_of.register
 def _(depth: DepthMap) -> NDArray[np.uint8]:
     """Bright where near, as on the report; pixels are left out, never mixed: unknown ones stay unknown."""
     if not depth.values.size:
@@ -53,14 +53,14 @@ def _(depth: DepthMap) -> NDArray[np.uint8]:
     return colored_depthmap(small, cmap=table, percentiles=_CLIPPED, spacing=spacing)
 
 
-@picture_of.register
+@image_of.register
 def _(sample: RGBDSample) -> NDArray[np.uint8]:
-    return np.hstack([picture_of(sample.frame), picture_of(sample.depth)])
+    return np.hstack([image_of(sample.frame), image_of(sample.depth)])
 
 
 def draw_png(value: object) -> bytes:
-    """Return `picture_of` as a PNG."""
-    return encode_png(picture_of(value))
+    """Return `image_of` as a PNG."""
+    return encode_png(image_of(value))
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
@@ -71,8 +71,8 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 
 
 def write_figure(value: object, image: NDArray[np.uint8] | None = None) -> str:
-    """Return a picture, by default `picture_of`, with the value's `repr` below."""
-    link = to_jpeg(picture_of(value) if image is None else image, "444")
+    """Return an image, by default `image_of`, with the value's `repr` below."""
+    link = to_jpeg(image_of(value) if image is None else image, "444")
     caption = element("figcaption", element("code", repr(value)))
     return _write(element("figure", element("img", src=link, alt=type(value).__name__), caption))
 

@@ -19,7 +19,7 @@ from cortexia_video.images.resampling import resize_image
 from cortexia_video.pinhole import Pinhole, has_same_shape, is_plausible, to_f_px, unproject
 from cortexia_video.storage.paths import PathLike
 
-_DRAWN = 200_000  # points, for a picture of `SIDE`
+_DRAWN = 200_000  # points, for an image of `SIDE`
 Unit = Literal["metre", "unknown"]
 UNITS: dict[DepthKind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}
 

@@ -108,7 +108,7 @@ class Recording:
     def take(self) -> bytes:
         """Return what was logged since the last call; of a file, see that it is written: then nothing.
 
-        Raises `OutputLostError` where the file takes no more.
+        Raises `OutputLostError` where the file's disk is full or unwritable.
         """
         if self._bytes is not None:
             return self._bytes.read() or b""

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import cortexia_video as cx
-from cortexia_video.html.notebook import SIDE, picture_of
+from cortexia_video.html.notebook import SIDE, image_of
 
 HOSTILE = 'a<script>alert(1)</script>&"\n\x1b.jpg'
 
@@ -60,7 +60,7 @@ def test_a_report_shows_its_counts_and_the_first_failures() -> None:
 
 def test_near_is_bright_and_unknown_is_grey() -> None:
     values = np.array([[1, 2], [4, np.nan]], np.float32)
-    metres, disparity = (picture_of(cx.DepthMap(values, kind)) for kind in ("metric", "disparity"))
+    metres, disparity = (image_of(cx.DepthMap(values, kind)) for kind in ("metric", "disparity"))
     assert metres[0, 0].sum() > metres[1, 0].sum() and disparity[0, 0].sum() < disparity[1, 0].sum()
     assert metres[1, 1].tolist() == disparity[1, 1].tolist() == [128, 128, 128]
 
