@@ -16,6 +16,7 @@ from cortexia_video.sources.find import Found, InputFile
 
 _LOOKED_AT, _COUNTED = 24, 20_000  # inputs, to know how much a run needs
 _PIXEL_BYTES = {"npy": 4, "npz": 4, "tiff": 4, "exr": 4, "pfm": 4, "exr16": 2, "png16": 2, "jxl": 2, "png": 1}
+_PIXEL_BYTES |= {"normals": 6, "mask": 0, "confidence": 4, "points": 12}
 _PLENTY = 3  # times what is needed
 
 
@@ -56,10 +57,11 @@ def read_headers(samples: Iterable[InputFile]) -> dict[InputFile, Header]:
     return headers
 
 
-def describe_need(found: Iterable[Found], root: Path, format: str) -> str | None:
+def describe_need(found: Iterable[Found], root: Path, formats: Iterable[str]) -> str | None:
     """Return for people what depth as large as the images takes on the disk, where that is not a little.
 
-    At most: what a format compresses is not foretold. Of very many inputs only the first are counted.
+    formats: of the files of a map. At most: what a format compresses is not foretold. Of very many inputs only the
+    first are counted.
     """
     tally = Tally(_LOOKED_AT)
     for each in islice(found, _COUNTED):
@@ -68,7 +70,8 @@ def describe_need(found: Iterable[Found], root: Path, format: str) -> str | None
     headers = read_headers(tally.shuffle()).values()
     count, looked_at = tally.found, max(1, min(tally.found, _LOOKED_AT))
     pixels = sum(each.width * each.height for each in headers) / looked_at
-    need, free = count * pixels * _PIXEL_BYTES[format], shutil.disk_usage(find_existing(root)).free
+    need = count * pixels * sum(_PIXEL_BYTES[name] for name in formats)
+    free = shutil.disk_usage(find_existing(root)).free
     if need * _PLENTY <= free:
         return None
     least = "more than" if count == _COUNTED else "up to"
