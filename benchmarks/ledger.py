@@ -85,8 +85,9 @@ def _make(tree: Path, folder: Path, count: int) -> None:
 
 def _multiply(first: Path, count: int) -> None:
     """Link a file to others, a thousand in a folder."""
+    root, suffix = first.parents[1], first.name.removeprefix("0000000")
     for number in range(1, count):
-        path = first.parents[1] / f"{number // 1000:04}" / first.name.replace("0000000", f"{number:07}")
+        path = root / f"{number // 1000:04}" / f"{number:07}{suffix}"
         if number % 1000 == 0:
             path.parent.mkdir()
         if number % _LINKS == 0:
