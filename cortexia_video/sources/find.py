@@ -39,9 +39,9 @@ from cortexia_video.sources.inputs import InputFile as InputFile
 from cortexia_video.sources.objects import find_named, find_objects
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_text
+from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_places, to_text
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import is_installed, is_video_name
+from cortexia_video.video.container import IS_INSTALLED, is_video_name
 
 _BESIDE = 1000  # names that a wrong one is compared with
 _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
@@ -72,7 +72,7 @@ def find_images(
     Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
     `Failure`, and so is a folder or list, one of several, without an image.
     """
-    rule = IMAGES_AND_VIDEOS if videos and is_installed() else list_images(is_installed())
+    rule = IMAGES_AND_VIDEOS if videos and IS_INSTALLED else list_images(IS_INSTALLED)
     return find_files(
         inputs, rule, recursive=recursive, output=output, partition=partition, passed_over=passed_over
     )
@@ -88,7 +88,7 @@ def find_files(
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_images` has it."""
-    places = {(text := to_text(each)): to_path(text.removeprefix("@")) for each in inputs}
+    places = to_places(inputs)
     if not places:
         raise InputError("no input: give files, folders or a list.txt of paths")
     wrong: dict[str, CortexiaError] = {}
