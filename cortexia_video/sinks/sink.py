@@ -24,8 +24,8 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
-    in_words,
     not_known,
+    put_in_words,
 )
 from cortexia_video.formats import npy
 from cortexia_video.formats.raw_depth import Chunks
@@ -189,8 +189,11 @@ class FolderSink(Sink):
 
     def __enter__(self) -> Self:
         """Make the folder; where no other process uses it, remove what a killed one left half-written."""
-        with in_words(f"cannot write to {self.root}", "choose another `output`", OutputError, OSError):
+        try:
             self._partial.enter()
+        except OSError as error:
+            beginning, remedy = f"cannot write to {self.root}", "choose another `output`"
+            raise put_in_words(error, beginning, remedy, OutputError) from error
         return self
 
     def __exit__(self, *_: object) -> None:

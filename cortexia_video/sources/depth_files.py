@@ -75,7 +75,7 @@ class DepthFiles:
         self.images = 0
         rule = Rule(
             accepts=self._accepts,
-            accepts_named=lambda path: True,
+            takes_own=True,
             may_be=lambda name: name.lower().endswith(_SUFFIXES),
             looks_inside=lambda name: name.lower().endswith((".png", depth_clip.SUFFIX)),
             accepts_object=self._accepts_object,

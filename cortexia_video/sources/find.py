@@ -28,6 +28,7 @@ from cortexia_video.errors import (
     propose,
     redact,
 )
+from cortexia_video.formats.registry import is_own_output
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
@@ -127,15 +128,20 @@ class _Scan:
 
     def expand_named(self, path: str, place: AnyPath) -> Iterator[Found]:
         """Yield what one of several inputs stands for: at least a failure, if it is not ours."""
-        name, nothing, before = redact(path), True, self.passed_over[OWN]
-        for each in attempt_all(name, "find", partial(self.expand, path, place, prefix=True)):
+        nothing, before = True, self.passed_over[OWN]
+        is_file = os.path.isfile(path)  # noqa: PTH113 - of no name whatever it raises
+        if is_file and not path.lower().endswith((".txt", *SHARD_SUFFIXES)):
+            found = self.expand(path, place, prefix=True)
+        else:
+            found = attempt_all(redact(path), "find", partial(self.expand, path, place, prefix=True))
+        for each in found:
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:
             hint = (
                 "" if self.recursive or place.suffix else "; `recursive=True` looks into the folders inside"
             )
-            yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
+            yield Failure(redact(path), "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
     def expand(self, path: str, place: AnyPath, *, prefix: bool) -> Iterator[Found]:
         if isinstance(place, RemotePath):
@@ -169,7 +175,7 @@ class _Scan:
         """A file that a person named: an input whatever it is, unless we wrote it."""
         if path.endswith(SHARD_SUFFIXES) and self.rule.opens_shards:
             yield from find_in_shard(key, Path(path))
-        elif is_ledger(Path(path).name) or not self.rule.accepts_named(path):
+        elif is_ledger(Path(path).name) or (not self.rule.takes_own and is_own_output(path)):
             self.passed_over[OWN] += 1
         else:
             yield _stat(key, path, is_clip=self.rule.takes_clips and holds_video(path))

@@ -71,8 +71,8 @@ def keep_names(names: Sequence[str]) -> Mapping[str, str]:
 class Rule:
     """Which files and objects are inputs.
 
-    accepts: says whether a file in a folder is one; it may look inside. accepts_named: the same of a file
-    that a person named.
+    accepts: says whether a file in a folder is one; it may look inside. takes_own: what we wrote is one, too,
+    where a person names it.
     may_be: says whether an object may be one, by the last part of its name. looks_inside: whether that takes
     a look at the object, which is a request; accepts_object then looks.
     name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
@@ -85,11 +85,11 @@ class Rule:
     """
 
     accepts: Callable[[os.DirEntry[str]], bool]
-    accepts_named: Callable[[str], bool]
     may_be: Callable[[str], bool]
     looks_inside: Callable[[str], bool]
     accepts_object: Callable[[RemotePath], bool]
     name_keys: Callable[[Sequence[str]], Mapping[str, str]] = keep_names
+    takes_own: bool = False
     opens_shards: bool = False
     takes_clips: bool = False
     is_depth: Callable[[str], bool] = lambda path: False
@@ -171,7 +171,6 @@ def _is_not_own(place: RemotePath) -> bool:
 
 IMAGES = Rule(
     accepts=_is_image,
-    accepts_named=lambda path: not is_own_output(path),
     may_be=_may_be_image,
     looks_inside=_may_be_output,
     accepts_object=_is_not_own,
