@@ -196,9 +196,9 @@ def estimate(
     is_remote = any(isinstance(each, RemotePath) for each in (root, *places))
     if workers is None and is_remote:
         workers = _THREADS_A_CORE * count_cores()
-    for name, value, usual in (("max_megapixels", max_megapixels, 200), ("max_error", max_error, MAX_ERROR)):
-        if not value > 0:
-            raise InputError(f"`{name}` must be above 0, such as {usual}, got {value}")
+    for name, number in (("max_megapixels", max_megapixels), ("max_error", max_error)):
+        if not number > 0:
+            raise InputError(f"`{name}` must be above 0, got {number}")
     if every < 1:
         raise InputError(f"`every` must be at least 1, got {every}")
     if not 0 < fps < math.inf:
@@ -268,8 +268,8 @@ def estimate(
             stop=stop,
         )
         outcomes.report.passed_over = passed_over
-        if size == "full" and not is_remote:
-            found = _warn_of_need(spec, found, ledger)
+        if size == "full" and isinstance(root, Path) and not is_remote:
+            found = _warn_of_need(spec, root, found, ledger)
         report = _run(executor, outcomes, found, trace, stop)
         has_parts = isinstance(root, Path) and (root / PARTS).exists()
         if has_parts and spec.partition is None and not report.interrupted:
@@ -301,12 +301,12 @@ def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[st
     )
 
 
-def _warn_of_need(spec: RunSpec, found: Iterator[Found], ledger: Ledger) -> Iterator[Found]:
+def _warn_of_need(spec: RunSpec, root: Path, found: Iterator[Found], ledger: Ledger) -> Iterator[Found]:
     """Return the inputs; say before how much the run will write, where that is much of what is free."""
-    first, free = [*itertools.islice(found, COUNTED)], shutil.disk_usage(spec.root).free
+    first, free = [*itertools.islice(found, COUNTED)], shutil.disk_usage(root).free
     if len(first) * spec.task.max_megapixels * _BYTES_A_MEGAPIXEL > free:  # else it cannot be much
         missing = [each for each in first if ledger.state.get(each.key) is None]
-        if need := describe_need(missing, free, spec.root, spec.format):
+        if need := describe_need(missing, free, root, spec.format):
             _log.warning("%s", need)
     return itertools.chain(first, found)
 

@@ -350,7 +350,7 @@ class _PartialFolder:
             except OutputExistsError as error:
                 raise OutputExistsError(f"{self.path}/{error}") from error
             stack.callback(os.close, self._lock)
-            if try_lock(self._lock) and self.is_there():
+            if any(map(_OURS.fullmatch, self._list())) and try_lock(self._lock) and self.is_there():
                 self._clean()
             if not try_lock_shared(self._lock) or not self.is_there():
                 return False

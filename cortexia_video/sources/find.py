@@ -329,7 +329,7 @@ def _stat(key: str, path: str, *, is_clip: bool = False) -> Found:
     if not stat.S_ISREG(status.st_mode):
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
     absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
-    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns), is_clip=is_clip)
+    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns), absolute, is_clip=is_clip)
 
 
 def _require(path: str, place: AnyPath) -> None:

@@ -39,19 +39,14 @@ DEPTH = "16-bit grey PNG beside other images (depth, not photos: give the files 
 class InputFile:
     """A file to work on. key: unique, relative; it names the output. source: where it is, as it was found.
 
-    url: where it is read from, if that holds what must not be written down: a signed query.
+    place: the path or URL to read, which can hold what must not be written down: a signed query.
     is_clip: it is a video, whose frames get depth.
     """
 
     key: str
     source: Source
-    url: str | None = field(default=None, kw_only=True)
+    place: str
     is_clip: bool = field(default=False, kw_only=True)
-
-    @property
-    def place(self) -> str:
-        """Return the path or URL to read."""
-        return self.url or self.source.path
 
 
 Found = InputFile | Failure
