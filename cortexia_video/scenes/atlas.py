@@ -54,7 +54,7 @@ class Atlas:
         for place in set(places) - self._filled:
             if place >= self._first_image:
                 shown = list(self._images.values())[place - self._first_image]
-                image: FloatArray = (shown.astype(np.float32) / 255) ** np.float32(2.2)
+                image: FloatArray = ((shown / 255) ** 2.2).astype(np.float32)
             elif place >= _PAINTED:
                 image = load_photo(self.photos[place - _PAINTED])
             else:
