@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import write_clip
 from PIL import Image
 from telling_model import FOV_DEG, HIDDEN, NORMAL, SKY, Telling
 
@@ -30,6 +31,7 @@ from cortexia_video.reporting.job import report as write_report
 from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import find_images
+from cortexia_video.video.depth_clip import DepthClip
 
 ALL = ("normals", "mask", "confidence", "points")
 FILES = {"a.png.npy", *(f"a.png{MAPS[name].suffix}" for name in ALL)}
@@ -196,6 +198,22 @@ def test_a_video_among_images_fails_alone_and_one_that_is_named_is_refused(photo
     assert "a video has no other maps than depth" in report.failures[0].reason
     with pytest.raises(InputError, match=r"b\.mp4: a video has no other maps"):
         run(photos / "b.mp4")
+
+
+def test_sky_of_a_video_is_unknown_in_its_clip(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    images = [np.full((48, 64, 3), 60 + 10 * number, np.uint8) for number in range(6)]
+    for image in images:
+        image[:16] = 255
+        image[20:40, 30:50] += 40
+    video = write_clip(tmp_path / "clip.mp4", images)
+    assert estimate(video, tmp_path / "out", model=DepthEstimator(Telling())).done == 1
+    with DepthClip(tmp_path / "out/clip.mp4.mkv") as clip:
+        frames = [clip.read(number).values for number in range(len(clip))]
+        low, _ = clip.metadata["clip"]["range"]
+    assert len(frames) == 6 and low > 0
+    for values in frames:
+        assert np.isnan(values[:8]).all() and np.isfinite(values[13:]).all()
 
 
 def test_normals_of_other_models_follow_from_metres_and_a_focal_length(photos: Path) -> None:
