@@ -188,7 +188,7 @@ class ClipOutput:
         if cameras:
             progress.f_px, progress.f_source = float(np.median(cameras)), "estimated"
         depths = {
-            number: self._native.finish(self._with_camera(each.origin), each.values)
+            number: self._native.finish(self._with_camera(each.origin), each.output)
             for number, each in probes.items()
         }
         if self._aligner:
@@ -289,7 +289,7 @@ class ClipOutput:
         progress.f_px, progress.f_source = origin.f_px, origin.f_source
         progress.in_float32 += result.in_float32
         with self._clock.measure("steady", self._key):
-            depth = self._native.finish(origin, result.values)
+            depth = self._native.finish(origin, result.output)
             if grey.shape != depth.values.shape:
                 as_large = resize_depth(grey.astype(np.float32), *depth.values.shape)
                 grey = as_large.astype(np.uint8)
