@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.frame import Frame
 from cortexia_video.geometry.point_map import place_pixels, solve_camera
 from cortexia_video.models.protocol import Prediction
 from cortexia_video.pinhole import to_fov_deg
@@ -33,32 +32,32 @@ def fit_tokens(height: int, width: int, tokens: int) -> tuple[int, int]:
     return min(max(1, round(rows)), tokens), min(max(1, round(columns)), tokens)
 
 
-def pack_input(pixels: NDArray[Any], frame: Frame) -> NDArray[Any]:
-    """Return a network's input that holds, beside its pixels, what else of the frame its depth depends on.
+def pack_input(pixels: NDArray[Any], size: tuple[int, int], f_px: float | None = None) -> NDArray[Any]:
+    """Return a network's input that holds, beside its pixels, what else of the image its depth depends on.
 
-    One element with the fields `pixels`; `aspect`, width over height of the image as it is; and `fov_deg`, its
-    horizontal field of view, NaN where its focal length is not known.
+    size: height and width of the image as it is. f_px: its focal length, where it is known. Returns one element
+    with the fields `pixels`; `aspect`, width over height; and `fov_deg`, horizontal, NaN where it is not known.
     """
-    height, width = frame.full_size or frame.image.shape[:2]
+    height, width = size
     fields = [("pixels", pixels.dtype, pixels.shape), ("aspect", np.float32), ("fov_deg", np.float32)]
     packed = np.empty(1, np.dtype(fields))
     packed["pixels"], packed["aspect"] = pixels, width / height
-    packed["fov_deg"] = math.nan if frame.f_px is None else to_fov_deg(frame.f_px, width)
+    packed["fov_deg"] = math.nan if f_px is None else to_fov_deg(f_px, width)
     return packed
 
 
 def to_prediction(
+    inputs: NDArray[Any],
     points: NDArray[np.float32],
     mask: NDArray[np.float32],
     metric_scale: NDArray[np.float32],
-    normals: NDArray[np.float32] | None,
-    inputs: NDArray[Any],
+    normals: NDArray[np.float32] | None = None,
 ) -> Prediction:
     """Turn what a network gave for a batch into depth in metres and what belongs to it.
 
-    points: float32 (B, h, w, 3), affine. mask: (B, h, w), how sure it is that there is depth, 0..1.
-    metric_scale: (B,), metres of the points' unit. normals: (B, h, w, 3) or None. inputs: of `pack_input`,
-    (B, 1). Where the mask is 0.5 or less, or a point is behind the camera, depth is unknown.
+    inputs: of `pack_input`, (B, 1). points: float32 (B, h, w, 3), affine. mask: (B, h, w), how sure it is that
+    there is depth, 0..1. metric_scale: (B,), metres of the points' unit. normals: (B, h, w, 3), unit vectors.
+    Where the mask is 0.5 or less, or a point is behind the camera, depth is unknown.
     """
     valid = mask > MASK_THRESHOLD
     depth, fov_deg = np.empty(mask.shape, np.float32), np.empty(len(mask))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from cortexia_video.models.torch.model import TorchModel, keep_in_float32
 
 FILE = "model.pt"
 
-_NORMS = {
+_INPUTS, _OUTPUTS, _NORMALS = ("image", "aspect"), ("points", "mask", "metric_scale"), "normal"
+
+_NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "none": lambda channels: nn.Identity(),
     "layer_norm": lambda channels: nn.GroupNorm(1, channels),
     "group_norm": lambda channels: nn.GroupNorm(channels // 32, channels),
@@ -48,9 +51,10 @@ class MoGe(TorchModel):
         self, *, name: str, checkpoint: Checkpoint, placement: Placement, input_size: InputSize | None = None
     ) -> None:
         config = checkpoint.config
-        outputs = ("points", "normal", "mask", "metric_scale")
-        self._outputs = outputs if config.get("normal_head") else tuple(each for each in outputs if each != "normal")
+        self.maps = ("normals", "mask") if config.get("normal_head") else ("mask",)
         self._tokens = 0 if input_size else int(config["num_tokens_range"][-1])
+        self._loaded: dict[Placement, nn.Module] = {}
+        self._with_normals: dict[Placement, nn.Module] = {}
         published = Preprocessing(None, PATCH, "bilinear", *UNIT, scaling="short_side")
         super().__init__(
             name=name,
@@ -58,8 +62,8 @@ class MoGe(TorchModel):
             checkpoint=checkpoint,
             preprocessing=read_preprocessing(published, {"do_normalize": False}, input_size),
             placement=placement,
-            ports=Ports(("image", "aspect"), self._outputs),
-            load=lambda placement: _load_network(checkpoint, placement),
+            ports=Ports(_INPUTS, _OUTPUTS),
+            load=self._load_without_normals,
         )
         if self._tokens:
             self.settings = {**self.settings, "input_size": f"{self._tokens} tokens"}
@@ -71,31 +75,52 @@ class MoGe(TorchModel):
         rows, columns = fit_tokens(height, width, self._tokens)
         return PATCH * rows, PATCH * columns
 
+    def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
+        """Resample one uint8 (H, W, 3) image whose focal length is not known; see `pack_input`."""
+        return pack_input(super().preprocess(image, size), image.shape[:2])
+
     def preprocess_frame(self, frame: Frame, size: tuple[int, int]) -> NDArray[Any]:
-        """Resample a frame's image, and put its shape and its focal length beside it: see `pack_input`."""
-        return pack_input(self.preprocess(frame.image, size), frame)
+        """Resample a frame's image, and keep its focal length beside it."""
+        full_size = frame.full_size or frame.image.shape[:2]
+        return pack_input(super().preprocess(frame.image, size), full_size, frame.f_px)
 
-    def infer(self, batch: NDArray[Any]) -> Prediction:  # type: ignore[override]
-        """Run the network on inputs (B, 1) of `pack_input`; return metres, mask, normals, field of view."""
-        return self._predict(self._network, self._placement, batch)
+    def infer(self, batch: NDArray[Any], *, also: Collection[str] = ()) -> Prediction:  # type: ignore[override]
+        """Run the network on inputs (B, 1) of `pack_input`; return metres, mask, field of view, and normals."""
+        return self._predict(self._placement, self._network, batch, also)
 
-    def _infer_float32(self, batch: NDArray[Any]) -> Prediction:  # type: ignore[override]
-        return self._predict(self._get_in_float32(), self._placement.in_float32(), batch)
+    def _infer_float32(  # type: ignore[override]
+        self, batch: NDArray[Any], *, also: Collection[str] = ()
+    ) -> Prediction:
+        return self._predict(self._placement.in_float32(), self._get_in_float32(), batch, also)
 
-    def _predict(self, network: nn.Module, placement: Placement, batch: NDArray[Any]) -> Prediction:
+    def _predict(
+        self, placement: Placement, network: nn.Module, batch: NDArray[Any], also: Collection[str]
+    ) -> Prediction:
+        if "normals" in also:
+            network = self._get_with_normals(placement)
         with placement.running():
             image = self.to_input(batch["pixels"][:, 0], placement)
-            aspect = placement.to_device(batch["aspect"][:, 0])
-            found = zip(self._outputs, map(placement.to_host, network(image, aspect)), strict=True)
-        given: dict[str, NDArray[np.float32]] = dict(found)
-        return to_prediction(
-            given["points"], given["mask"], given["metric_scale"], given.get("normal"), batch
-        )
+            found = network(image, placement.to_device(batch["aspect"][:, 0]))
+        return to_prediction(batch, *map(placement.to_host, found))
+
+    def _load_without_normals(self, placement: Placement) -> nn.Module:
+        self._loaded[placement] = _load_network(self._checkpoint, placement)
+        return _Asked(self._loaded[placement], normals=False)
+
+    def _get_with_normals(self, placement: Placement) -> nn.Module:
+        if placement not in self._with_normals:
+            network = _Asked(self._loaded[placement], normals=True)
+            ports = Ports(_INPUTS, (*_OUTPUTS, _NORMALS))
+            self._with_normals[placement] = placement.make_ready(network, ports)
+        return self._with_normals[placement]
 
     def _make_exportable(self) -> tuple[nn.Module, Ports, str | None]:
         assert self._preprocessing.size is not None
         height, width = self._preprocessing.size
-        return _OfOneShape(self._network, width / height), Ports(("image",), self._outputs), AFFINE_POINTS
+        normals = "normals" in self.maps
+        network = _OfOneShape(_Asked(self._loaded[self._placement], normals), width / height)
+        outputs = (*_OUTPUTS, _NORMALS) if normals else _OUTPUTS
+        return network, Ports(_INPUTS[:1], outputs), AFFINE_POINTS
 
 
 def load_moge(name: str, *, input_size: InputSize | None = None, **placing: Any) -> MoGe:
@@ -153,7 +178,9 @@ def _read_file(path: Path) -> Mapping[str, Any]:
             f"{path} is no checkpoint of MoGe-2 that gives metres: its model_config lacks {', '.join(lacking)}"
         )
     if config.get("remap_output") != "exp":
-        raise ModelLoadError(f"{path} wants its points by {config.get('remap_output')!r}: only 'exp' is known")
+        raise ModelLoadError(
+            f"{path} wants its points by {config.get('remap_output')!r}: only 'exp' is known"
+        )
     return content
 
 
@@ -162,23 +189,25 @@ def _load_network(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
     weights = _read_file(path)["model"]
     try:
         with torch.device("meta"):
-            network = _Network(checkpoint.config, weights, path)
+            network: Any = _Network(checkpoint.config, weights, path)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ModelLoadError(f"{path}: its model_config is not understood: {error!r}") from error
     load_strictly(network, weights, path)
-    network = network.eval().requires_grad_(False).to(placement.device, placement.dtype)
+    network.eval().requires_grad_(False).to(placement.device, placement.dtype)
     if placement.is_half:  # points are exponents: they would come in steps
         for head in (network.points_head, network.mask_head, getattr(network, "normal_head", None)):
             if head is not None:
                 keep_in_float32(head.output_blocks[-1])
         keep_in_float32(network.scale_head)
-    return network if placement.device.type == "mps" else network.to(memory_format=torch.channels_last)
+    if placement.device.type != "mps":
+        network.to(memory_format=torch.channels_last)
+    return network
 
 
 class _Network(nn.Module):
-    """Image (B, 3, 14 rows, 14 columns) in 0..1 and aspect (B,) -> what `_Heads` lists, at 16 rows, 16 columns.
+    """Image (B, 3, 14 rows, 14 columns) in 0..1 and aspect (B,) -> what it gives, at 16 rows, 16 columns.
 
-    points: (B, h, w, 3), affine. normal: (B, h, w, 3), unit vectors. mask: (B, h, w), 0..1. metric_scale: (B,).
+    points: (B, h, w, 3), affine. mask: (B, h, w), 0..1. metric_scale: (B,). normal: (B, h, w, 3), unit vectors.
     """
 
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Path) -> None:
@@ -191,7 +220,7 @@ class _Network(nn.Module):
         if config.get("normal_head"):
             self.normal_head = _ConvStack(config["normal_head"])
 
-    def forward(self, image: Tensor, aspect: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor, aspect: Tensor, normals: bool) -> tuple[Tensor, ...]:
         features, token = self.encoder(image)
         rows, columns = features.shape[-2:]
         levels = [
@@ -202,12 +231,25 @@ class _Network(nn.Module):
         shared = self.neck(levels)
         points = self.points_head(shared)[-1].float().permute(0, 2, 3, 1)
         depth = points[..., 2:].exp()
-        outputs = [torch.cat([points[..., :2] * depth, depth], dim=-1)]
-        if hasattr(self, "normal_head"):
-            outputs.append(normalize(self.normal_head(shared)[-1].float().permute(0, 2, 3, 1), dim=-1))
-        outputs.append(self.mask_head(shared)[-1].float().squeeze(1).sigmoid())
-        outputs.append(self.scale_head(token).float().squeeze(1).exp())
-        return tuple(outputs)
+        points = torch.cat([points[..., :2] * depth, depth], dim=-1)
+        mask = self.mask_head(shared)[-1].float().squeeze(1).sigmoid()
+        metric_scale = self.scale_head(token).float().squeeze(1).exp()
+        if not normals:
+            return points, mask, metric_scale
+        normal = normalize(self.normal_head(shared)[-1].float().permute(0, 2, 3, 1), dim=-1)
+        return points, mask, metric_scale, normal
+
+
+class _Asked(nn.Module):
+    """A network that computes normals, or leaves them out."""
+
+    def __init__(self, network: nn.Module, normals: bool) -> None:
+        super().__init__()
+        self.network, self.normals = network, normals
+
+    def forward(self, image: Tensor, aspect: Tensor) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...] = self.network(image, aspect, self.normals)
+        return found
 
 
 class _OfOneShape(nn.Module):
@@ -316,13 +358,15 @@ def _make_resampler(kind: str, inner: int, outer: int) -> nn.Sequential:
     if kind == "pixel_shuffle":
         return nn.Sequential(mix(inner, 4 * outer), nn.PixelShuffle(2), mix(outer, outer))
     if kind == "bilinear":
-        return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), mix(inner, outer))
+        return nn.Sequential(
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), mix(inner, outer)
+        )
     raise ValueError(f"resampler {kind!r}")
 
 
 def _make_perceptron(widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inner, outer in zip(widths, widths[1:], strict=False):
+    for inner, outer in pairwise(widths):
         layers += [nn.Linear(inner, outer), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
