@@ -294,7 +294,11 @@ class DepthEstimator:
                     f"{self.model.name} estimates no focal length, and gives metres only with one: images need it "
                     "in EXIF, or given (`f_px`, `intrinsics`)"
                 )
-            pixels = self.model.preprocess(frame.image, self.model.processed_size(height, width))
+            processed_size = self.model.processed_size(height, width)
+            if preprocess_frame := getattr(self.model, "preprocess_frame", None):
+                pixels = preprocess_frame(frame, processed_size)
+            else:
+                pixels = self.model.preprocess(frame.image, processed_size)
             if not isinstance(pixels, np.ndarray):
                 raise ModelError(
                     f"{self.model.name} preprocesses to {type(pixels).__name__}, not to an array"

@@ -97,6 +97,21 @@ _FROM_MIDAS = (
     "10 datasets, ApolloScape (academic use only) among them: ReDWeb, DIML, 3D movies, MegaDepth, WSVD, TartanAir, "
     "HRWSI, ApolloScape, BlendedMVS, IRS (the authors' README, MiDaS 3.0)"
 )
+def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = "") -> ModelInfo:
+    """Return one MoGe-2: the size of its transformer; Large is published with and without normals."""
+    what = ", normals" if normals else ""
+    return _publish(
+        name or f"moge-2-{size}",
+        f"Ruicheng/moge-2-{size}{'-normal' if normals else ''}",
+        f"MoGe-2 ViT-{size[-1].upper()}: metres, mask{what} and focal length",
+        kind="metric",
+        licence="MIT",
+        commercial=True,
+        size=bytes,
+        load="cortexia_video.models.torch.moge:load_moge",
+    )
+
+
 _SIZES = {"Small": "99 MB", "Base": "390 MB", "Large": "1.3 GB"}
 _VARIANTS = {"": 0, "Indoor": 20, "Outdoor": 80}
 
@@ -129,6 +144,10 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         kind="metric",
         trained_from=" (Lin et al., 2025)",
     ),
+    _publish_moge("vits", "140 MB"),
+    _publish_moge("vitb", "420 MB"),
+    _publish_moge("vitl", "1.3 GB", normals=False),
+    _publish_moge("vitl", "1.3 GB", name="moge-2-vitl-normal"),
     _publish(
         "zoedepth",
         "Intel/zoedepth-nyu-kitti",

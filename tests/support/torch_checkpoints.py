@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from moge_checkpoints import save_moge
 from safetensors.torch import save_file
 from torch import nn
 from transformers import (
@@ -85,6 +86,8 @@ def save_checkpoint(family: str, folder: Path, seed: int = 0) -> Path:
     """Save a network of a family in `folder`, with the files that the hub's checkpoints have."""
     if family in _DEPTH_ANYTHING_3:
         return _save_depth_anything_3(family, folder)
+    if family.startswith("moge-2-"):
+        return save_moge(folder, row=family, seed=seed)
     torch.manual_seed(seed)
     network = FAMILIES[family]()
     randomise(network)

@@ -54,7 +54,7 @@ class DinoV2(nn.Module):
         side = round((self.pos_embed.shape[1] - 1) ** 0.5)
         if (rows, columns) == (side, side):
             return self.pos_embed
-        square = self.pos_embed[:, 1:].float().mT.unflatten(2, (side, side))
+        square = self.pos_embed[:, 1:].float().mT.reshape(1, -1, side, side)
         factors = ((rows + _OFFSET) / side, (columns + _OFFSET) / side)
         stretched = interpolate(square, scale_factor=factors, mode="bicubic").flatten(2).mT
         return torch.cat([self.pos_embed[:, :1], stretched.to(self.pos_embed.dtype)], dim=1)
