@@ -516,9 +516,9 @@ def load_estimator(
         sky: `unknown` makes depth NaN (disparity 0) where the model knows of sky; `keep` leaves the numbers.
         commercial_only: Refuse weights that are not known to be free for use in a product; `strict` also those
             whose training data or teachers are not.
-        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`
-            `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs; None stands
-            for what the model says.
+        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
+            `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
+            None stands for what the model says.
 
     Returns:
         The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.

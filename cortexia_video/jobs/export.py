@@ -114,7 +114,9 @@ def export(
     reference = load_estimator(model, **options)
     network: Any = reference.model
     if not getattr(network, "estimates_fov", True):  # any focal length shows the same difference
-        frames = [each if each.f_px else replace(each, f_px=float(each.width), f_source="given") for each in frames]
+        frames = [
+            each if each.f_px else replace(each, f_px=float(each.width), f_source="given") for each in frames
+        ]
     beside = place.parent if isinstance(place, Path) else None  # on the disk of the output, if that is one
     with ExitStack() as stack:
         stack.enter_context(in_words(f"cannot write {place}", "choose another `output`", of=OSError))

@@ -27,7 +27,9 @@ _STRIP = 1 << 16  # values
 def parse_focal_length(numbers: str) -> float | None:
     """Return F of `canonical:F`; None for what says no such thing, or no number of pixels."""
     try:
-        canonical_f = float(numbers.removeprefix(AT_FOCAL_LENGTH)) if numbers.startswith(AT_FOCAL_LENGTH) else 0.0
+        canonical_f = (
+            float(numbers.removeprefix(AT_FOCAL_LENGTH)) if numbers.startswith(AT_FOCAL_LENGTH) else 0.0
+        )
     except ValueError:
         return None
     return canonical_f if 0 < canonical_f < math.inf else None

@@ -97,6 +97,8 @@ _FROM_MIDAS = (
     "10 datasets, ApolloScape (academic use only) among them: ReDWeb, DIML, 3D movies, MegaDepth, WSVD, TartanAir, "
     "HRWSI, ApolloScape, BlendedMVS, IRS (the authors' README, MiDaS 3.0)"
 )
+
+
 def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = "") -> ModelInfo:
     """Return one MoGe-2: the size of its transformer; Large is published with and without normals."""
     what = ", normals" if normals else ""

@@ -83,7 +83,9 @@ class Preprocessing:
             return self.size
         if self.scaling == "short_side":
             return fit_short_side(height, width, short_side=min(self.size), multiple_of=self.multiple_of)
-        if self.scaling == "long_side":  # to whole pixels first, then to the nearest multiple, up where two are
+        if (
+            self.scaling == "long_side"
+        ):  # to whole pixels first, then to the nearest multiple, up where two are
             scale, step = max(self.size) / max(height, width), self.multiple_of
             tall, wide = (max(1, round(side * scale) + step // 2) // step for side in (height, width))
             return max(1, tall) * step, max(1, wide) * step

@@ -78,7 +78,9 @@ def test_a_long_side_or_a_size_can_be_given(checkpoints: Checkpoints) -> None:
         load_model(name, input_size=(56, 71))
 
 
-def test_metres_are_the_networks_numbers_by_the_focal_length_of_what_it_sees(checkpoints: Checkpoints) -> None:
+def test_metres_are_the_networks_numbers_by_the_focal_length_of_what_it_sees(
+    checkpoints: Checkpoints,
+) -> None:
     frame, name = make_frame(), f"hf:{checkpoints(METRIC)}"
     estimator = load_estimator(name, input_size=(56, 84), size="native", sky="keep")
     (depth,) = estimator.estimate([frame])
@@ -163,7 +165,10 @@ LAST = "model.head.scratch.output_conv2.2.bias"
     [
         (lambda folder: spoil(folder, lambda each: each.pop(LAST)), "head.scratch.output_conv2.2.bias"),
         (lambda folder: spoil(folder, lambda each: each.update(extra=torch.zeros(1))), "extra"),
-        (lambda folder: spoil(folder, lambda each: each.update({LAST: torch.zeros(2)})), "output_conv2.2.bias"),
+        (
+            lambda folder: spoil(folder, lambda each: each.update({LAST: torch.zeros(2)})),
+            "output_conv2.2.bias",
+        ),
         (
             lambda folder: spoil(folder, lambda each: each.pop("model.head.projects.2.bias")),
             "lacks 'head.projects.2.bias'",

@@ -307,7 +307,9 @@ def weigh(name: str, shape: tuple[int, ...]) -> np.ndarray:
     fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 16
     weights = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape) / fan_in**0.5
     near_one = name.endswith("gamma") or ("norm" in name and name.endswith("weight"))
-    return (weights + near_one - name.endswith("sky_output_conv2.2.bias")).astype(np.float32)  # some sky, not all
+    return (weights + near_one - name.endswith("sky_output_conv2.2.bias")).astype(
+        np.float32
+    )  # some sky, not all
 
 
 def _save_depth_anything_3(family: str, folder: Path) -> Path:

@@ -124,11 +124,16 @@ class OnnxModel:
         self.max_batch = self._input.shape[0]
         says = Metadata(self.path, self._session.metadata)
         numbers = says.choose_numbers(canonical_f)
-        self._canonical_f, self._sky_from = parse_focal_length(numbers), says.read_sky_from(self._session.outputs)
+        self._canonical_f, self._sky_from = (
+            parse_focal_length(numbers),
+            says.read_sky_from(self._session.outputs),
+        )
         usual_kind = "metric" if self._canonical_f else None
         self.kind = cast("DepthKind", says.choose("kind", kind, usual_kind, allowed=KINDS))
         if self._canonical_f and self.kind != "metric":
-            raise ModelLoadError(f"{self.path} gives metres by the focal length (`canonical_f`), not {self.kind}")
+            raise ModelLoadError(
+                f"{self.path} gives metres by the focal length (`canonical_f`), not {self.kind}"
+            )
         normalize = says.choose("normalize", normalize, "imagenet")
         resampling = says.choose("resampling", None, "reduced", allowed=get_args(Resampling))
         outputs, named = self._session.outputs, says.choose("output_name", output_name, "")
@@ -305,10 +310,14 @@ class Metadata:
     def choose_numbers(self, canonical_f: float | None) -> str:
         """Return what its numbers are if they are not depth, or ""."""
         if canonical_f is not None and not 0 < canonical_f < math.inf:
-            raise ModelLoadError(f"`canonical_f` must be a focal length in pixels, above 0, got {canonical_f}")
+            raise ModelLoadError(
+                f"`canonical_f` must be a focal length in pixels, above 0, got {canonical_f}"
+            )
         said = self.get("numbers") or ""
         if said.startswith(AT_FOCAL_LENGTH) and not parse_focal_length(said):
-            raise ModelLoadError(f"{self.path} says cortexia.numbers = {said!r}: it must be like canonical:300")
+            raise ModelLoadError(
+                f"{self.path} says cortexia.numbers = {said!r}: it must be like canonical:300"
+            )
         if canonical_f and said and parse_focal_length(said) != canonical_f:
             raise ModelLoadError(
                 f"{self.path} says its numbers are {said}, not of {canonical_f:g} pixels: leave `canonical_f` out"

@@ -28,7 +28,7 @@ from cortexia_video.models.protocol import InputSize, Prediction
 from cortexia_video.models.sky import SKY_FROM, find_sky
 from cortexia_video.models.torch.checkpoint import Checkpoint, open_checkpoint
 from cortexia_video.models.torch.device import Placement, choose_placement
-from cortexia_video.models.torch.dinov2 import PATCH, load_strictly, shape_dinov2
+from cortexia_video.models.torch.dinov2 import PATCH, DinoV2, load_strictly, shape_dinov2
 from cortexia_video.models.torch.model import TorchModel, keep_in_float32
 
 KINDS: dict[str, DepthKind] = {"da3mono-large": "affine_invariant", "da3metric-large": "metric"}
@@ -118,29 +118,36 @@ def read_network(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
     weights = _read_weights(checkpoint)
     try:
         levels = [len(weights[f"head.projects.{level}.bias"]) for level in range(4)]
-        width, last = (len(weights[f"head.scratch.{name}.bias"]) for name in ("output_conv1", "output_conv2.0"))
+        width, last = (
+            len(weights[f"head.scratch.{name}.bias"]) for name in ("output_conv1", "output_conv2.0")
+        )
     except KeyError as error:
         raise ModelLoadError(f"{checkpoint.folder} holds no Depth Anything 3: it lacks {error}") from error
     with torch.device("meta"):
         backbone = shape_dinov2(weights, "backbone.pretrained.", checkpoint.folder)
-        network = DepthAndSky(backbone, DptHead(backbone.norm.weight.shape[0], levels, 2 * width, last))
+        if len(backbone.blocks) not in _TAKEN:
+            raise ModelLoadError(
+                f"{checkpoint.folder} holds a network of {len(backbone.blocks)} layers: Depth Anything 3 has "
+                f"{' or '.join(map(str, _TAKEN))}"
+            )
+        network: Any = DepthAndSky(backbone, DptHead(len(backbone.norm.weight), levels, 2 * width, last))
     load_strictly(network, weights, checkpoint.folder)
-    network = network.eval().requires_grad_(False).to(placement.device, placement.dtype)
+    network.eval().requires_grad_(False).to(placement.device, placement.dtype)
     if placement.device.type != "mps":
-        network = network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)
     if placement.is_half:  # depth would come in steps
         for name in ("output_conv2", "sky_output_conv2"):
-            keep_in_float32(network.head.scratch[name][2])
+            keep_in_float32(network.head.scratch[name][-1])
     return network
 
 
 def _read_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Read all weights by name, without what they have before it for the authors' class around the network."""
-    weights = {}
+    weights: dict[str, Tensor] = {}
     for path in sorted(checkpoint.folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
-                weights |= {name.removeprefix("model."): file.get_tensor(name) for name in file.keys()}
+                weights |= {name.removeprefix("model."): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise ModelLoadError(
                 f"{path} cannot be read ({error}): damaged or half written; download it again"
@@ -151,7 +158,7 @@ def _read_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 class DepthAndSky(nn.Module):
     """Pixels (B, 3, H, W) -> depth (B, H, W), above 0, and how much each pixel is sky, (B, H, W), 0 or more."""
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(self, backbone: DinoV2, head: DptHead) -> None:
         super().__init__()
         backbone.mask_token = None  # type: ignore[assignment]
         backbone.norm.eps = _LAST_EPS
@@ -161,8 +168,8 @@ class DepthAndSky(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         backbone: Any = self.backbone["pretrained"]
         tokens = backbone(pixels, _TAKEN[len(backbone.blocks)])
-        depth, sky = self.head([each[:, 1:].mT for each in tokens], pixels.shape[2:])
-        return depth, sky
+        found: tuple[Tensor, Tensor] = self.head([each[:, 1:].mT for each in tokens], pixels.shape[2:])
+        return found
 
 
 class DptHead(nn.Module):
@@ -183,8 +190,11 @@ class DptHead(nn.Module):
                 nn.Conv2d(levels[3], levels[3], 3, 2, 1),
             ]
         )
-        self.scratch = nn.ModuleDict(
-            {f"layer{n}_rn": nn.Conv2d(level, width, 3, 1, 1, bias=False) for n, level in enumerate(levels, 1)}
+        self.scratch: Any = nn.ModuleDict(
+            {
+                f"layer{n}_rn": nn.Conv2d(level, width, 3, 1, 1, bias=False)
+                for n, level in enumerate(levels, 1)
+            }
         )
         self.scratch.update({f"refinenet{n}": _Fusion(width, is_last=n == 4) for n in range(1, 5)})
         self.scratch["output_conv1"] = nn.Conv2d(width, width // 2, 3, 1, 1)
@@ -198,7 +208,8 @@ class DptHead(nn.Module):
         for n, (feature, project, resize) in enumerate(
             zip(features, self.projects, self.resize_layers, strict=True), 1
         ):
-            levels.append(parts[f"layer{n}_rn"](resize(project(feature.unflatten(2, grid)))))
+            feature = feature.reshape(*feature.shape[:2], *grid)
+            levels.append(parts[f"layer{n}_rn"](resize(project(feature))))
         fused = levels[3]
         for n in (4, 3, 2, 1):
             finer = levels[n - 2].shape[2:] if n > 1 else [2 * side for side in levels[0].shape[2:]]
