@@ -46,7 +46,7 @@ def test_another_focal_length_afterwards_is_exact(tmp_path: Path) -> None:
     for name, f_px in (("short", 90.0), ("long", 270.0)):
         assert estimate(tmp_path / "a.png", tmp_path / name, f_px=f_px, **options).failed == 0
     assert convert(tmp_path / "short", tmp_path / "converted", format="npy", f_px=270.0).failed == 0
-    converted, again = read_depth(tmp_path / "converted/a.npy"), read_depth(tmp_path / "long/a.npy")
+    converted, again = read_depth(tmp_path / "converted/a.png.npy"), read_depth(tmp_path / "long/a.png.npy")
     np.testing.assert_allclose(converted.values, again.values, rtol=1e-6)
     assert converted.f_px == again.f_px == 270.0
 
