@@ -41,8 +41,7 @@ from cortexia_video.images.pixels import to_rgb, turn
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
 from cortexia_video.runtime.resources import BufferPool
 from cortexia_video.storage.archive_member import IMAGES, read_part
-from cortexia_video.storage.named_file import NamedFileError, read_named
-from cortexia_video.storage.paths import PathLike, split_inside, to_path
+from cortexia_video.storage.paths import NamedFileError, PathLike, read_named, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 ImageLike = NDArray[np.uint8] | Image.Image

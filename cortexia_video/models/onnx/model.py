@@ -36,7 +36,7 @@ from cortexia_video.models.onnx.session import FLOAT32, Port, Session, first_lin
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.registry import compact_file
-from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.paths import open_named
 
 _DTYPES = ("float32", "float16")
 _FOV_DEG = "fov_deg"
