@@ -27,6 +27,8 @@ FARTHEST_M = 450.0
 """Half side of the box of sky around an outdoor scene."""
 _LOWEST_M = 14.0  # under y = 0, so far down lies what is seen beyond the land
 
+Aim = Callable[[Generator], Camera]
+"""Draws one of the views of a scene."""
 Height = Callable[[Floats, Floats], Floats]
 """Height of the ground over x and z, metres."""
 
@@ -47,13 +49,13 @@ def begin(rng: Generator) -> Scene:
     if weather < 0.62:  # sun, high or low
         low = weather >= 0.42
         warm = np.array([1.0, 0.75, 0.5]) if low else np.array([1.0, 0.96, 0.88])
-        strength, scene.ambient = rng.uniform(1.2, 3.0), rng.uniform(0.25, 0.7)
-        zenith, horizon = rng.uniform(0.5, 1.6) * blue ** rng.uniform(0.5, 1.8), rng.uniform(0.9, 2.4) * np.ones(3)
+        strength, scene.ambient = rng.uniform(1.2, 3.0), rng.uniform(0.3, 0.9)
+        zenith, horizon = rng.uniform(0.3, 1.1) * blue ** rng.uniform(0.5, 1.8), rng.uniform(0.5, 1.5) * np.ones(3)
         horizon = horizon * (np.array([1.1, 0.95, 0.8]) if low else np.array([0.92, 0.97, 1.0]))
         clouds, fog_m = rng.uniform(0, 0.7), rng.uniform(300, 3000)
     elif weather < 0.92:  # clouds, and now and then haze
-        warm, strength, scene.ambient = np.ones(3), rng.uniform(0.02, 0.35), rng.uniform(0.7, 1.2)
-        zenith = rng.uniform(0.8, 2.2) * np.ones(3) * blue ** rng.uniform(0, 0.3)
+        warm, strength, scene.ambient = np.ones(3), rng.uniform(0.02, 0.5), rng.uniform(0.9, 1.8)
+        zenith = rng.uniform(0.5, 1.5) * np.ones(3) * blue ** rng.uniform(0, 0.3)
         horizon = zenith * rng.uniform(0.8, 1.3)
         clouds, fog_m = rng.uniform(0, 0.35), rng.uniform(40, 250) if rng.random() < 0.35 else rng.uniform(250, 2000)
     else:  # dusk or night
@@ -158,7 +160,7 @@ def add_far(scene: Scene, *, town: float = 0.4) -> None:
         rings = []
         for _ in range(int(rng.integers(1, 3))):
             angle, radius = np.linspace(0, 2 * np.pi, 121), rng.uniform(230, 430)
-            wave = sum(np.sin(k * angle + rng.uniform(0, 6)) * rng.uniform(0, 1) / k**0.5 for k in range(1, 14))
+            wave = sum(np.sin(k * angle + rng.uniform(0, 6)) * rng.uniform(0, 1) / k**0.5 for k in range(1, 8))
             top = np.clip(rng.uniform(2, 14) * (wave + rng.uniform(-1, 2)), -_LOWEST_M, 60)
             rim = np.stack([radius * np.sin(angle), top, radius * np.cos(angle)], 1)
             foot = rim * (0.8, 0, 0.8) - (0, _LOWEST_M, 0)

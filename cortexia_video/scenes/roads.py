@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.random import Generator
 
 from cortexia_video.scenes import buildings, landscape, people, trees, vehicles
 from cortexia_video.scenes.description import Camera, Material, Scene, Vector
-from cortexia_video.scenes.landscape import add
+from cortexia_video.scenes.landscape import Aim, add
 from cortexia_video.scenes.pieces import (
     Floats,
     Piece,
@@ -351,9 +350,6 @@ class Street:
                      boxes([(0, y, -0.3) for y in (0.6, 0.75)], (0.8, 0.05, 0.02)),
                      boxes([(x, 0.35, z) for x in (-0.7, 0.7) for z in (-0.25, 0.2)], (0.03, 0.35, 0.03), 1)]  # fmt: skip
             add(scene, join(parts).moved(place, turn), [stuff, metal])
-
-
-Aim = Callable[[Generator], Camera]
 
 
 def driving(rng: Generator) -> tuple[Scene, Aim]:
