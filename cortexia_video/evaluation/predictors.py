@@ -115,7 +115,7 @@ class ModelPredictor:
             return estimator.prepare(begun.frame)
 
         def finish(image: _Image, result: ItemResult) -> Outcome:
-            return work.measure(image.opened, estimator.finish(result.origin, result.values))
+            return work.measure(image.opened, estimator.finish(result.origin, result.output))
 
         engine: PipelineExecutor[_Image, Outcome] = PipelineExecutor(
             self._estimators,

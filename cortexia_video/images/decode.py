@@ -24,7 +24,15 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from cortexia_video.errors import DecodeError, InputError, describe, in_words, printable, suggest_keywords
+from cortexia_video.errors import (
+    CortexiaError,
+    DecodeError,
+    InputError,
+    describe,
+    printable,
+    put_in_words,
+    suggest_keywords,
+)
 from cortexia_video.frame import Frame
 from cortexia_video.images.exif import focal_length_px, read_exif
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
@@ -94,20 +102,19 @@ def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
 def read_image_bytes(path: PathLike) -> bytes:
     """Read a whole file, or an image inside an archive; raise `DecodeError` with a reason for people."""
     place = to_path(path)
-    if inside := split_inside(place.url if isinstance(place, RemotePath) else str(place)):
-        with in_words("its shard cannot be read", kind=DecodeError):
-            return read_part(to_path(inside[0]), inside[1], IMAGES)
-    if isinstance(place, RemotePath):
-        with in_words("cannot be read", kind=DecodeError, of=OSError):
-            try:
-                return read_named(place)
-            except FileNotFoundError as error:
-                raise DecodeError("it was removed after the bucket was listed") from error
-    with in_words("cannot be read", kind=DecodeError):
-        try:
-            return read_named(place)
-        except NamedFileError as error:
+    text = place.url if isinstance(place, RemotePath) else str(place)
+    inside = split_inside(text) if "#" in text else None
+    try:
+        return read_part(to_path(inside[0]), inside[1], IMAGES) if inside else read_named(place)
+    except CortexiaError:
+        raise
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and isinstance(place, RemotePath) and not inside:
+            raise DecodeError("it was removed after the bucket was listed") from error
+        if isinstance(error, NamedFileError) and not inside:
             raise DecodeError(str(error)) from error
+        beginning = "its shard cannot be read" if inside else "cannot be read"
+        raise put_in_words(error, beginning, kind=DecodeError) from error
 
 
 @suggest_keywords

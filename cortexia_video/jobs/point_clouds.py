@@ -335,12 +335,13 @@ class PointCloudJob:
         if isinstance(path, RemotePath) or "inside" in line or "frame" in line:  # its ledger says enough
             size, digest = list_outputs(line)[found[0]]
             source = Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
-            return _Work(line["key"], source, line)
+            return _Work(line["key"], source, source.path, line)
         status = attempt(line["key"], "decode", path.stat)
         if isinstance(status, Failure):
             read_output(self._root, found[0], line)  # says what is wrong
             raise status.error
-        return _Work(line["key"], Source(str(path), status.st_size, status.st_mtime_ns), line)
+        source = Source(str(path), status.st_size, status.st_mtime_ns)
+        return _Work(line["key"], source, source.path, line)
 
     def _make(self, work: _Work) -> Failure | None:
         """On a worker: make one point cloud."""

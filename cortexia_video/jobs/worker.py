@@ -205,7 +205,7 @@ class Worker:
         def place() -> ItemDone:
             of, time_it = item.key, self._clock.time
             enlarge = self._estimator.finish
-            depth = time_it("resize", of, enlarge, result.origin, result.values, self._depth)
+            depth = time_it("resize", of, enlarge, result.origin, result.output, self._depth)
             if aligner := self._options.aligner:
                 depth = time_it("align", of, aligner.align, of, depth)
             self._sink.formats[0].require_kept(depth)
@@ -220,7 +220,7 @@ class Worker:
             return ItemDone(outputs, facts)
 
         pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
-        needed = pixels * (_WRITE_BYTES + (4 if self._options.aligner else 0)) + result.values.nbytes
+        needed = pixels * (_WRITE_BYTES + (4 if self._options.aligner else 0)) + result.output.nbytes
         return attempt(item.key, "write", lambda: self._with_memory(needed, place))
 
     def _with_memory(self, count: int, work: Callable[[], Failure | _Result]) -> Failure | _Result:

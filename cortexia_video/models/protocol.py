@@ -17,15 +17,18 @@ from cortexia_video.errors import ModelLoadError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
+MAPS = ("normals", "mask", "confidence")  # that a model may give beside depth
 InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
 
 
 class DepthModel(Protocol):
     """A network that turns images into depth. Outside this package nobody sees its tensors.
 
-    Two more methods are looked for. `infer_float32`, like `infer`: a model that computes in half precision
-    runs an image whose values overflowed again by it. `allocate(shape, dtype)`: memory for a batch that its
-    device reads faster than what numpy gives.
+    More is looked for. `infer_float32`, like `infer`: a model that computes in half precision runs an image
+    whose values overflowed again by it. `allocate(shape, dtype)`: memory for a batch that its device reads
+    faster than what numpy gives. `maps`: which of `MAPS` it can give beside depth. Where normals or confidence
+    are asked for, `infer` and `infer_float32` get their names, `also=frozenset({"normals"})`, and give a
+    `Prediction` that has them; where they are not, no `also`. A mask needs no asking: it says what the depth is.
 
     Attributes:
         name: As it was asked for.
@@ -54,8 +57,8 @@ class DepthModel(Protocol):
         """
         ...
 
-    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Run the network on stacked inputs (B, ...); return float32 (B, h, w) of `kind`.
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32] | Prediction:
+        """Run the network on stacked inputs (B, ...); return float32 (B, h, w) of `kind`, or a `Prediction`.
 
         Runs on one thread. No image's result may depend on the others in the batch. The result is a new
         array, since it is read while the next batch runs, and the batch stays as it is, since parts of it may
@@ -65,13 +68,21 @@ class DepthModel(Protocol):
 
 
 class Prediction(NamedTuple):
-    """What a `CameraModel` gives when it was asked for the field of view, too.
+    """What a network tells of a batch. All arrays are as large as `values`; what it does not tell is None.
 
-    values: float32 (B, h, w). fov_deg: float (B,), horizontal field of view of each image, degrees.
+    values: float32 (B, h, w), of any number where they are not valid. fov_deg: float (B,), horizontal field of
+    view of each image, degrees; a `CameraModel` gives it when it was asked, others may always. valid: bool
+    (B, h, w), False where depth is unknown. sky: bool (B, h, w), True where there is nothing to measure.
+    confidence: float32 (B, h, w), larger is surer, in a unit of the model's own. normals: float32 (B, h, w, 3),
+    unit vectors in OpenCV's axes (x right, y down, z forward) towards the camera: z < 0 in the middle.
     """
 
     values: NDArray[np.float32]
-    fov_deg: NDArray[np.floating[Any]]
+    fov_deg: NDArray[np.floating[Any]] | None = None
+    valid: NDArray[np.bool_] | None = None
+    sky: NDArray[np.bool_] | None = None
+    confidence: NDArray[np.float32] | None = None
+    normals: NDArray[np.float32] | None = None
 
 
 class CameraModel(Protocol):

@@ -43,7 +43,8 @@ def _list_inside(key: str, place: AnyPath) -> Iterator[Found]:
                 said = "it is stored as a sparse file: make the archive again without --sparse"
                 yield Failure(inner, "find", InputError(said))
             else:
-                yield InputFile(inner, Source(f"{name_absolute(place)}#{where}", size, stat.st_mtime_ns))
+                source = Source(f"{name_absolute(place)}#{where}", size, stat.st_mtime_ns)
+                yield InputFile(inner, source, source.path)
 
 
 def _list_members(place: AnyPath) -> Iterator[tuple[str, str, int]]:

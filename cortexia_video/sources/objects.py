@@ -113,8 +113,7 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat, rule: Rule | 
     if stat.st_size > LARGEST_FILE and not is_clip:
         size = f"{stat.st_size / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
         return Failure(key, "find", InputError(f"too large: the object has {size}"))
-    url = place.url if place.url != str(place) else None
-    return InputFile(key, Source(str(place), *stat), url=url, is_clip=is_clip)
+    return InputFile(key, Source(str(place), *stat), place.url, is_clip=is_clip)
 
 
 def _group_by_folder(listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[list[tuple[str, RemoteStat]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -50,6 +51,11 @@ def to_text(given: PathLike) -> str:
     if isinstance(place, RemotePath):
         return place.url
     return os.fspath(given) if isinstance(given, str) and not scheme_of(given) else os.fspath(place)
+
+
+def to_places(given: Iterable[PathLike]) -> dict[str, AnyPath]:
+    """Return the places that texts or paths name, by these as text; of `@list` the list's."""
+    return {(text := to_text(each)): to_path(text.removeprefix("@")) for each in given}
 
 
 def is_remote(given: PathLike) -> bool:

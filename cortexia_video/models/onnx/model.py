@@ -192,7 +192,7 @@ class OnnxModel:
         """Run one grey image of this size; return the size of the output."""
         grey = self._preprocessing.normalize(np.full((height, width, 3), 128, np.float32))
         output = self.infer(grey.transpose(2, 0, 1)[None].astype(self._input.dtype))
-        return np.shape(output)[1:]
+        return np.shape(output.values if isinstance(output, Prediction) else output)[1:]
 
 
 def load_compact(
