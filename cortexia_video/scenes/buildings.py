@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from cortexia_video.scenes.pieces import Floats, Piece, boxes, join, quads, surface, tubes, turn_about_y
+from cortexia_video.scenes.pieces import Floats, Piece, boxes, join, quads, surface, tubes, turn_about_y, vec
 
 WALL, GLASS, FRAME, ROOF, BASE, DARK = range(6)
 
@@ -26,7 +26,9 @@ def opened_wall(columns: Floats, rows: Floats, opening: Floats, deep: float, mat
     x0, x1 = left + opening[0] * wide, left + opening[1] * wide
     y0, y1 = low + opening[2] * tall, low + opening[3] * tall
 
-    def rectangles(x_from: Floats, x_to: Floats, y_from: Floats, y_to: Floats, z: tuple[float, float]) -> Floats:
+    def rectangles(
+        x_from: Floats, x_to: Floats, y_from: Floats, y_to: Floats, z: tuple[float, float]
+    ) -> Floats:
         """Quads (N, 4, 3) whose lower or left edge has the first z, and the other the second."""
         near, far = np.full_like(x_from, z[0]), np.full_like(x_from, z[1])
         if np.array_equal(x_from, x_to):  # turned about y: z runs along
@@ -49,15 +51,16 @@ def opened_wall(columns: Floats, rows: Floats, opening: Floats, deep: float, mat
     middle = np.stack([(x0 + x1) / 2, (y0 + y1) / 2, np.full_like(x0, 0.03 - deep)], 1)
     half = np.stack([(x1 - x0) / 2, (y1 - y0) / 2, np.full_like(x0, 0.03)], 1)
     bar = np.full_like(x0, 0.035)
+    sill = np.stack([middle[:, 0], y0, middle[:, 2] + deep], 1)
     return join(
         [
             quads(np.concatenate(around), material),
             quads(rectangles(x0, x1, y0, y1, (-deep, -deep)), GLASS),
             boxes(middle, np.stack([bar, half[:, 1], bar], 1), FRAME),
             boxes(middle + (0, 0.2, 0) * half, np.stack([half[:, 0], bar, bar], 1), FRAME),
-            boxes(middle * (1, 0, 1) + np.stack([0 * y0, y0, 0 * y0 + deep], 1), np.stack([half[:, 0] * 1.12, bar, bar * 2.5], 1), FRAME),
+            boxes(sill, np.stack([half[:, 0] * 1.12, bar, bar * 2.5], 1), FRAME),
         ]
-    )  # fmt: skip
+    )
 
 
 def building(rng: Generator, half_width: float, height: float, half_depth: float) -> Piece:
@@ -106,19 +109,19 @@ def _ground_floor(
             half = (columns[-1] - columns[0]) / 2 * rng.uniform(0.3, 1)
             x = rng.uniform(-0.5, 0.5) * (columns[-1] - columns[0] - 2 * half)
             out, drop = rng.uniform(0.1, 1.3), rng.uniform(0.0, 0.6)
-            top = np.array([[[x - half, 0.92 * storey, 0], [x + half, 0.92 * storey, 0],
-                             [x + half, 0.92 * storey - drop, out], [x - half, 0.92 * storey - drop, out]]])  # fmt: skip
-            return join([front, quads(top, DARK), boxes((x, 0.88 * storey, 0.05), (half, 0.25, 0.05), FRAME)])
+            y, low = 0.92 * storey, 0.92 * storey - drop
+            top = np.array([[(x - half, y, 0), (x + half, y, 0), (x + half, low, out), (x - half, low, out)]])
+            sign = boxes((x, 0.88 * storey, 0.05), (half, 0.25, 0.05), FRAME)
+            return join([front, quads(top, DARK), sign])
         return front
     material = BASE if rng.random() < 0.4 else WALL
     door = int(rng.integers(len(columns) - 1))
     x = (columns[door] + columns[door + 1]) / 2
-    half = min(0.55, 0.4 * (columns[door + 1] - columns[door]))
-    top = min(2.15, 0.85 * storey)
+    reach, high = min(0.55, 0.4 * float(columns[door + 1] - columns[door])), min(2.15, 0.85 * storey)
     frame = [
-        boxes((x, top / 2, 0.02), (half * 1.15, top / 2 + 0.07, 0.03), FRAME),
-        boxes((x, top / 2, 0.04), (half, top / 2, 0.03), DARK),
-        boxes((x, 0.09, 0.3), (half * 1.4, 0.09, 0.35), BASE),
+        boxes((x, high / 2, 0.02), (reach * 1.15, high / 2 + 0.07, 0.03), FRAME),
+        boxes((x, high / 2, 0.04), (reach, high / 2, 0.03), DARK),
+        boxes((x, 0.09, 0.3), (reach * 1.4, 0.09, 0.35), BASE),
     ]
     return join([opened_wall(columns, rows, opening, deep, material), *frame])
 
@@ -130,7 +133,10 @@ def _front_details(rng: Generator, columns: Floats, storey: float, floors: int) 
         out, wide = rng.uniform(0.5, 1.5), rng.uniform(0.35, 0.5)
         picked = [n for n in range(len(columns) - 1) if rng.random() < 0.5]
         for number in picked:
-            x, reach = (columns[number] + columns[number + 1]) / 2, wide * (columns[number + 1] - columns[number])
+            x, reach = (
+                (columns[number] + columns[number + 1]) / 2,
+                wide * (columns[number + 1] - columns[number]),
+            )
             for floor in range(1, floors):
                 y = floor * storey + 0.15
                 parts += [
@@ -139,10 +145,12 @@ def _front_details(rng: Generator, columns: Floats, storey: float, floors: int) 
                 ]
                 bars = np.linspace(x - reach, x + reach, 9)
                 foot = np.stack([bars, 0 * bars + y, 0 * bars + out], 1)
-                parts.append(tubes(foot, foot + (0, 1.0, 0), 0.015, 0.015, DARK, 3))
+                parts.append(tubes(foot, foot + vec(0, 1.0, 0), 0.015, 0.015, DARK, 3))
     if rng.random() < 0.5:
         levels = np.arange(1, floors + 1) * storey
-        parts.append(boxes(np.stack([0 * levels, levels - 0.05, 0 * levels + 0.04], 1), (half, 0.09, 0.09), FRAME))
+        parts.append(
+            boxes(np.stack([0 * levels, levels - 0.05, 0 * levels + 0.04], 1), (half, 0.09, 0.09), FRAME)
+        )
     if rng.random() < 0.4:
         x = rng.choice((-1, 1)) * half * 0.96
         parts.append(boxes((x, floors * storey / 2, 0.08), (0.05, floors * storey / 2, 0.05), DARK))
@@ -176,7 +184,9 @@ def _roof(rng: Generator, half_width: float, height: float, half_depth: float) -
             a, b = ends[1] if side > 0 else ends[0], mirrored[1] if side > 0 else mirrored[0]
             gables.append(surface(np.array([[a, b, (side * (span - hip), height + rise, 0)]]), ROOF))
         else:
-            gables.append(surface(np.array([[(side * span, height, run), (side * span, height, -run), tip]]), WALL))
+            gables.append(
+                surface(np.array([[(side * span, height, run), (side * span, height, -run), tip]]), WALL)
+            )
     parts = [quads(np.array(slopes), ROOF), quads(np.array(slopes) - (0, 0.12, 0), FRAME), *gables]
     for _ in range(int(rng.integers(0, 3))):
         x = rng.uniform(-0.8, 0.8) * span
@@ -199,7 +209,7 @@ def fence(rng: Generator, length: float, height: float) -> Piece:
     posts = np.arange(0, length, rng.uniform(1.5, 3))
     foot = np.stack([posts, 0 * posts, 0 * posts], 1)
     radius = rng.uniform(0.025, 0.07)
-    parts = [tubes(foot, foot + (0, height, 0), radius, radius, 0, 5)]
+    parts = [tubes(foot, foot + vec(0, height, 0), radius, radius, 0, 5)]
     if kind < 0.45:
         gap = rng.uniform(0.09, 0.2)
         x = np.arange(0, length, gap)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.random import Generator
 
-from cortexia_video.scenes.pieces import Floats, Piece, ball, boxes, ellipse, join, loft, path
+from cortexia_video.scenes.pieces import Floats, Piece, ball, boxes, ellipse, join, loft, path, vec
 
 SKIN, TOP, TROUSERS, DARK = range(4)
 
@@ -35,11 +35,13 @@ def person(rng: Generator, *, seated: bool = False, cycling: bool = False) -> Pi
     parts = [
         loft(np.array(rings), TOP),
         ball(head, height * np.array([0.045, 0.066, 0.054]), SKIN, 10),
-        ball(head + (0, 0.018 * height, -0.014 * height), height * np.array([0.049, 0.06, 0.053]), DARK, 8),
+        ball(
+            head + vec(0, 0.018 * height, -0.014 * height), height * np.array([0.049, 0.06, 0.053]), DARK, 8
+        ),
     ]
     stride = rng.normal(0, 0.35) if rng.random() < 0.7 else 0.08
     for side in (-1, 1):
-        joint = hip + (side * 0.52 * wide, 0, 0)
+        joint = hip + vec(side * 0.52 * wide, 0, 0)
         if seated or cycling:
             knee = joint + height * np.array([side * 0.02, -0.04 if seated else -0.16 - 0.06 * side, 0.24])
             foot = knee + height * np.array([0, -0.25, 0.02 if seated else -0.08])
@@ -48,14 +50,14 @@ def person(rng: Generator, *, seated: bool = False, cycling: bool = False) -> Pi
             foot = knee + _swing(0.24 * height, side * stride - max(0.0, -side * stride) * 0.6 - 0.03)
         shoulder = hip + up * 0.3 * height + (side * wide * 1.12, 0, 0)
         if cycling:
-            elbow, hand = shoulder + (0, -0.18, 0.18), np.array([side * 0.26, 1.0, 0.27])
+            elbow, hand = shoulder + vec(0, -0.18, 0.18), np.array([side * 0.26, 1.0, 0.27])
         else:
             arm = -side * stride * 0.8 + rng.normal(0, 0.15)
             elbow = shoulder + _swing(0.17 * height, arm) + (side * 0.03, 0, 0)
             hand = elbow + _swing(0.15 * height, arm + rng.uniform(0.1, 1.4) * (1 if seated else 0.5))
         parts += [
             path([joint, knee, foot], height * np.array([0.047, 0.033, 0.024]), TROUSERS, 7),
-            boxes(foot + (0, 0.0, 0.05), (0.045, 0.035, 0.13), DARK),
+            boxes(foot + vec(0, 0.0, 0.05), (0.045, 0.035, 0.13), DARK),
             path([shoulder, elbow, hand], height * np.array([0.032, 0.026, 0.02]), TOP, 6),
             ball(hand, np.array([0.035, 0.055, 0.035]), SKIN, 5),
         ]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Reals = NDArray[np.floating[Any]]
 
 _FACES = np.array(  # of a box, corners as bits x y z: each face's corners in turn
     [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
@@ -24,12 +26,12 @@ _FACES = np.array(  # of a box, corners as bits x y z: each face's corners in tu
 class Piece:
     """Piece, each with corners of its own.
 
-    corners: float64 (F, 3, 3), metres. uv: float64 (F, 3, 2), metres along the surface. material: int64 (F,),
+    corners: floats (F, 3, 3), metres. uv: (F, 3, 2), metres along the surface. material: int64 (F,),
     a place in a list of materials that is given where they are placed.
     """
 
-    corners: Floats
-    uv: Floats
+    corners: Reals
+    uv: Reals
     material: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -47,6 +49,11 @@ class Piece:
         return Piece(self.corners, self.uv, self.material + first)
 
 
+def vec(x: float, y: float, z: float) -> Floats:
+    """Build a vector (3,)."""
+    return np.array([x, y, z], np.float64)
+
+
 def join(parts: Iterable[Piece]) -> Piece:
     """Put parts together; none gives no triangles."""
     listed = [part for part in parts if len(part)]
@@ -59,7 +66,7 @@ def join(parts: Iterable[Piece]) -> Piece:
     )
 
 
-def surface(corners: Floats, material: int | NDArray[np.int64] = 0, uv: Floats | None = None) -> Piece:
+def surface(corners: Reals, material: int | NDArray[np.int64] = 0, uv: Reals | None = None) -> Piece:
     """Make triangles of corners (F, 3, 3); UV by default along the two axes that a triangle faces least."""
     if uv is None:
         normal = np.abs(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
@@ -70,7 +77,7 @@ def surface(corners: Floats, material: int | NDArray[np.int64] = 0, uv: Floats |
     return Piece(corners, uv, np.broadcast_to(np.asarray(material, np.int64), len(corners)).copy())
 
 
-def quads(corners: Floats, material: int = 0) -> Piece:
+def quads(corners: Reals, material: int = 0) -> Piece:
     """Make two triangles of each quad (Q, 4, 3), whose corners go round."""
     return surface(corners[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3, 3), material)
 
@@ -165,7 +172,13 @@ def leaves(
     aside /= np.maximum(np.linalg.norm(aside, axis=1, keepdims=True), 1e-9)
     half = 0.5 * np.broadcast_to(np.asarray(length, np.float64), count)[:, None]
     corners = np.stack(
-        [middle - tip * half, middle + aside * half * width, middle + tip * half, middle - aside * half * width], 1
+        [
+            middle - tip * half,
+            middle + aside * half * width,
+            middle + tip * half,
+            middle - aside * half * width,
+        ],
+        1,
     )
     blades = quads(corners, material)
     shift = np.repeat(rng.uniform(0, 40, (count, 1, 2)), 2, 0)
@@ -179,7 +192,12 @@ def turn_about_y(angle: float) -> Floats:
 
 
 def scatter(
-    rng: Generator, parts: Sequence[Piece], places: Floats, *, scale: float = 0.15, yaw: ArrayLike | None = None
+    rng: Generator,
+    parts: Sequence[Piece],
+    places: Floats,
+    *,
+    scale: float = 0.15,
+    yaw: ArrayLike | None = None,
 ) -> Piece:
     """Stand one of `parts`, drawn for each, on places (N, 3), larger or smaller by a share, turned at random.
 
@@ -190,13 +208,14 @@ def scatter(
     if yaw is not None:
         angle = np.broadcast_to(np.asarray(yaw, np.float64), len(places))
     cos, sin, zero = size * np.cos(angle), size * np.sin(angle), 0 * size
-    turn = np.stack([cos, zero, sin, zero, size, zero, -sin, zero, cos], 1).reshape(-1, 3, 3)
+    turn = (
+        np.stack([cos, zero, sin, zero, size, zero, -sin, zero, cos], 1).reshape(-1, 3, 3).astype(np.float32)
+    )
     made = []
     for number, part in enumerate(parts):
         mine = np.nonzero(drawn == number)[0]
-        corners = np.einsum("nij,fcj->nfci", turn[mine], part.corners) + places[mine, None, None]
-        uv = np.broadcast_to(part.uv, (len(mine), *part.uv.shape))
-        made.append(
-            Piece(corners.reshape(-1, 3, 3), uv.reshape(-1, 3, 2), np.tile(part.material, len(mine)))
-        )
+        flat = part.corners.reshape(-1, 3).astype(np.float32)
+        corners = flat @ turn[mine].transpose(0, 2, 1) + places[mine, None].astype(np.float32)
+        uv = np.broadcast_to(part.uv.astype(np.float32), (len(mine), *part.uv.shape))
+        made.append(Piece(corners.reshape(-1, 3, 3), uv.reshape(-1, 3, 2), np.tile(part.material, len(mine))))
     return join(made)

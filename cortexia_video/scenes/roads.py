@@ -8,9 +8,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.random import Generator
 
-from cortexia_video.scenes import buildings, landscape, people, trees, vehicles
-from cortexia_video.scenes.description import Camera, Material, Scene, Vector
-from cortexia_video.scenes.landscape import Aim, add
+from cortexia_video.scenes import buildings, landscape, people, street_things, trees, vehicles
+from cortexia_video.scenes import outdoor_materials as materials
+from cortexia_video.scenes.description import Aim, Camera, Material, Scene
+from cortexia_video.scenes.landscape import add
 from cortexia_video.scenes.pieces import (
     Floats,
     Piece,
@@ -21,6 +22,7 @@ from cortexia_video.scenes.pieces import (
     scatter,
     tubes,
     turn_about_y,
+    vec,
 )
 
 _START_M, _END_M = -70.0, 420.0
@@ -54,7 +56,9 @@ class Way:
         aside = np.stack([np.cos(yaw), 0 * yaw, -np.sin(yaw)], -1)
         return middle + aside * t[..., None] + np.array([0, 1.0, 0]) * y[..., None]
 
-    def ribbon(self, profile: Floats, first: float = _START_M, last: float = _END_M, step: float = 3.0) -> Piece:
+    def ribbon(
+        self, profile: Floats, first: float = _START_M, last: float = _END_M, step: float = 3.0
+    ) -> Piece:
         """Sweep a profile (N, 2) of t and y along the road, a material for each of its pieces."""
         s = np.arange(first, last, step) if last - first > step else np.array([first, last])
         points = self.at(s[:, None], profile[:, 0], profile[:, 1])
@@ -103,8 +107,16 @@ class Street:
             ("asphalt", "asphalt", "asphalt", "plain", "bricks", "tiles"), period_m=rng.uniform(1, 5),
             tint=rng.uniform(0.25, 0.5) if wet else rng.uniform(0.7, 1.2), gloss=rng.uniform(0.5, 1.2) if wet else None,
         )  # fmt: skip
-        left = [(-260, bank[0]), (-r - self.pavement[0] - verge[0] - 12, bank[0]), (-r - self.pavement[0] - verge[0], 0.0)]
-        right = [(r + self.pavement[1] + verge[1], 0.0), (r + self.pavement[1] + verge[1] + 12, bank[1]), (260, bank[1])]
+        left = [
+            (-260, bank[0]),
+            (-r - self.pavement[0] - verge[0] - 12, bank[0]),
+            (-r - self.pavement[0] - verge[0], 0.0),
+        ]
+        right = [
+            (r + self.pavement[1] + verge[1], 0.0),
+            (r + self.pavement[1] + verge[1] + 12, bank[1]),
+            (260, bank[1]),
+        ]
         k = self.kerb_m
         profile = [
             *left, (-r - self.pavement[0] - 0.01, k), (-r - 0.12, k), (-r, k), (-r - 0.001, 0.0), (0, 0.04),
@@ -149,30 +161,38 @@ class Street:
             self._add_border(side, t0 + rng.uniform(0.1, 0.7))
         if rng.random() < 0.55:
             leafy = 0.0 if rng.random() < 0.15 else rng.uniform(0.5, 1.2)
-            kinds = [trees.broadleaf(rng, rng.uniform(4, 13), rng.uniform(0.22, 0.4), leafy=leafy) for _ in range(2)]
+            kinds = [
+                trees.broadleaf(rng, rng.uniform(4, 13), rng.uniform(0.14, 0.3), leafy=leafy, detail=0.6)
+                for _ in range(2)
+            ]
             s = np.arange(rng.uniform(-60, -40), rng.uniform(60, 260), rng.uniform(6, 18))
             s = s + rng.normal(0, 0.6, len(s))
             t = side * (self.half_road + max(0.6, self.pavement[number] * rng.uniform(0.2, 1.0)))
             grown = scatter(rng, kinds, way.at(s, t, self.kerb_m - 0.05))
-            add(scene, grown, [landscape.draw_bark(scene), landscape.draw_green(scene)])
+            add(scene, grown, [materials.draw_bark(scene), materials.draw_green(scene)])
         count = int(rng.integers(0, 40 - int(28 * self.urban)))
         if count:
             s, out = rng.uniform(-50, 260, count), rng.exponential(16, count)
-            kinds = [trees.broadleaf(rng, rng.uniform(4, 14), 0.4) if rng.random() < 0.7
-                     else trees.conifer(rng, rng.uniform(6, 16), 0.5) for _ in range(3)]  # fmt: skip
+            kinds = [trees.broadleaf(rng, rng.uniform(4, 14), 0.3, detail=0.25) if rng.random() < 0.7
+                     else trees.conifer(rng, rng.uniform(6, 16), 0.3, 0.25) for _ in range(3)]  # fmt: skip
             far = t0 + back + (14 if self.urban > 0.5 else 2) + out
             grown = scatter(rng, kinds, way.at(s, side * far, self.bank[number] - 0.1), scale=0.3)
-            add(scene, grown, [landscape.draw_bark(scene), landscape.draw_green(scene)])
+            add(scene, grown, [materials.draw_bark(scene), materials.draw_green(scene)])
         count = int(rng.integers(0, 22))
         if count:
             kinds = [trees.bush(rng, rng.uniform(0.3, 1.3, 3), 0.13) for _ in range(2)]
             s, t = rng.uniform(-40, 160, count), side * (t0 + rng.uniform(0.3, max(1.0, back), count))
-            add(scene, scatter(rng, kinds, way.at(s, t, -0.05), scale=0.3), [landscape.draw_bark(scene), landscape.draw_green(scene)])
+            add(
+                scene,
+                scatter(rng, kinds, way.at(s, t, -0.05), scale=0.3),
+                [materials.draw_bark(scene), materials.draw_green(scene)],
+            )
 
     def _add_houses(self, side: int, t: float) -> None:
         """Houses wall by wall or apart, from a few kinds, facing the road."""
         rng, scene, way = self.rng, self.scene, self.way
         tall = rng.uniform(2.8, 8) if rng.random() < 1.2 - self.urban else rng.uniform(6, 24)
+        is_lit = landscape.is_dark(scene)
         gap = 0.0 if rng.random() < 0.5 * self.urban else rng.uniform(2, 16)
         s = rng.uniform(-70, -55)
         while s < rng.uniform(180, 300):
@@ -181,21 +201,12 @@ class Street:
                 house = buildings.building(rng, half, max(2.6, tall * rng.uniform(0.7, 1.3)), depth)
                 yaw = float(way.facing(s + half)) - side * math.pi / 2
                 place = way.at(s + half, side * (t + depth + rng.uniform(0, 0.8)), self.bank[(side + 1) // 2])
-                add(scene, house.moved(place, turn_about_y(yaw)), self._house_materials())
+                add(
+                    scene,
+                    house.moved(place, turn_about_y(yaw)),
+                    materials.draw_house(scene, lit=is_lit and rng.random() < 0.4),
+                )
             s += 2 * half + (gap * rng.uniform(0.3, 1.5) if rng.random() < 0.7 else 0.02)
-
-    def _house_materials(self) -> list[Material]:
-        scene, rng = self.scene, self.rng
-        light = 1.0 if landscape.is_dark(scene) and rng.random() < 0.4 else 0.0
-        wall = scene.draw(("plain", "plain", "plain", "bricks", "bricks", "stained", "tiles"), period_m=rng.uniform(1, 4), tint=rng.uniform(0.7, 1.5))
-        return [
-            wall,
-            scene.draw(("plain",), tint=2.0 if light else rng.uniform(0.08, 0.5), gloss=0.6, emission=light),
-            scene.draw(("plain", "plain", "wood"), tint=rng.uniform(0.6, 1.8)),
-            scene.draw(("tiles", "bricks", "stained", "plain"), period_m=rng.uniform(0.6, 2), tint=np.array([1.1, 0.8, 0.7]) * rng.uniform(0.3, 1.1)),
-            scene.draw(("plain", "bricks", "stained", "tiles"), period_m=rng.uniform(0.6, 2.5)),
-            scene.draw(("plain", "wood", "stripes"), tint=rng.uniform(0.15, 1.0)),
-        ]  # fmt: skip
 
     def _add_border(self, side: int, t: float) -> None:
         """A wall, hedge, fence or guard rail along the road."""
@@ -212,7 +223,7 @@ class Street:
             parts = [trees.hedge(rng, half, 0.11)]
             s = np.arange(first, min(last, first + 90), 3.9)
             add(scene, scatter(rng, parts, way.at(s, side * t), scale=0.03, yaw=way.facing(s)),
-                [landscape.draw_bark(scene), landscape.draw_green(scene)])  # fmt: skip
+                [materials.draw_bark(scene), materials.draw_green(scene)])  # fmt: skip
         elif kind < 0.8:
             s = np.arange(first, last, 6.0)
             part = buildings.fence(rng, 6.0, rng.uniform(0.7, 2))
@@ -220,7 +231,10 @@ class Street:
             stuff = scene.draw(("wood", "plain", "stained"), tint=rng.uniform(0.2, 1.5))
             add(scene, scatter(rng, [part], way.at(s, side * t), scale=0.0, yaw=yaw), [stuff, stuff])
         else:
-            profile = np.array([(t, 0.45), (t - 0.05, 0.55), (t, 0.62), (t - 0.05, 0.7), (t, 0.8)]) * (side, 1)
+            profile = np.array([(t, 0.45), (t - 0.05, 0.55), (t, 0.62), (t - 0.05, 0.7), (t, 0.8)]) * (
+                side,
+                1,
+            )
             rail = way.ribbon(profile, first, last)
             s = np.arange(first, last, 3.0)
             metal = scene.draw(("plain", "stained"), gloss=0.4)
@@ -239,30 +253,32 @@ class Street:
                 s = s[rng.random(len(s)) < rng.uniform(0.3, 1)]
                 out = r - 1.05 if r > 3.4 or rng.random() < 0.5 else r + 0.9
                 parked += [(each, side * (out + rng.normal(0, 0.12)), rng.random() < 0.5) for each in s]
-        self.busy = [row for row in (*driving, *parked)]
+        self.busy = [*driving, *parked]
         models = [vehicles.car(rng) for _ in range(4)] + [vehicles.truck(rng)]
         glass, dark = scene.draw(("plain",), tint=0.12, gloss=0.8), scene.draw(("plain",), tint=0.08)
-        metal, head = scene.draw(("plain",), gloss=0.6), scene.draw(("plain",), tint=1.5, emission=1.5 if landscape.is_dark(scene) else 0.2)
-        rear = scene.draw(("plain",), tint=np.array([1.6, 0.15, 0.1]), emission=1.0 if landscape.is_dark(scene) else 0.15)
+        metal, head = (
+            scene.draw(("plain",), gloss=0.6),
+            scene.draw(("plain",), tint=1.5, emission=1.5 if landscape.is_dark(scene) else 0.2),
+        )
+        rear = scene.draw(
+            ("plain",), tint=np.array([1.6, 0.15, 0.1]), emission=1.0 if landscape.is_dark(scene) else 0.15
+        )
         grouped: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
         for place, row in enumerate(self.busy):
             is_moving = place < len(driving)
             model = int(rng.integers(4)) if rng.random() < (0.9 if is_moving else 0.98) else 4
             grouped.setdefault((model, int(rng.integers(5))), []).append(tuple(row))
-        paints = [self._paint() for _ in range(5)]
+        paints = [materials.draw_paint(scene) for _ in range(5)]
         for (model, paint), rows in grouped.items():
             s, t, ahead = np.array(rows, np.float64).T
             yaw = way.facing(s) + np.where(ahead > 0, 0, math.pi) + rng.normal(0, 0.03, len(s))
             y = np.where(np.abs(t) > r, self.kerb_m, 0.02)
-            add(scene, scatter(rng, [models[model]], way.at(s, t, y), scale=0.02, yaw=yaw), [paints[paint], glass, dark, metal, head, rear])
+            add(
+                scene,
+                scatter(rng, [models[model]], way.at(s, t, y), scale=0.02, yaw=yaw),
+                [paints[paint], glass, dark, metal, head, rear],
+            )
         self._add_people()
-
-    def _paint(self) -> Material:
-        rng = self.rng
-        tint = rng.uniform(0.1, 2.0) * np.ones(3)
-        if rng.random() < 0.35:
-            tint = tint * np.exp(rng.normal(0, 0.9, 3))
-        return self.scene.draw(("plain",), gloss=rng.uniform(0.3, 1.0), tint=tint)
 
     def _add_people(self) -> None:
         rng, scene, way = self.rng, self.scene, self.way
@@ -270,16 +286,23 @@ class Street:
             side = int(rng.integers(2))
             span = max(0.8, self.pavement[side])
             s = float(rng.uniform(-10, 130))
-            t = (-1, 1)[side] * (self.half_road + rng.uniform(0.1, span)) if rng.random() < 0.85 else rng.uniform(-1, 1) * self.half_road
+            t = (
+                (-1, 1)[side] * (self.half_road + rng.uniform(0.1, span))
+                if rng.random() < 0.85
+                else rng.uniform(-1, 1) * self.half_road
+            )
             y = self.kerb_m if abs(t) > self.half_road else 0.02
-            cloth = [scene.draw(("plain",), tint=np.array([1.2, 0.85, 0.7]) * rng.uniform(0.4, 1.2)), scene.surface(),
-                     scene.draw(("plain", "plain", "stained"), tint=rng.uniform(0.1, 1.2)), scene.draw(("plain",), tint=rng.uniform(0.05, 0.5))]  # fmt: skip
-            yaw = float(way.facing(s)) + (0 if rng.random() < 0.5 else math.pi) + rng.normal(0, 0.5 if rng.random() < 0.7 else 1.5)
+            cloth = materials.draw_clothes(scene)
+            yaw = (
+                float(way.facing(s))
+                + (0 if rng.random() < 0.5 else math.pi)
+                + rng.normal(0, 0.5 if rng.random() < 0.7 else 1.5)
+            )
             cycling = rng.random() < 0.15
             turn = turn_about_y(yaw)
             add(scene, people.person(rng, cycling=cycling).moved(way.at(s, t, y), turn), cloth)
             if cycling:
-                cycle = [self._paint(), cloth[3], cloth[3], scene.draw(("plain",), gloss=0.5)]
+                cycle = [materials.draw_paint(scene), cloth[3], cloth[3], scene.draw(("plain",), gloss=0.5)]
                 add(scene, vehicles.bicycle(rng).moved(way.at(s, t, y), turn), cycle)
 
     def _add_furniture(self) -> None:
@@ -293,7 +316,9 @@ class Street:
                 high, reach = rng.uniform(3, 9), rng.uniform(0, 2.2)
                 s = np.arange(rng.uniform(-60, -30), 260, rng.uniform(14, 45))
                 arm = [(0, 0, 0), (0, high, 0), (0.4 * reach, high + 0.25, 0), (reach, high + 0.2, 0)]
-                pole = join([path(arm, [0.09, 0.06, 0.04, 0.04]), boxes((reach, high + 0.18, 0), (0.3, 0.06, 0.14))])
+                pole = join(
+                    [path(arm, [0.09, 0.06, 0.04, 0.04]), boxes((reach, high + 0.18, 0), (0.3, 0.06, 0.14))]
+                )
                 yaw = way.facing(s) + (math.pi if side > 0 else 0)
                 add(scene, scatter(rng, [pole], way.at(s, t), scale=0.0, yaw=yaw), [metal])
                 burning += [way.at(each, t - side * reach, high) for each in s if 0 < each < 90]
@@ -310,11 +335,16 @@ class Street:
         foot = way.at(s, t)
         wood = scene.draw(("wood", "plain", "stained"), tint=rng.uniform(0.3, 1))
         share = np.linspace(0, 1, 9)[:, None]
-        parts = [tubes(foot, foot + (0, high, 0), 0.12, 0.09, 0, 7)]
-        parts.append(boxes(foot + (0, high - 0.3, 0), (0.7, 0.05, 0.05)))
+        parts = [tubes(foot, foot + vec(0, high, 0), 0.12, 0.09, 0, 7)]
+        parts.append(boxes(foot + vec(0, high - 0.3, 0), (0.7, 0.05, 0.05)))
         for out in rng.uniform(-0.7, 0.7, int(rng.integers(1, 4))):
             for a, b in pairwise(foot):
-                line = a + share * (b - a) + (out, high - 0.2, 0) - share * (1 - share) * (0, rng.uniform(1.5, 4), 0)
+                line = (
+                    a
+                    + share * (b - a)
+                    + (out, high - 0.2, 0)
+                    - share * (1 - share) * (0, rng.uniform(1.5, 4), 0)
+                )
                 parts.append(path(line, 0.02, 0, 3))
         add(scene, join(parts), [wood])
 
@@ -330,13 +360,18 @@ class Street:
             high, size = rng.uniform(1.8, 3.2), rng.uniform(0.2, 0.55)
             turn = turn_about_y(float(way.facing(s)) + math.pi * (rng.random() < 0.5))
             sign = scene.draw(("plain", "text", "poster"), period_m=2 * size, tint=rng.uniform(0.8, 1.6))
-            part = join([path([(0, 0, 0), (0, high, 0)], 0.035), boxes((0, high, 0.05), (size, size * rng.uniform(0.5, 1.3), 0.012), 1)])
+            part = join(
+                [
+                    path([(0, 0, 0), (0, high, 0)], 0.035),
+                    boxes((0, high, 0.05), (size, size * rng.uniform(0.5, 1.3), 0.012), 1),
+                ]
+            )
             add(scene, part.moved(place, turn), [metal, sign])
         elif kind < 0.5:  # bollards
             count = int(rng.integers(2, 9))
-            along = s + np.arange(count) * rng.uniform(1.2, 2.5)
-            foot = way.at(along, side * (self.half_road + 0.35), self.kerb_m)
-            add(scene, tubes(foot, foot + (0, rng.uniform(0.5, 1.0), 0), 0.07, 0.06, 0, 8), [stuff])
+            along = s + rng.uniform(1.2, 2.5) * np.arange(count, dtype=np.float64)
+            posts = way.at(along, side * (self.half_road + 0.35), self.kerb_m)
+            add(scene, tubes(posts, posts + vec(0, rng.uniform(0.5, 1.0), 0), 0.07, 0.06, 0, 8), [stuff])
         elif kind < 0.65:  # a bin or a box
             half = rng.uniform((0.2, 0.35, 0.2), (0.6, 0.75, 0.5))
             add(scene, boxes((0, half[1], 0), half).moved(place, turn), [stuff])
@@ -344,12 +379,9 @@ class Street:
             count = int(rng.integers(1, 6))
             parts = [vehicles.bicycle(rng).moved((0.55 * n, 0, 0)) for n in range(count)]
             dark = scene.draw(("plain",), tint=0.1)
-            add(scene, join(parts).moved(place, turn), [self._paint(), dark, dark, metal])
+            add(scene, join(parts).moved(place, turn), [materials.draw_paint(scene), dark, dark, metal])
         else:  # a bench
-            parts = [boxes([(0, 0.43, z) for z in (-0.18, 0, 0.18)], (0.8, 0.02, 0.07)),
-                     boxes([(0, y, -0.3) for y in (0.6, 0.75)], (0.8, 0.05, 0.02)),
-                     boxes([(x, 0.35, z) for x in (-0.7, 0.7) for z in (-0.25, 0.2)], (0.03, 0.35, 0.03), 1)]  # fmt: skip
-            add(scene, join(parts).moved(place, turn), [stuff, metal])
+            add(scene, street_things.bench().moved(place, turn), [stuff, metal])
 
 
 def driving(rng: Generator) -> tuple[Scene, Aim]:
@@ -361,10 +393,18 @@ def driving(rng: Generator) -> tuple[Scene, Aim]:
         lane = rng.choice((-1, 1)) * street.half_road * rng.uniform(0.3, 0.6)
         lane = _clear_of_cars(street, s, lane)
         kind = rng.random()
-        turn = rng.normal(0, 0.09) if kind < 0.62 else rng.normal(0, 0.45) if kind < 0.8 else rng.uniform(-3.2, 3.2)
+        turn = (
+            rng.normal(0, 0.09)
+            if kind < 0.62
+            else rng.normal(0, 0.45)
+            if kind < 0.8
+            else rng.uniform(-3.2, 3.2)
+        )
         yaw = float(street.way.facing(s)) + turn + (math.pi if rng.random() < 0.4 else 0)
         wide = (60.0, 110.0) if rng.random() < 0.5 else (26.0, 60.0)
-        position = street.way.at(s, lane, rng.uniform(1.15, 2.0) if rng.random() < 0.85 else rng.uniform(2.0, 3.2))
+        position = street.way.at(
+            s, lane, rng.uniform(1.15, 2.0) if rng.random() < 0.85 else rng.uniform(2.0, 3.2)
+        )
         return landscape.look(rng, position, yaw, fov_deg=wide, horizon=(0.33, 0.67))
 
     return street.scene, aim

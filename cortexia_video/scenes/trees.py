@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from cortexia_video.scenes.pieces import Floats, Piece, ball, boxes, join, leaves, path, surface, tubes
+from cortexia_video.scenes.pieces import Floats, Piece, ball, boxes, join, leaves, path, surface, tubes, vec
 
 BARK, LEAVES = 0, 1
 
 _PIPE = 2.3  # the power of radii that branches keep where they part
+_TIPS = 220  # points that a crown's branches grow towards
+_MOST_LEAVES = 9000  # of a tree seen from near
 
 
 class Skeleton(NamedTuple):
@@ -45,7 +47,7 @@ def grow(points: Floats, trunk: Floats, step: float, radius: float) -> Skeleton:
         way = points[pulled] - here[back]
         np.add.at(pull, back, way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9))
         pull /= np.maximum(np.linalg.norm(pull, axis=1, keepdims=True), 1e-9)
-        new = here + step * (pull + (0, 0.05, 0))
+        new = here + step * (pull + vec(0, 0.05, 0))
         first = len(nodes)
         nodes += list(new)
         parent += grown.tolist()
@@ -68,22 +70,29 @@ def _thicken(nodes: Floats, parent: Floats, radius: float) -> Skeleton:
 
 
 def broadleaf(
-    rng: Generator, height: float, leaf_m: float, *, leafy: float = 1.0, bare_share: float | None = None
+    rng: Generator,
+    height: float,
+    leaf_m: float,
+    *,
+    leafy: float = 1.0,
+    bare_share: float | None = None,
+    detail: float = 1.0,
 ) -> Piece:
     """A broadleaf tree.
 
     height: metres. leaf_m: length of a leaf, or of what stands for some from afar. leafy: how dense; 0 is bare.
-    bare_share: of the height, below the crown; drawn if None.
+    bare_share: of the height, below the crown; drawn if None. detail: share of branches and leaves, which are
+    larger then; for those far off.
     """
     low = rng.uniform(0.15, 0.45) if bare_share is None else bare_share
     half = height * np.array([rng.uniform(0.2, 0.5), (1 - low) / 2, rng.uniform(0.2, 0.5)])
     middle = np.array([0, height * (1 + low) / 2, 0]) + rng.normal(0, 0.04, 3) * height
-    inside = rng.normal(0, 1, (260, 3))
-    inside *= (rng.random((260, 1)) ** 0.4) / np.linalg.norm(inside, axis=1, keepdims=True)
+    inside = rng.normal(0, 1, (max(16, int(_TIPS * detail)), 3))
+    inside *= (rng.random((len(inside), 1)) ** 0.4) / np.linalg.norm(inside, axis=1, keepdims=True)
     squash = rng.uniform(-0.5, 0.5)  # wider below, or above
     inside[:, ::2] *= 1 + squash * inside[:, 1:2]
     points = middle + inside * half
-    step = height * rng.uniform(0.025, 0.04)
+    step = height * rng.uniform(0.028, 0.042) * detail**-0.3
     levels = np.linspace(0, 1, max(3, int(low * height / step)))
     bend = np.cumsum(rng.normal(0, 0.12 * step, (len(levels), 2)), 0)
     trunk = np.stack([bend[:, 0], levels * height * (low + 0.05), bend[:, 1]], 1)
@@ -91,11 +100,12 @@ def broadleaf(
     wood = _wood(skeleton)
     if leafy <= 0:
         return wood
-    thin = np.nonzero(skeleton.radius < 0.35 * skeleton.radius[0])[0]
-    area = half[0] * half[2] + half[1] * (half[0] + half[2])
-    count = int(np.clip(leafy * 22 * area / leaf_m**2, 400, 15000))
+    thin = np.nonzero(skeleton.radius <= np.quantile(skeleton.radius, 0.8))[0]
+    cover = leafy * 22 * (half[0] * half[2] + half[1] * (half[0] + half[2]))
+    count = int(np.clip(cover / leaf_m**2, 100, _MOST_LEAVES * detail))
+    length = max(leaf_m, (cover / count) ** 0.5)
     at = skeleton.nodes[rng.choice(thin, count)] + rng.normal(0, 0.8 * step, (count, 3))
-    foliage = leaves(rng, at, leaf_m * np.exp(rng.normal(0, 0.25, count)), material=LEAVES, width=0.6)
+    foliage = leaves(rng, at, length * np.exp(rng.normal(0, 0.25, count)), material=LEAVES, width=0.6)
     return join([wood, foliage])
 
 
@@ -110,11 +120,14 @@ def _wood(skeleton: Skeleton) -> Piece:
     )
 
 
-def conifer(rng: Generator, height: float, leaf_m: float) -> Piece:
-    """A spruce or pine: whorls of branches that hang or rise, with sprays of needles along them."""
+def conifer(rng: Generator, height: float, leaf_m: float, detail: float = 1.0) -> Piece:
+    """A spruce or pine: whorls of branches that hang or rise, with sprays of needles along them.
+
+    height, leaf_m, detail: as of `broadleaf`.
+    """
     low, spread = rng.uniform(0.05, 0.5), rng.uniform(0.14, 0.3) * height
     trunk = path([(0, 0, 0), (0, height * 0.5, 0), (0, height, 0)], height * np.array([0.018, 0.011, 0.001]))
-    count = int(rng.integers(110, 200))
+    count = max(24, int(rng.integers(100, 180) * detail**0.5))
     level = low + (1 - low) * rng.random(count) ** 1.3
     reach = spread * (1 - (level - low) / (1 - low)) ** rng.uniform(0.6, 1.1) * rng.uniform(0.7, 1.1, count)
     angle = rng.uniform(0, 2 * np.pi, count)
@@ -122,13 +135,15 @@ def conifer(rng: Generator, height: float, leaf_m: float) -> Piece:
     start = np.stack([0 * level, level * height, 0 * level], 1)
     end = start + outward * reach[:, None]
     twigs = tubes(start, end, 0.006 * height * (1.1 - level), 0.002, BARK, 3)
-    needles = int(np.clip(9 * height * spread / leaf_m**2, 800, 12000))
+    cover = 9 * height * spread
+    needles = int(np.clip(cover / leaf_m**2, 100, _MOST_LEAVES * detail))
+    length = max(leaf_m, (cover / needles) ** 0.5)
     row, along = rng.integers(count, size=needles), rng.random(needles) ** 0.7
     at = start[row] + (end - start)[row] * along[:, None]
     at += rng.normal(0, 0.1, (needles, 3)) * (reach[row] * (1.1 - along))[:, None]
-    lean = outward[row] * (1, 1, 1) + (0, -0.3, 0)
-    sprays = leaves(rng, at, leaf_m * np.exp(rng.normal(0, 0.2, needles)), width=0.35, lean=lean, material=LEAVES)
-    return join([trunk, twigs, sprays])
+    lean = outward[row] + vec(0, -0.3, 0)
+    size = length * np.exp(rng.normal(0, 0.2, needles))
+    return join([trunk, twigs, leaves(rng, at, size, width=0.35, lean=lean, material=LEAVES)])
 
 
 def palm(rng: Generator, height: float) -> Piece:

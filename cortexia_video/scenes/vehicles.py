@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from cortexia_video.scenes.pieces import Floats, Piece, boxes, ellipse, join, loft, path, tubes
+from cortexia_video.scenes.pieces import Floats, Piece, boxes, ellipse, join, loft, path, tubes, vec
 
 PAINT, GLASS, DARK, METAL, HEAD, REAR = range(6)
 
@@ -67,13 +67,16 @@ def car(rng: Generator) -> Piece:
     lamp = np.array([[side * 0.68 * half_width, 0, 0] for side in (-1, 1)])
     size = rng.uniform((0.12, 0.04), (0.22, 0.1))
     parts += [
-        boxes(lamp + (0, (hood - 0.13) * height - 0.05, front), (*size, 0.06), HEAD),
+        boxes(lamp + vec(0, (hood - 0.13) * height - 0.05, front), (*size, 0.06), HEAD),
         boxes(lamp * 1.1 + (0, (boot - 0.08) * height, back + 0.05), (*size[::-1] * 1.2, 0.07), REAR),
         boxes((0, 0.42 * height * 0.8, front + 0.03), (0.26, 0.055, 0.05), METAL),
         boxes((0, 0.3 * height, front + 0.02), (0.5 * half_width, 0.07, 0.04), DARK),
         boxes((0, 0.36 * height, back), (0.26, 0.055, 0.03), METAL),
         boxes(
-            [(side * (half_width + 0.07), (hood + 0.07) * height, (bonnet - 0.55) * length) for side in (-1, 1)],
+            [
+                (side * (half_width + 0.07), (hood + 0.07) * height, (bonnet - 0.55) * length)
+                for side in (-1, 1)
+            ],
             (0.09, 0.06, 0.05),
             PAINT,
         ),
@@ -92,7 +95,7 @@ def _wheels(radius: float, half_width: float, z: float) -> list[Piece]:
         ):
             ring = ellipse((0, 0, 0), r, r, 12)[:, [1, 0, 2]]
             lift = radius * (1.05 if r > radius else 1.0)
-            ends = [ring + (side * half_width * share, lift, z) for share in (inner, outer)]
+            ends = [ring + vec(side * half_width * share, lift, z) for share in (inner, outer)]
             parts.append(loft(np.array(ends), worn))
     return parts
 
@@ -119,7 +122,10 @@ def truck(rng: Generator) -> Piece:
         parts += [
             boxes(middle, (half_width, (height - floor) / 2, half - cab / 2), METAL),
             boxes((0, floor, 0), (half_width * 0.8, 0.15, half), DARK),
-            boxes((0, (cab_height + 0.45) / 2, half - cab / 2), (half_width * 0.97, (cab_height - 0.45) / 2, cab / 2)),
+            boxes(
+                (0, (cab_height + 0.45) / 2, half - cab / 2),
+                (half_width * 0.97, (cab_height - 0.45) / 2, cab / 2),
+            ),
             boxes((0, 0.72 * cab_height, half), (half_width * 0.85, 0.16 * cab_height, 0.02), GLASS),
             boxes((0, 0.72 * cab_height, half - 0.5), (half_width * 0.985, 0.14 * cab_height, 0.4), GLASS),
         ]
@@ -127,8 +133,8 @@ def truck(rng: Generator) -> Piece:
         parts += _wheels(rng.uniform(0.45, 0.53), half_width, z)
     lamp = np.array([[side * 0.8 * half_width, 0.75, 0] for side in (-1, 1)])
     parts += [
-        boxes(lamp + (0, 0, half), (0.15, 0.1, 0.02), HEAD),
-        boxes(lamp + (0, 0.1, -half), (0.12, 0.14, 0.02), REAR),
+        boxes(lamp + vec(0, 0, half), (0.15, 0.1, 0.02), HEAD),
+        boxes(lamp + vec(0, 0.1, -half), (0.12, 0.14, 0.02), REAR),
     ]
     return join(parts)
 
@@ -146,11 +152,11 @@ def bicycle(rng: Generator) -> Piece:
     crank, seat, head = np.array([0, 0.28, -0.08]), np.array([0, 0.85, -0.25]), np.array([0, 0.88, 0.33])
     ends: list[tuple[Floats, Floats]] = [
         (rear, crank), (rear, seat * (1, 0.85, 1)), (crank, seat), (crank, head), (head, seat * (1, 0.93, 1)),
-        (head + (0, 0.12, -0.03), front),
+        (head + vec(0, 0.12, -0.03), front),
     ]  # fmt: skip
     parts += [
         tubes(np.array([a for a, _ in ends]), np.array([b for _, b in ends]), 0.018, 0.018, PAINT, 5),
         path([(-0.28, 1.0, 0.25), (0, 1.0, 0.32), (0.28, 1.0, 0.25)], 0.014, METAL, 4),
-        boxes(seat + (0, 0.04, 0), (0.07, 0.03, 0.13), DARK),
+        boxes(seat + vec(0, 0.04, 0), (0.07, 0.03, 0.13), DARK),
     ]
     return join(parts)
