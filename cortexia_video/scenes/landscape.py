@@ -25,7 +25,7 @@ from cortexia_video.scenes.description import (
 )
 from cortexia_video.scenes.pieces import Floats, Piece, boxes, join, quads, scatter
 
-FARTHEST_M = 450.0
+FARTHEST_M = 345.0
 """Half side of the box of sky around an outdoor scene."""
 _LOWEST_M = 14.0  # under y = 0, so far down lies what is seen beyond the land
 
@@ -137,7 +137,7 @@ def draw_land(rng: Generator, strength: float, flat_m: float = 6.0) -> Land:
     return Land(height)
 
 
-def terrain(land: Land, far_m: float = 400.0, rough_m: float = 0.0, rng: Generator | None = None) -> Piece:
+def terrain(land: Land, far_m: float = 330.0, rough_m: float = 0.0, rng: Generator | None = None) -> Piece:
     """Mesh the land around the middle: finer near it. rough_m: bumps of its points, near."""
     radius = np.concatenate([[0.05], np.geomspace(0.35, far_m, 110)])
     angle = np.linspace(0, 2 * np.pi, 151)
@@ -159,7 +159,7 @@ def add_far(scene: Scene, *, town: float = 0.4) -> None:
     if rng.random() < 0.5:
         rings = []
         for _ in range(int(rng.integers(1, 3))):
-            angle, radius = np.linspace(0, 2 * np.pi, 121), rng.uniform(230, 430)
+            angle, radius = np.linspace(0, 2 * np.pi, 121), rng.uniform(200, 330)
             wave = sum(
                 np.sin(k * angle + rng.uniform(0, 6)) * rng.uniform(0, 1) / k**0.5 for k in range(1, 8)
             )
@@ -172,7 +172,7 @@ def add_far(scene: Scene, *, town: float = 0.4) -> None:
         tuft = [trees.bush(rng, np.array([5.0, rng.uniform(3, 7), 5.0]), 1.3) for _ in range(3)]
         count = int(rng.integers(20, 130))
         bearing = rng.uniform(0, 6.28) + rng.uniform(0.3, 3) * rng.random(count)
-        away = rng.uniform(90, 380) + rng.normal(0, 12, count)
+        away = rng.uniform(90, 300) + rng.normal(0, 12, count)
         x, z = away * np.sin(bearing), away * np.cos(bearing)
         add(
             scene,
@@ -183,7 +183,7 @@ def add_far(scene: Scene, *, town: float = 0.4) -> None:
         count = int(rng.integers(8, 50))
         bearing, away = (
             rng.uniform(0, 6.28) + rng.uniform(0.5, 6) * rng.random(count),
-            rng.uniform(150, 420, count),
+            rng.uniform(130, 320, count),
         )
         half = np.stack(
             [

@@ -94,7 +94,7 @@ def _wheels(radius: float, half_width: float, z: float) -> list[Piece]:
             (radius * 0.62, 0.9, 1.02, METAL),
         ):
             ring = ellipse((0, 0, 0), r, r, 12)[:, [1, 0, 2]]
-            lift = radius * (1.05 if r > radius else 1.0)
+            lift = max(r, radius)
             ends = [ring + vec(side * half_width * share, lift, z) for share in (inner, outer)]
             parts.append(loft(np.array(ends), worn))
     return parts
