@@ -130,8 +130,9 @@ class DepthEstimator:
         self.size = size
         self.also, self.sky = frozenset([also] if isinstance(also, str) else also), sky
         if lacking := sorted(self.also - {"normals", *find_maps(model)}):
-            has = ", ".join(dict.fromkeys(("normals", *find_maps(model))))
-            raise InputError(f"{printable(model.name)} gives no {', '.join(lacking)}: `also` can be {has}")
+            has = dict.fromkeys((*(["normals"] if model.kind in SHAPED else []), *find_maps(model)))
+            can = f"`also` can be {', '.join(has)}" if has else "leave `also` out"
+            raise InputError(f"{printable(model.name)} gives no {', '.join(lacking)}: {can}")
         self._asks = self.also & {*find_maps(model)} - {"mask"}
         self.limits = BatchLimits(batch_size, model.max_batch)
 
