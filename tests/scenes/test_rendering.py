@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
-from cortexia_video.scenes import LAYOUTS, render_scene, render_scenes  # noqa: E402
+from cortexia_video.scenes import render_scene, render_scenes  # noqa: E402
 from cortexia_video.scenes.atlas import MIP_SIDES, TEXELS, atlas_of, mip_chain  # noqa: E402
 from cortexia_video.scenes.description import (  # noqa: E402
     Camera,
@@ -25,7 +25,7 @@ from cortexia_video.scenes.description import (  # noqa: E402
     Sky,
     rotation,
 )
-from cortexia_video.scenes.layouts import build_scene, is_worth_showing  # noqa: E402
+from cortexia_video.scenes.layouts import USUAL, build_scene, is_worth_showing  # noqa: E402
 from cortexia_video.scenes.noise import SIDE, periodic_noise  # noqa: E402
 from cortexia_video.scenes.ray_casting import blocked_share, cast_views, solids_of, views_of  # noqa: E402
 from cortexia_video.scenes.rendering import BuiltScene, render_built  # noqa: E402
@@ -246,7 +246,7 @@ def test_other_seeds_give_other_scenes():
     assert len({scene.image.tobytes() for scene in scenes}) == 4
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", USUAL)
 def test_every_layout_renders_an_image_with_depth(layout):
     scene = render_scene(11, 32, 48, layout)
     assert scene.layout == layout
