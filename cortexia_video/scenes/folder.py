@@ -283,11 +283,11 @@ def check_plan(plan: ScenePlan) -> None:
         raise InputError(f"device {plan.device!r} cannot be used: try `device='cpu'`") from error
     if plan.textures is not None:
         list_photos(plan.textures)
-    if NEED_MODELS.intersection(plan.kinds):
+    if set(NEED_MODELS) & set(plan.kinds):
         require_embree()
         open_library(find_folder(plan.furniture))
     elif plan.furniture is not None:
-        raise InputError(f"`furniture` is of the kinds {', '.join(sorted(NEED_MODELS))}: name one as `kinds`")
+        raise InputError(f"`furniture` is of the kinds {', '.join(NEED_MODELS)}: name one as `kinds`")
 
 
 def describe_plan(plan: ScenePlan) -> Line:
@@ -296,6 +296,6 @@ def describe_plan(plan: ScenePlan) -> Line:
     about = {name: value for name, value in asdict(plan).items() if name not in left_out}
     photos = [path.name for path in list_photos(plan.textures)] if plan.textures else []
     told = {"renderer": _RENDERER, **about, "kinds": list(plan.kinds), "textures": photos}
-    if NEED_MODELS.intersection(plan.kinds):
+    if set(NEED_MODELS) & set(plan.kinds):
         told["furniture"] = describe_library(find_folder(plan.furniture))
     return told

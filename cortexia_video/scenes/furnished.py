@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.scenes import architecture, things
 from cortexia_video.scenes.description import (
+    Aim,
     Camera,
     Lamp,
     Material,
@@ -36,6 +38,7 @@ _FLOORS = (*("wood",) * 4, *("tiles",) * 2, "plain", "stained", "carpet", "carpe
 _MOST_TRIANGLES = 700_000  # of a room
 _LARGEST_MODEL = 80_000  # triangles of one that is used
 _BOUNCES = 4
+_NO_GLASS = {"door": 0.5, "window": 0.6, "hung": 0.4, "small": 0.3}  # how often; nothing stands on those
 
 
 @dataclass(slots=True, eq=False)
@@ -81,7 +84,7 @@ class FurnishedRoom:
         """Add a model, dressed in materials; return whether the room had triangles left for it."""
         if self.triangles + furniture.triangles > _MOST_TRIANGLES:
             return False
-        model, materials = _dress(self.scene, load(furniture))
+        model, materials = _dress(self.scene, load(furniture), _NO_GLASS.get(furniture.role, 0.0))
         matrix = rotation(place.yaw) if turn is None else rotation(place.yaw) @ turn
         self.scene.meshes.append(Mesh(model, place.position, matrix, materials, np.ones(3)))
         self.triangles += len(model.corners)
@@ -102,7 +105,7 @@ class FurnishedRoom:
         return usable[int(self.scene.rng.integers(len(usable)))] if usable else None
 
 
-def build_room(rng: Generator, library: Library, theme: Theme) -> FurnishedRoom:
+def build_room(rng: Generator, library: Library, theme: Theme) -> tuple[Scene, Aim]:
     """Build a room with a person's models: what stands on the floor and on that, hangs on walls, and light."""
     site = _build_shell(rng, library, theme)
     for _ in range(int(rng.integers(1, 3 if theme == "furnished" else 4))):
@@ -118,7 +121,7 @@ def build_room(rng: Generator, library: Library, theme: Theme) -> FurnishedRoom:
         site.stand(person, Placement(site.room.floor_point(rng, 0.8), rng.uniform(0, 6.28)))
     _scatter(site, theme)
     _add_lamps(site)
-    return site
+    return site.scene, partial(draw_camera, site, theme=theme)
 
 
 def _build_shell(rng: Generator, library: Library, theme: Theme) -> FurnishedRoom:
@@ -187,10 +190,10 @@ def _add_opening(site: FurnishedRoom, wall: Material) -> None:
             site.stand(thing, Placement(place.position + offset, place.yaw))
 
 
-def _dress(scene: Scene, loaded: Loaded) -> tuple[MeshModel, tuple[Material, ...]]:
+def _dress(scene: Scene, loaded: Loaded, no_glass: float) -> tuple[MeshModel, tuple[Material, ...]]:
     """Draw materials for a model: its own, other colours, or textures; glass is opaque, or is left out."""
     model = loaded.model
-    absent = [n for n, part in enumerate(loaded.parts) if part.clear and scene.chance(0.5)]
+    absent = [n for n, part in enumerate(loaded.parts) if part.clear and scene.chance(no_glass)]
     if absent:
         kept = ~np.isin(model.part, absent)
         if kept.any():
@@ -252,8 +255,8 @@ def _add_table(site: FurnishedRoom, theme: Theme) -> None:
         around = FurnishedRoom(site.scene, site.room, site.library, 0.0, others)
         if inside.all() and around.is_free(pushed_in) and site.put(chair, seat):
             site.standing.append(pushed_in)
-    most = {"desk": 22, "furnished": 9, "under": 5}[theme]
-    put_things_on(site, thing, int(rng.integers(1, most)))
+    few, many = {"desk": (6, 45), "furnished": (1, 14), "under": (1, 8)}[theme]
+    put_things_on(site, thing, int(rng.integers(few, many)))
 
 
 def surfaces_at(model: MeshModel, x: float, z: float) -> NDArray[np.float64]:
@@ -261,7 +264,8 @@ def surfaces_at(model: MeshModel, x: float, z: float) -> NDArray[np.float64]:
     a, b, c = (model.corners[:, k][:, [0, 2]].astype(np.float64) - (x, z) for k in range(3))
     u, v, w = (_cross(b, c), _cross(c, a), _cross(a, b))
     total = u + v + w
-    inside = (np.minimum(np.minimum(u, v), w) * np.sign(total) >= 0) & (np.abs(total) > 1e-12)
+    total[total == 0] = 1e-15
+    inside = (np.minimum(np.minimum(u / total, v / total), w / total) >= 0) & (np.abs(total) > 1e-12)
     y = model.corners[inside][:, :, 1].astype(np.float64)
     weights = np.stack([u, v, w], 1)[inside] / total[inside][:, None]
     return np.sort((y * weights).sum(1))
@@ -402,47 +406,69 @@ def _add_lamps(site: FurnishedRoom) -> None:
         scene.lights.append(Lamp(beyond, np.ones(3) * rng.uniform(0.1, 2.5), 0.2))
 
 
-def draw_camera(site: FurnishedRoom, rng: Generator, theme: Theme) -> Camera:
+def draw_camera(site: FurnishedRoom, rng: Generator, *, theme: Theme) -> Camera:
     """Hold a camera somewhere: 60 % so that a near thing is cut by the frame before the far end of the room."""
     room = site.room
-    fov = math.radians(rng.uniform(45, 85))
-    roll = math.radians(rng.normal(0, 10))
+    limit = np.array([room.width / 2 - 0.12, room.depth / 2 - 0.12])
     low, high = ((0.15, 0.6), (0.7, 1.3), (1.2, 1.8))[int(rng.choice(3, p=_HEIGHTS[theme]))]
     height = min(rng.uniform(low, high), room.height - 0.2)
-    limit = np.array([room.width / 2 - 0.12, room.depth / 2 - 0.12])
-    aims = [
-        each
-        for each in site.standing
-        if each.furniture is not None and abs(each.place.position[2]) < limit[1]
+    roles = {"furnished": (), "desk": ("table",), "under": ("table", "big")}[theme]
+    things = [
+        each for each in site.standing if each.furniture and abs(each.place.position[2]) < room.depth / 2
     ]
-    if theme != "furnished":
-        aims = [each for each in aims if each.furniture and each.furniture.role in ("table", "big")] or aims
-    if aims and rng.random() < (0.6 if theme == "furnished" else 0.9):
-        near = aims[int(rng.integers(len(aims)))]
-        middle = near.place.position[[0, 2]]
-        far = rng.uniform(-1, 1, (8, 2)) * limit
-        far = far[np.argmax(np.hypot(*(far - middle).T))]
-        away = (middle - far) / max(float(np.hypot(*(middle - far))), 1e-6)
-        distance = rng.uniform(0.3, 1.5) + (0.0 if theme == "under" else 0.6 * min(near.reach))
-        position = middle + distance * away + rng.normal(0, 0.25, 2)
-        towards = far - position
-        yaw = math.atan2(towards[0], towards[1]) + rng.normal(0, 0.25)
-        pitch = math.atan2(rng.uniform(0.3, 1.2) * near.height - height, distance + 0.8) * rng.uniform(
-            0.2, 1.1
-        )
-        if theme == "under":
-            pitch = math.radians(rng.normal(4, 10))
+    aims = [each for each in things if each.furniture and each.furniture.role in roles] or things
+    near = aims[int(rng.integers(len(aims)))] if aims else None
+    kind = rng.random()
+    if near is not None and theme == "desk" and kind < 0.75:
+        position, target = _look_at_top(rng, near)
+    elif near is not None and kind < (0.6 if theme == "furnished" else 0.9):
+        position, target = _look_past(rng, near, limit, height, theme)
     else:
-        position = rng.uniform(-1, 1, 2) * limit
-        target = rng.uniform(-1, 1, 2) * limit
-        if aims and rng.random() < 0.5:
-            target = aims[int(rng.integers(len(aims)))].place.position[[0, 2]]
-        towards = target - position
-        yaw = math.atan2(towards[0], towards[1])
-        pitch = math.atan2(rng.uniform(0, 1.6) - height, max(float(np.hypot(*towards)), 0.5))
-    position = np.clip(position, -limit, limit)
-    pitch = float(np.clip(pitch, math.radians(-65), math.radians(30)))
-    return Camera(np.array([position[0], height, position[1]]), yaw, pitch, roll, fov)
+        position, target = rng.uniform(-1, 1, (2, 3)) * (limit[0], 0, limit[1])
+        position[1], target[1] = height, rng.uniform(0, 1.6)
+        if near is not None and rng.random() < 0.5:
+            target = near.place.point(0, rng.uniform(0, 1.2) * near.height, 0)
+    position = np.clip(position, (-limit[0], 0.12, -limit[1]), (limit[0], room.height - 0.15, limit[1]))
+    x, y, z = target - position
+    pitch = math.atan2(y, max(math.hypot(x, z), 0.3))
+    return Camera(
+        position,
+        math.atan2(x, z) + rng.normal(0, 0.12),
+        float(np.clip(pitch, math.radians(-65), math.radians(35))),
+        math.radians(rng.normal(0, 10)),
+        math.radians(rng.uniform(45, 85)),
+    )
+
+
+def _look_at_top(rng: Generator, table: Standing) -> tuple[Vector, Vector]:
+    """Look from 0.3 to 1.1 m at what stands on a table, flat or steeply: position and target (3,)."""
+    x, z = rng.uniform(-0.7, 0.7, 2) * table.half
+    target = table.place.point(x, table.height + rng.uniform(0, 0.15), z)
+    distance, elevation, azimuth = (
+        rng.uniform(0.3, 1.1),
+        math.radians(rng.uniform(5, 60)),
+        rng.uniform(0, 6.28),
+    )
+    flat = distance * math.cos(elevation)
+    way = np.array([flat * math.sin(azimuth), distance * math.sin(elevation), flat * math.cos(azimuth)])
+    return target + way, target + rng.normal(0, 0.08, 3)
+
+
+def _look_past(
+    rng: Generator, near: Standing, limit: Vector, height: float, theme: Theme
+) -> tuple[Vector, Vector]:
+    """Look past a thing from 0.3 to 1.5 m before it to the far end of the room: position and target (3,)."""
+    middle = near.place.position[[0, 2]]
+    ends = rng.uniform(-1, 1, (8, 2)) * limit
+    far = ends[np.argmax(np.hypot(*(ends - middle).T))]
+    away = (middle - far) / max(float(np.hypot(*(middle - far))), 1e-6)
+    distance = rng.uniform(0.3, 1.5) + (0.0 if theme == "under" else 0.6 * min(near.reach))
+    x, z = middle + distance * away + rng.normal(0, 0.25, 2)
+    if theme == "under":  # about level
+        look = height + math.tan(math.radians(rng.normal(4, 10))) * float(np.hypot(*(far - (x, z))))
+    else:
+        look = height + (rng.uniform(0.3, 1.2) * near.height - height) * rng.uniform(0.2, 2.0)
+    return np.array([x, height, z]), np.array([far[0], look, far[1]])
 
 
 _HEIGHTS: dict[Theme, tuple[float, float, float]] = {
