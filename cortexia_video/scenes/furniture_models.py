@@ -30,7 +30,7 @@ from cortexia_video.scenes.model_files import Part, RawModel, read_glb, read_obj
 from cortexia_video.scenes.noise import SIDE
 from cortexia_video.storage.atomic_file import make_folder, write_atomic
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import read_named, require_size
+from cortexia_video.storage.paths import read_named, require_size
 
 Role = Literal["chair", "table", "big", "small", "hung", "door", "window", "person", "rug", "other"]
 
