@@ -322,13 +322,12 @@ def _prepare_image(
         _log.warning("%s: its texture %s is missing: it goes without", name, part.missing)
     if part.image is None or not len(corners):
         return None, 1.0
+    flat = np.concatenate([uv, np.zeros_like(uv[:, :, :1])], 2)
     area, covered = (
-        np.abs(
-            np.linalg.norm(
-                np.cross(each[:, 1] - each[:, 0], each[:, 2] - each[:, 0]).reshape(len(each), -1), axis=1
-            )
-        ).sum()
-        for each in (corners.astype(np.float64), uv.astype(np.float64))
+        np.linalg.norm(np.cross(each[:, 1] - each[:, 0], each[:, 2] - each[:, 0]), axis=1).sum(
+            dtype=np.float64
+        )
+        for each in (corners, flat)
     )
     period_m = float(np.sqrt(area / covered)) if covered > 0 else 0.0
     if not 1e-4 < period_m < 1e3:

@@ -104,7 +104,7 @@ def _sort_lines(data: bytes) -> _Lines:
             lines.faces.append(words[1:])
             lines.part.append(current)
             if len(lines.faces) > MOST_TRIANGLES:
-                require_triangles(3 * (data.count(b"\nf ") + 1))
+                require_triangles(3 * data.count(b"\nf "))
         elif head == b"usemtl":
             name = line.strip()[6:].strip().decode(errors="replace")
             current = lines.parts.setdefault(name, len(lines.parts))
