@@ -318,9 +318,11 @@ def _run(
                 if isinstance(result, ItemDone):
                     ledger.record_done(item.key, item.source, result.outputs, **result.facts)
                     _warn_of_held(item.key, result.facts)
-                outcomes.settle(item, None if isinstance(result, ItemDone) else result)
+                    outcomes.settle(item, None, result.facts.get("clip", {}).get("frames", 1))
+                else:
+                    outcomes.settle(item, result)
     usage = executor.usage()
-    report.speed = usage.measure(report.done + report.failed, report.seconds) if report.done else None
+    report.speed = usage.measure(report.images + report.failed, report.seconds) if report.done else None
     speed = report.speed.as_dict() if report.speed else None
     outcomes.record_end(batch_sizes=usage.batch_sizes, speed=speed)
     return report
