@@ -2,6 +2,7 @@
 
     cortexia scenes --count 1 --output moves/orbit --move orbit --kinds room --frames 40 --size 360 480
     python benchmarks/video.py flicker moves/orbit moves/dolly ...    # rendered moves: true motion and depth
+    python benchmarks/video.py picture moves/orbit docs/images/flicker.jpg      # a row of pixels over the frames
     python benchmarks/video.py sequence FOLDER 'fr1-*'                # rgb, depth of TUM RGB-D, 5000 a metre
     python benchmarks/video.py memory clip.mp4 200 2000               # peak of a process of its own, for each
     python benchmarks/video.py speed clip.mp4 120                     # interleaved with plain PyAV loops
@@ -25,10 +26,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from sleeping_model import SleepingModel
 
-from cortexia_video import DepthEstimator, Frame, estimate, load_estimator, open_dataset, read_depth
+from cortexia_video import (
+    DepthEstimator,
+    Frame,
+    colored_depthmap,
+    estimate,
+    load_estimator,
+    open_dataset,
+    read_depth,
+)
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.video.depth_clip import DepthClip
 from cortexia_video.video.frames import write_frames
@@ -37,6 +46,7 @@ from cortexia_video.video.optical_flow import sample
 Array = NDArray[np.float32]
 ROUNDS = 3
 FARTHEST_M = 80
+PANEL = (576, 280)  # pixels, of the picture
 
 
 def run(clip: Path, out: Path, estimator: DepthEstimator, steady: str) -> list[Array]:
@@ -130,6 +140,25 @@ def measure_flicker(folders: list[Path]) -> None:
     print(
         f"all: tce {off[0]:.2f} -> {mean[0]:.2f} ({mean[0] / off[0]:.2f}), absrel {off[1]:.4f} -> {mean[1]:.4f}"
     )
+
+
+def draw_picture(folder: str, out: str) -> None:
+    """Draw a row of pixels over the frames of a move, time runs down: without and with the filter."""
+    estimator, (clip,) = load_estimator("compact"), Path(folder).glob("clips/*.mkv")
+    panels = []
+    for steady, title in (("off", "--steady off"), ("mean", "--steady mean (default)")):
+        with tempfile.TemporaryDirectory() as work:
+            maps = run(clip, Path(work), estimator, steady)
+        row = np.stack([each[len(each) // 2] for each in maps])
+        panels.append((title, row))
+    ends = float(min(row.min() for _, row in panels)), float(max(row.max() for _, row in panels))
+    page = Image.new("RGB", (2 * PANEL[0] + 20, PANEL[1] + 26), "white")
+    for number, (title, row) in enumerate(panels):
+        image = Image.fromarray(colored_depthmap(row, *ends))
+        left = number * (PANEL[0] + 20)
+        page.paste(image.resize(PANEL, Image.Resampling.NEAREST), (left, 26))
+        ImageDraw.Draw(page).text((left + 4, 5), title, fill="black", font_size=12)
+    page.save(out, quality=85)
 
 
 def measure_sequence(folder: Path, names: str = "*") -> None:
@@ -281,6 +310,8 @@ def main() -> None:
         measure_flicker([Path(each) for each in rest])
     elif what == "sequence":
         measure_sequence(Path(rest[0]), *rest[1:])
+    elif what == "picture":
+        draw_picture(*rest)
     elif what == "overlap":
         measure_overlap(rest[0], int(rest[1]))
     elif what == "memory":

@@ -164,9 +164,9 @@ def measure_predictors(
                 each.name: KeptPredictor(each, items, folder, workers)
                 for each, folder in zip(models, folders, strict=True)
             }
-            every = [kept_depth.get(each.name, each) for each in predictors]
+            run = [kept_depth.get(each.name, each) for each in predictors]
             return measure_predictors(
-                truth, every, protocol, metrics=metrics, kept=kept, workers=workers, look=look
+                truth, run, protocol, metrics=metrics, kept=kept, workers=workers, look=look
             )
     clips: list[ClipResult] = []
     if protocol.align_per == "clip":

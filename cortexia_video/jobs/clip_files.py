@@ -17,12 +17,17 @@ from typing import Any
 
 import numpy as np
 
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import OutputLostError, output_lost
 from cortexia_video.formats.quantization import to_values
 from cortexia_video.formats.registry import FORMATS, Format
 from cortexia_video.ledger.entries import Placed
+from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.sinks.sink import Sink
+from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import TIMES, DepthClip, describe_times
+
+_PUT = 4  # objects at once
 
 
 def choose_format(form: Format, about: Mapping[str, Any]) -> Format:
@@ -43,9 +48,15 @@ def place_frames(sink: Sink, key: str, form: Format, clip: DepthClip) -> dict[st
     """
     chosen, outputs = choose_format(form, clip.metadata), dict[str, Placed]()
     sink.check_key(key)
-    for number, depth in enumerate(clip):
+
+    def place(numbered: tuple[int, DepthMap]) -> dict[str, Placed]:
+        number, depth = numbered
         chosen.require_kept(depth)
-        outputs |= sink.place({f"{key}/{number:06}{form.suffix}": chosen.encode(depth)})
+        return sink.place({f"{key}/{number:06}{form.suffix}": chosen.encode(depth)})
+
+    is_remote = isinstance(sink.root, RemotePath)
+    for placed in map_bounded(enumerate(clip), place, workers=_PUT if is_remote else 1):
+        outputs |= placed
     times = describe_times(clip.times_s, form.suffix)
     outputs |= sink.place({f"{key}/{TIMES}": [times.encode("ascii")]})
     number = len(clip)

@@ -318,7 +318,8 @@ def _run(
                 if isinstance(result, ItemDone):
                     ledger.record_done(item.key, item.source, result.outputs, **result.facts)
                     _warn_of_held(item.key, result.facts)
-                    outcomes.settle(item, None, result.facts.get("clip", {}).get("frames", 1))
+                    clip = result.facts.get("clip")
+                    outcomes.settle(item, None, clip["frames"] if isinstance(clip, Mapping) else 1)
                 else:
                     outcomes.settle(item, result)
     usage = executor.usage()
