@@ -31,6 +31,7 @@ from sleeping_model import SleepingModel
 
 from cortexia_video import (
     DepthEstimator,
+    Failure,
     Frame,
     colored_depthmap,
     estimate,
@@ -240,8 +241,18 @@ def measure_speed(clip: str, count: int) -> None:
         with tempfile.TemporaryDirectory() as work:
             estimate(clip, work, model=estimator, frames=f"0:{count}")
 
+    frames = [estimator.prepare(Frame("", image)) for image in decode_plainly(clip, count)]
+    batches = [
+        [each for each in frames[at : at + 4] if not isinstance(each, Failure)] for at in range(0, count, 4)
+    ]
+
+    def run_network() -> None:
+        for batch in batches:
+            estimator.run(estimator.stack(batch), batch[0].estimate_fov)
+
     ways: dict[str, Callable[[], None]] = {
         "ours": run_ours,
+        "the network alone": run_network,
         "OpenCV's PNG": lambda: loop_plainly(clip, count, estimator, cv2.imwrite),
         "Pillow's PNG": lambda: loop_plainly(
             clip, count, estimator, lambda name, values: Image.fromarray(values).save(name)

@@ -36,8 +36,9 @@ class LedgerSummary:
 
     done: have depth. failed: do not (or another image has the place of theirs). requeued: were found wrong
     by `verify` and wait for the next run. unfinished: a run was about to write them when it ended.
-    clips: videos among the done, with so many `frames`. meanings: how many of the done mean what. sample: lines of done images, in the order of a hash of their
-    keys. failed_sample: lines of a few that failed after they were decoded.
+    clips: videos among the done, with so many `frames`. meanings: how many of the done mean what.
+    sample: lines of done images, in the order of a hash of their keys.
+    failed_sample: lines of a few that failed after they were decoded.
     """
 
     runs: list[Run]
