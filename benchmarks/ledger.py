@@ -1,10 +1,11 @@
 """What commands cost on a folder whose ledger knows many inputs, all of them done.
 
-    python benchmarks/ledger.py [COUNT] [--tree CHECKOUT ...] [--work FOLDER]
+    python benchmarks/ledger.py [COUNT] [--tree CHECKOUT ...] [--only COMMAND ...] [--work FOLDER]
 
-Makes COUNT images of 16 pixels, JPEG, (a hundred thousand by default) and their depth, and runs what only has to find
-out that nothing is to be done, or to read it all. Core-seconds of the whole process and of those it starts, its
-peak memory and the seconds by the clock; with several checkouts, one after the other for each command.
+Makes COUNT images of 16 pixels, JPEG, (a hundred thousand by default), their depth and that as npz, and runs what
+only has to find out that nothing is to be done, or to read it all; `convert` begins with nothing. Core-seconds of
+the whole process and of those it starts, its peak memory and the seconds by the clock; with several checkouts, one
+after the other for each command.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from PIL import Image
 
 _LINKS = 50_000  # to one file: some file systems end at 65,000
 _ESTIMATE = ["estimate", "in", "--output", "out", "--model", "synthetic", "--recursive"]
+_CONVERT = ["convert", "out", "--output", "npz", "--format", "npz"]
 
 app = App(help=__doc__)
 
@@ -34,6 +36,7 @@ def measure(
     /,
     *,
     tree: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    only: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     work: Path = Path("/tmp/cortexia-ledger"),
 ) -> None:
     shutil.rmtree(work, ignore_errors=True)
@@ -45,13 +48,15 @@ def measure(
         "status": ["status", "out"],
         "report": ["report", "out"],
         "estimate, all done": _ESTIMATE,
-        "convert": ["convert", "out", "--output", "npz", "--format", "npz"],
-        "convert, all done": ["convert", "out", "--output", "npz", "--format", "npz"],
+        "convert, all done": _CONVERT,
         "verify": ["verify", "out"],
+        "convert": ["convert", "out", "--output", "new", "--format", "npz"],
     }
     print(f"| {count:,} inputs | " + " | ".join(f"{each.name}: core s (s), MiB" for each in trees) + " |")
     print("|---|" + "---|" * len(trees))
     for name, words in commands.items():
+        if only and name not in only:
+            continue
         cells = []
         for each in trees:
             core_s, seconds, peak = _run(each, copies[each], words)
@@ -61,37 +66,42 @@ def measure(
 
 
 def _make(tree: Path, folder: Path, count: int) -> None:
-    """Estimate one image; all others are links to it and to its depth, with the same line in the ledger."""
+    """Estimate and convert one image; all others are links to it and to its depth, with the same lines in ledgers."""
     first = folder / "in/0000/0000000.jpg"
     first.parent.mkdir(parents=True)
     Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(first)
-    _run(tree, folder, _ESTIMATE)
-    lines = (folder / "out/ledger.jsonl").read_text().splitlines()
-    begun, done = (
-        next(each for each in lines if f'"outcome": "{word}"' in each) for word in ("begun", "done")
-    )
-    depth = folder / "out" / next(iter(json.loads(done)["outputs"]))
-    suffix = depth.name.removeprefix(first.name)
-    with (folder / "out/ledger.jsonl").open("a") as ledger:
-        for number in range(1, count):
-            key = f"{number // 1000:04}/{number:07}.jpg"
-            image, made = folder / "in" / key, folder / "out" / f"{key}{suffix}"
-            for path, of in ((image, first), (made, depth)):
-                if number % 1000 == 0:
-                    path.parent.mkdir()
-                if number % _LINKS == 0:
-                    shutil.copy2(of, path)
-                else:
-                    os.link(of, path)
-            first, depth = (image, made) if number % _LINKS == 0 else (first, depth)
-            for line in (begun, done):
-                ledger.write(line.replace("0000/0000000.jpg", key) + "\n")
+    for words in (_ESTIMATE, _CONVERT):
+        _run(tree, folder, words)
+    _multiply(first, count)
+    for name in ("out", "npz"):
+        ledger = folder / name / "ledger.jsonl"
+        lines = [line for line in ledger.read_text().splitlines() if '"outcome": ' in line]
+        _multiply(folder / name / next(iter(json.loads(lines[-1])["outputs"])), count)
+        with ledger.open("a") as file:
+            for number in range(1, count):
+                key = f"{number // 1000:04}/{number:07}.jpg"
+                file.writelines(line.replace("0000/0000000.jpg", key) + "\n" for line in lines)
+
+
+def _multiply(first: Path, count: int) -> None:
+    """Link a file to others, a thousand in a folder."""
+    root, suffix = first.parents[1], first.name.removeprefix("0000000")
+    for number in range(1, count):
+        path = root / f"{number // 1000:04}" / f"{number:07}{suffix}"
+        if number % 1000 == 0:
+            path.parent.mkdir()
+        if number % _LINKS == 0:
+            shutil.copy2(first, path)
+            first = path
+        else:
+            os.link(first, path)
 
 
 def _run(tree: Path, folder: Path, words: list[str]) -> tuple[float, float, float]:
     """Return core-seconds, seconds, and the peak in MiB."""
     call = [sys.executable, "-m", "cortexia_video", *words]
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONPYCACHEPREFIX": str(folder / "pycache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each run would compile what it imports anew
     with (folder / "said.txt").open("wb") as said:
         started = time.perf_counter()
         child = subprocess.Popen(call, cwd=folder, env=environment, stdout=said, stderr=said)

@@ -1,9 +1,10 @@
 """Measure how much there is to read: files and lines, functions, and the files that one JPEG goes through.
 
-    python benchmarks/structure.py [PHOTO.jpg]
+    python benchmarks/structure.py [--moves] [PHOTO.jpg]
 
 A file counts if one of its functions is called between the call of `estimate` and its return, after a first
-run has imported everything. A move is a call from a function of one file to a function of another. Private
+run has imported everything. A move is a call from a function of one file to a function of another; a generator
+that goes on, and a context manager that is left, count anew. `--moves` lists them in order. Private
 and named once: a function whose name begins with `_` and that its file names exactly once beside the
 definition; called once: where that is a call, and no row of a table or callback. The numbers before are
 those of commit 9b59120, the last one before the package got its rooms.
@@ -40,7 +41,7 @@ class Moves:
 
     def __init__(self) -> None:
         self.files: set[str] = set()
-        self.moves = 0
+        self.moves: list[str] = []
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         name = frame.f_code.co_filename
@@ -51,7 +52,11 @@ class Moves:
         while caller is not None and not caller.f_code.co_filename.startswith(str(PACKAGE)):
             caller = caller.f_back
         if caller is not None and caller.f_code.co_filename != name:
-            self.moves += 1
+            here, there = (
+                f"{str(Path(code.co_filename).relative_to(PACKAGE))[:-3]}.{code.co_qualname}"
+                for code in (caller.f_code, frame.f_code)
+            )
+            self.moves.append(f"{threading.current_thread().name:12} {here} -> {there}")
 
 
 def count_moves(photo: Path) -> Moves:
@@ -86,17 +91,21 @@ def count_functions() -> tuple[int, float, float, float]:
 
 
 def main() -> None:
+    given = [each for each in sys.argv[1:] if each != "--moves"]
     with tempfile.TemporaryDirectory() as folder:
-        photo = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "photo.jpg"
+        photo = Path(given[0]) if given else Path(folder) / "photo.jpg"
         if not photo.exists():
             pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
             Image.fromarray(pixels).save(photo)
         moves = count_moves(photo)
+    if "--moves" in sys.argv:
+        for number, move in enumerate(moves.moves, start=1):
+            print(f"{number:3} {move}")
     count, median, once, called_once = count_functions()
     size = sum(len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py"))
     now = {
         "package": f"{sum(1 for _ in PACKAGE.rglob('*.py'))} files, {size:,} lines",
-        "one JPEG": f"{len(moves.files)} files, {moves.moves} moves between files",
+        "one JPEG": f"{len(moves.files)} files, {len(moves.moves)} moves between files",
         "functions": f"{count}, median {median:g} lines, {once:.0%} private and named once, "
         f"{called_once:.0%} called once",
     }

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_map import DepthMap, larger_is_nearer
 from cortexia_video.errors import (
     Failure,
     InputError,
@@ -24,9 +24,9 @@ from cortexia_video.errors import (
 )
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.images.decode import ImageLike, to_frame
-from cortexia_video.images.resampling import resize_depth
+from cortexia_video.images.resampling import resize_depth, resize_known, resize_mask
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
-from cortexia_video.models.protocol import CameraModel, DepthModel, Prediction
+from cortexia_video.models.protocol import MAPS, CameraModel, CommercialOnly, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
 from cortexia_video.pinhole import to_f_px, to_fov_deg
 from cortexia_video.runtime.resources import BufferPool
@@ -35,6 +35,14 @@ from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.steady import SteadyMode
 
 Size = Literal["full", "native"]
+Sky = Literal["unknown", "keep"]
+_BESIDE = (
+    ("valid", bool, ()),
+    ("sky", bool, ()),
+    ("confidence", np.float32, ()),
+    ("normals", np.float32, (3,)),
+)
+_SHORTEST = 1e-6  # of a mixed normal that says which way: between opposite ones there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +72,27 @@ class PreparedFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelOutput:
-    """What the network gave for one image. values: float32 (h, w). fov_deg: where it was estimated."""
+    """What the network gave for one image.
+
+    values: float32 (h, w). fov_deg: where it was estimated. maps: what else it told, by the names of `Prediction`.
+    """
 
     values: NDArray[np.float32]
     fov_deg: float | None = None
+    maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.values.nbytes + sum(each.nbytes for each in self.maps.values())
+
+    @property
+    def known(self) -> NDArray[np.bool_] | None:
+        """Bool (h, w), False where there is sky or no depth; None where the model says nothing of it."""
+        valid, sky = self.maps.get("valid"), self.maps.get("sky")
+        if sky is None:
+            return valid
+        return ~sky if valid is None else valid & ~sky
 
 
 ModelResult = ModelOutput | ModelError
@@ -85,9 +110,12 @@ class DepthEstimator:
         model: A loaded model.
         batch_size: Images in one call of the model, or `auto`.
         size: `full` gives each map the size of its image, `native` the size that the network gives.
+        also: Which maps beside depth to carry, of normals and confidence. A mask always is.
+        sky: `unknown` makes depth NaN (disparity 0) where the model knows that there is sky, and NaN where it knows
+            of no depth; `keep` leaves the network's numbers.
 
     Raises:
-        InputError: The batch size or the size cannot be.
+        InputError: The batch size, the size or the sky cannot be, or the model has none of these maps.
 
     Example:
         >>> estimator = cx.DepthEstimator(cx.SyntheticModel(), batch_size=8)
@@ -96,11 +124,27 @@ class DepthEstimator:
         [(480, 640)]
     """
 
-    def __init__(self, model: DepthModel, *, batch_size: BatchSize = 4, size: Size = "full") -> None:
+    def __init__(
+        self,
+        model: DepthModel,
+        *,
+        batch_size: BatchSize = 4,
+        size: Size = "full",
+        also: Iterable[str] = (),
+        sky: Sky = "unknown",
+    ) -> None:
         if size not in get_args(Size):
             raise InputError(f"unknown size {size!r}: use full or native")
+        if sky not in get_args(Sky):
+            raise InputError(f"unknown sky {sky!r}: use unknown or keep")
         self.model = model
         self.size = size
+        self.also, self.sky = frozenset(also), sky
+        if lacking := sorted(self.also - {*find_maps(model)}):
+            raise InputError(
+                f"{printable(model.name)} gives no {', '.join(lacking)}: it has "
+                f"{', '.join(find_maps(model)) or 'depth alone'} (`also`)"
+            )
         self.limits = BatchLimits(batch_size, model.max_batch)
 
     def __repr__(self) -> str:
@@ -112,7 +156,8 @@ class DepthEstimator:
         """Return what the numbers depend on."""
         model = self.model
         named = {"model": model.name, "weights_sha256": model.weights_digest, "kind": model.kind}
-        return {**named, "size": self.size, **model.settings}
+        kept = {"sky": self.sky} if self.sky == "keep" else {}
+        return {**named, "size": self.size, **kept, **model.settings}
 
     @property
     def uses_focal_length(self) -> bool:
@@ -245,8 +290,18 @@ class DepthEstimator:
     def prepare(self, frame: Frame) -> PreparedFrame | Failure:
         """Preprocess one frame."""
         height, width = frame.full_size or frame.image.shape[:2]
+        estimate_fov = self._camera_model is not None and frame.f_px is None
         try:
-            pixels = self.model.preprocess(frame.image, self.model.processed_size(height, width))
+            if estimate_fov and not getattr(self.model, "estimates_fov", True):
+                raise ModelError(
+                    f"{self.model.name} estimates no focal length, and gives metres only with one: images need it "
+                    "in EXIF, or given (`f_px`, `intrinsics`)"
+                )
+            processed_size = self.model.processed_size(height, width)
+            if preprocess_frame := getattr(self.model, "preprocess_frame", None):
+                pixels = preprocess_frame(frame, processed_size)
+            else:
+                pixels = self.model.preprocess(frame.image, processed_size)
             if not isinstance(pixels, np.ndarray):
                 raise ModelError(
                     f"{self.model.name} preprocesses to {type(pixels).__name__}, not to an array"
@@ -256,7 +311,6 @@ class DepthEstimator:
         if np.may_share_memory(pixels, frame.image):
             pixels = pixels.copy()
         origin = FrameInfo(frame.key, height, width, frame.f_px, frame.f_source)
-        estimate_fov = self._camera_model is not None and frame.f_px is None
         return PreparedFrame(origin, pixels, _name_group(pixels, estimate_fov), estimate_fov)
 
     def stack(self, batch: Sequence[PreparedFrame]) -> NDArray[Any]:
@@ -314,6 +368,15 @@ class DepthEstimator:
         values, fov_deg = answer.values, answer.fov_deg
         if not values.size:
             return ModelOutputError(f"{self.model.name} gave depth without pixels")
+        if fov_deg is not None and not 0 < fov_deg < 180:
+            return ModelOutputError(f"{self.model.name} gave a field of view of {fov_deg:g} degrees")
+        if answer.maps:
+            if wrong := _find_wrong(answer):
+                return ModelOutputError(f"{self.model.name} gave NaN or infinite {wrong}")
+            if (known := answer.known) is not None and self.sky == "unknown":
+                values = values[known]
+            if not values.size:  # an image of the sky
+                return answer
         low, high = float(values.min()), float(values.max())  # NaN comes through both
         if not np.isfinite((low, high)).all():
             return self._blame("NaN or infinite depth", ~np.isfinite(values))
@@ -321,42 +384,41 @@ class DepthEstimator:
             return ModelOutputError(f"{self.model.name} gave the same depth, {low:g}, for every pixel")
         if low < 0 and self.model.kind in ("metric", "scale_invariant"):
             return self._blame("negative depth", values < 0)
-        if fov_deg is not None and not 0 < fov_deg < 180:
-            return ModelOutputError(f"{self.model.name} gave a field of view of {fov_deg:g} degrees")
         return answer
 
     def add_focal_length(self, origin: FrameInfo, output: ModelOutput) -> FrameInfo:
         """Add the focal length that the network estimated, if it did."""
-        if output.fov_deg is None:
+        if output.fov_deg is None or origin.f_px is not None:
             return origin
         return replace(origin, f_px=to_f_px(output.fov_deg, origin.width), f_source="estimated")
 
-    def finish(
-        self, origin: FrameInfo, values: NDArray[np.float32], scratch: BufferPool | None = None
-    ) -> DepthMap:
-        """Bring the network's checked float32 (h, w) output to the size that is asked for.
+    def finish(self, origin: FrameInfo, output: ModelOutput, scratch: BufferPool | None = None) -> DepthMap:
+        """Bring the network's checked output to the size that is asked for.
 
         scratch: memory for a full-size map, which then holds until the thread finishes another.
         """
         full_size = (origin.height, origin.width)
-        if self.size == "native":
-            return self._label(origin, self._to_depth(origin, values), full_size)
-        memory = scratch.take(4 * origin.height * origin.width) if scratch else None
+        height, width = full_size if self.size == "full" else output.values.shape
+        memory = scratch.take(4 * origin.height * origin.width) if scratch and self.size == "full" else None
         out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
-        return self._label(origin, self._to_depth(origin, resize_depth(values, *full_size, out)))
-
-    def _label(
-        self, origin: FrameInfo, values: NDArray[np.float32], full_size: tuple[int, int] | None = None
-    ) -> DepthMap:
-        """Return of depth what is known about it."""
+        known = output.known
+        if known is None or self.sky == "keep":
+            values = resize_depth(output.values, height, width, out)
+        else:
+            values = resize_known(output.values, known, height, width, out)
+        values = self._to_depth(origin, values)
+        sky = output.maps.get("sky")
+        if sky is not None and sky.any() and self.sky == "unknown" and larger_is_nearer(self.model.kind):
+            values[resize_mask(sky, height, width)] = 0  # infinitely far
         return DepthMap(
             values,
             self.model.kind,
             origin.f_px,
             origin.f_source,
-            full_size,
+            full_size if self.size == "native" else None,
             self.model.name,
             self.model.weights_digest,
+            **_carry(output.maps, known, height, width),
         )
 
     @property
@@ -374,11 +436,21 @@ class DepthEstimator:
     def _infer(self, method: str, pixels: NDArray[Any], estimate_fov: bool) -> list[ModelOutput]:
         """Call `infer` or `infer_float32`, and hold the model to its promise."""
         infer = getattr(self.model, method)
-        answer = infer(pixels, estimate_fov=True) if estimate_fov else infer(pixels)
+        asked = {"estimate_fov": True} if estimate_fov else {}
+        also = self.also - {"mask"}
+        answer = infer(pixels, **asked, **({"also": also} if also else {}))
         if not isinstance(answer, Prediction):
-            return [ModelOutput(values) for values in _check_shape(answer, len(pixels), self.model.name)]
-        values = _check_shape(answer.values, len(pixels), self.model.name)
-        return [ModelOutput(*each) for each in zip(values, map(float, answer.fov_deg), strict=True)]
+            answer = Prediction(answer)
+        count, name = len(pixels), self.model.name
+        values = _check_shape(answer.values, count, name)
+        maps = _check_maps(answer, values.shape, name)
+        if lacking := sorted(also - {*maps}):
+            raise ModelOutputError(f"{name} was asked for {', '.join(lacking)} and gave none")
+        fov_deg = [None] * count if answer.fov_deg is None else [*map(float, answer.fov_deg)]
+        return [
+            ModelOutput(values[i], fov_deg[i], {name: array[i] for name, array in maps.items()})
+            for i in range(count)
+        ]
 
     def _complete(self, batch: list[tuple[int, PreparedFrame]], done: dict[int, DepthMap | Failure]) -> None:
         first = batch[0][1]
@@ -402,11 +474,11 @@ class DepthEstimator:
                 done[index] = Failure(prepared.origin.key, "estimate", checked)
             else:
                 origin = self.add_focal_length(prepared.origin, checked)
-                done[index] = self._try_finish(origin, checked.values)
+                done[index] = self._try_finish(origin, checked)
 
-    def _try_finish(self, origin: FrameInfo, values: NDArray[np.float32]) -> DepthMap | Failure:
+    def _try_finish(self, origin: FrameInfo, output: ModelOutput) -> DepthMap | Failure:
         try:
-            return self.finish(origin, values)
+            return self.finish(origin, output)
         except MemoryError as error:
             return Failure(origin.key, "estimate", as_model_error(error))
 
@@ -431,7 +503,9 @@ def load_estimator(
     device: str = "auto",
     batch_size: BatchSize = 4,
     size: Size = "full",
-    commercial_only: bool = False,
+    also: Iterable[str] = (),
+    sky: Sky = "unknown",
+    commercial_only: CommercialOnly = False,
     **options: Any,
 ) -> DepthEstimator:
     """Load a model by name.
@@ -441,10 +515,13 @@ def load_estimator(
         device: auto, cpu, cuda, cuda:1 or mps.
         batch_size: Images in one call of the model, or `auto`.
         size: `full` gives each map the size of its image, `native` the size that the network gives.
-        commercial_only: Refuse weights that are not known to be free for use in a product.
-        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`
-            and `output_name` of `onnx:`, `backend`, `precision` and `compile` of what torch runs; None stands
-            for what the model says.
+        also: Which maps beside depth to carry, of normals and confidence. A mask always is.
+        sky: `unknown` makes depth NaN (disparity 0) where the model knows of sky; `keep` leaves the numbers.
+        commercial_only: Refuse weights that are not known to be free for use in a product; `strict` also those
+            whose training data or teachers are not.
+        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
+            `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
+            None stands for what the model says.
 
     Returns:
         The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.
@@ -453,6 +530,7 @@ def load_estimator(
         UnknownModelError: There is no such model.
         ModelLoadError: The weights cannot be used.
         ModelError: Anything else that is wrong with the model.
+        InputError: The model has no such map.
         MissingExtraError: The model needs a package that is not installed.
 
     Example:
@@ -461,9 +539,14 @@ def load_estimator(
         ('disparity', (480, 640))
     """
     if commercial_only:
-        require_commercial(model)
+        require_commercial(model, strict=commercial_only == "strict")
     loaded = load_model(model, device=device, **_keep_given(options))
-    return DepthEstimator(loaded, batch_size=batch_size, size=size)
+    return DepthEstimator(loaded, batch_size=batch_size, size=size, also=also, sky=sky)
+
+
+def find_maps(model: DepthModel) -> tuple[str, ...]:
+    """Return which of `MAPS` a model gives beside depth."""
+    return tuple(each for each in MAPS if each in getattr(model, "maps", ()))
 
 
 def load_estimators(
@@ -525,6 +608,48 @@ def _check_shape(output: object, count: int, name: str) -> NDArray[np.float32]:
             f"{name} gives an array of shape {values.shape} for {count} images: it must be (B, h, w)"
         )
     return values
+
+
+def _check_maps(answer: Prediction, shape: tuple[int, ...], name: str) -> dict[str, NDArray[Any]]:
+    """Return the maps that were given beside depth of this shape (B, h, w)."""
+    maps: dict[str, NDArray[Any]] = {}
+    for each, dtype, more in _BESIDE:
+        if (given := getattr(answer, each)) is not None:
+            maps[each] = np.asarray(given, dtype)
+            if maps[each].shape != (*shape, *more):
+                raise ModelOutputError(
+                    f"{name} gives {each} of shape {maps[each].shape} beside depth of {shape}: it must be "
+                    f"{(*shape, *more)}"
+                )
+    return maps
+
+
+def _find_wrong(output: ModelOutput) -> str | None:
+    """Return which of the maps beside depth is not finite; normals need not be where depth is unknown."""
+    normals, known = output.maps.get("normals"), output.known
+    if normals is not None and not np.isfinite(normals if known is None else normals[known]).all():
+        return "normals"
+    return None if np.isfinite(output.maps.get("confidence", 0)).all() else "confidence"
+
+
+def _carry(
+    maps: Mapping[str, NDArray[Any]], known: NDArray[np.bool_] | None, height: int, width: int
+) -> dict[str, Any]:
+    """Bring what was told beside depth to (height, width): what a `DepthMap` takes of it, by name."""
+    carried: dict[str, Any] = {}
+    if known is not None:
+        carried["valid"] = resize_mask(known, height, width)
+    if "confidence" in maps:
+        carried["confidence"] = resize_depth(maps["confidence"], height, width)
+    if "normals" in maps:
+        given = maps["normals"] if known is None else np.where(known[..., None], maps["normals"], 0)
+        planes = np.moveaxis(given, -1, 0)
+        normals = np.stack([resize_depth(np.ascontiguousarray(each), height, width) for each in planes], -1)
+        length = np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))
+        unknown = length < _SHORTEST if known is None else (length < _SHORTEST) | ~carried["valid"]
+        length[unknown] = np.nan
+        carried["normals"] = np.divide(normals, length[..., None], out=normals)
+    return carried
 
 
 def as_model_error(error: Exception) -> ModelError:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from cortexia_video.errors import printable, require_type, suggest_keywords
 from cortexia_video.frame import FocalSource, draw_png, write_figure
+from cortexia_video.pinhole import Pinhole
 
 DepthKind = Literal["metric", "scale_invariant", "affine_invariant", "disparity"]
 KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
 Share = Literal["none", "clip", "all"]
 SHARES: tuple[Share, ...] = get_args(Share)
+_BESIDE = (("valid", np.bool_, ()), ("confidence", np.float32, ()), ("normals", np.float32, (3,)))
 
 
 def larger_is_nearer(kind: DepthKind) -> bool:
@@ -128,9 +130,15 @@ class DepthMap:
         weights_sha256: The digest of its weights.
         alignment: How its metres came about, where relative depth was aligned to known distances.
         relative: The map before that, as it was; files of their own hold it.
+        valid: bool (H, W), False where the model says that there is no depth to know: sky, and what it cannot
+            tell. None where the model says nothing of it. Files of their own hold this and what follows.
+        confidence: float32 (H, W), larger is surer, in the model's own unit.
+        normals: float32 (H, W, 3), unit vectors in OpenCV's axes (x right, y down, z forward) towards the
+            camera; NaN where unknown.
 
     Raises:
-        ValueError: The values are not float32 (H, W), or there is no such kind.
+        ValueError: The values are not float32 (H, W), a map beside them has another size, or there is no such
+            kind.
         TypeError: The values are no array.
 
     Example:
@@ -150,6 +158,9 @@ class DepthMap:
     weights_sha256: str | None = None
     alignment: Alignment | None = None
     relative: DepthMap | None = None
+    valid: NDArray[np.bool_] | None = None
+    confidence: NDArray[np.float32] | None = None
+    normals: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         require_type("values", self.values, np.ndarray, "files are read by `read_depth`")
@@ -160,9 +171,25 @@ class DepthMap:
             )
         if self.kind not in KINDS:
             raise ValueError(f"unknown kind of depth {self.kind!r}: use one of {', '.join(KINDS)}")
+        for name, dtype, more in _BESIDE:
+            array = getattr(self, name)
+            if array is not None and (array.dtype != dtype or array.shape != (*self.values.shape, *more)):
+                shape = (*self.values.shape, *more)
+                raise ValueError(
+                    f"{name} must be {np.dtype(dtype)} {shape}, as its depth, got {array.dtype} {array.shape}"
+                )
         for text in (self.model, self.weights_sha256):
             if text is not None and not _is_text(text):
                 raise ValueError(f"{text!r} holds a zero byte or half a character, as no file's text may")
+
+    @property
+    def camera(self) -> Pinhole | None:
+        """The camera of these pixels, of the size of `values`; None where no focal length is known."""
+        if self.f_px is None:
+            return None
+        height, width = self.values.shape
+        full_height, full_width = self.full_size or (height, width)
+        return Pinhole.centred(self.f_px, full_width, full_height).resized(width, height)
 
     @property
     def larger_is_nearer(self) -> bool:
@@ -179,6 +206,7 @@ class DepthMap:
         more = [printable(self.model)] if self.model else []
         more += [f"f_px={self.f_px:.6g} ({self.f_source})"] if self.f_px else []
         more += [f"aligned by {self.alignment.by}"] if self.alignment else []
+        more += [f"with {name}" for name, *_ in _BESIDE if getattr(self, name) is not None]
         return f"DepthMap({', '.join([size, self.kind, span, *more])})"
 
     def _repr_png_(self) -> bytes:

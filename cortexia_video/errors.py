@@ -335,9 +335,16 @@ def in_words(
     except CortexiaError:
         raise
     except of as error:
-        has_remedy = not remedy or isinstance(error, ExplainedError)
-        words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
-        raise kind(printable(f"{beginning}: {words}")) from error
+        raise put_in_words(error, beginning, remedy, kind) from error
+
+
+def put_in_words(
+    error: Exception, beginning: str, remedy: str = "", kind: type[CortexiaError] = InputError
+) -> CortexiaError:
+    """Return what `in_words` raises, for the few guards that every image passes."""
+    has_remedy = not remedy or isinstance(error, ExplainedError)
+    words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
+    return kind(printable(f"{beginning}: {words}"))
 
 
 def require_type(name: str, value: object, wanted: type, remedy: str) -> None:

@@ -58,6 +58,7 @@ OWNERS = {  # of heavy packages: rooms (with a slash) or files that may import t
     "av": {"video/"},
     "fsspec": {"storage/remote_path.py"},
     "rerun": {"viewing/recording.py"},
+    "embreex": {"scenes/meshes.py"},
     "pillow_heif": {"images/pillow_readers.py"},
 }
 

@@ -24,17 +24,24 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from cortexia_video.errors import DecodeError, InputError, describe, in_words, printable, suggest_keywords
+from cortexia_video.errors import (
+    CortexiaError,
+    DecodeError,
+    InputError,
+    describe,
+    printable,
+    put_in_words,
+    suggest_keywords,
+)
 from cortexia_video.frame import Frame
-from cortexia_video.images.exif import focal_length_px, read_exif
+from cortexia_video.images.exif import Exif, focal_length_px, read_exif
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
 from cortexia_video.images.pillow_readers import READERS, TiffReader, import_heif_reader
 from cortexia_video.images.pixels import to_rgb, turn
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
 from cortexia_video.runtime.resources import BufferPool
 from cortexia_video.storage.archive_member import IMAGES, read_part
-from cortexia_video.storage.named_file import NamedFileError, read_named
-from cortexia_video.storage.paths import PathLike, split_inside, to_path
+from cortexia_video.storage.paths import NamedFileError, PathLike, read_named, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 ImageLike = NDArray[np.uint8] | Image.Image
@@ -94,20 +101,19 @@ def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
 def read_image_bytes(path: PathLike) -> bytes:
     """Read a whole file, or an image inside an archive; raise `DecodeError` with a reason for people."""
     place = to_path(path)
-    if inside := split_inside(place.url if isinstance(place, RemotePath) else str(place)):
-        with in_words("its shard cannot be read", kind=DecodeError):
-            return read_part(to_path(inside[0]), inside[1], IMAGES)
-    if isinstance(place, RemotePath):
-        with in_words("cannot be read", kind=DecodeError, of=OSError):
-            try:
-                return read_named(place)
-            except FileNotFoundError as error:
-                raise DecodeError("it was removed after the bucket was listed") from error
-    with in_words("cannot be read", kind=DecodeError):
-        try:
-            return read_named(place)
-        except NamedFileError as error:
+    text = place.url if isinstance(place, RemotePath) else str(place)
+    inside = split_inside(text) if "#" in text else None
+    try:
+        return read_part(to_path(inside[0]), inside[1], IMAGES) if inside else read_named(place)
+    except CortexiaError:
+        raise
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and isinstance(place, RemotePath) and not inside:
+            raise DecodeError("it was removed after the bucket was listed") from error
+        if isinstance(error, NamedFileError) and not inside:
             raise DecodeError(str(error)) from error
+        beginning = "its shard cannot be read" if inside else "cannot be read"
+        raise put_in_words(error, beginning, kind=DecodeError) from error
 
 
 @suggest_keywords
@@ -151,7 +157,8 @@ def decode(
         width, height = pil_image.size
         image: NDArray[np.uint8] | None = None
         if pil_image.format == "JPEG":  # of others later: Pillow loads a PNG for it, and errors are lost
-            exif, orientation = read_exif(pil_image)
+            is_tagged = "exif" in pil_image.info or "xmp" in pil_image.info
+            exif, orientation = read_exif(pil_image) if is_tagged else Exif({}, 1)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
             buffer = scratch.take(3 * height * width) if scratch and not any(least) else None
             try:
@@ -169,7 +176,7 @@ def decode(
     reduced = image is not None and image.shape[:2] != (height, width)
     full_size = _stored((height, width), orientation) if reduced else None
     full_height, full_width = full_size or upright.shape[:2]
-    f_px = focal_length_px(exif, full_width, full_height)
+    f_px = focal_length_px(exif, full_width, full_height) if exif else None
     return Frame(key, upright, f_px, None if f_px is None else "exif", full_size=full_size)
 
 

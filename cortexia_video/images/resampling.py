@@ -20,6 +20,7 @@ _SUPPORT = {"bilinear": 1, "bicubic": 2}  # pixels to each side, of the image or
 _EXACT_FLOAT32 = 1 << 24  # up to here float32 holds every whole number
 _ROWS = 32  # in a product, with so few columns that it stays in the cache and BLAS starts no threads for it:
 _TOGETHER, _PIXELS = 4, 16  # new pixels, more where they come of fewer than so many old ones
+_HALF = np.float32(0.5)
 _LONGEST = 8  # times the short side: beyond this a panorama gets a smaller short side instead of more pixels
 
 
@@ -143,6 +144,31 @@ def resize_depth(
     columns = _interpolate_rows(values.T, np.empty((width, len(values)), np.float32))
     out = np.empty((height, width), np.float32) if out is None else out
     return _interpolate_rows(np.ascontiguousarray(columns.T), out)
+
+
+def resize_known(
+    values: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    height: int,
+    width: int,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Interpolate as `resize_depth`, but of what is `known`, bool (h, w), alone; unknown is NaN.
+
+    A pixel is known where at least half of what it is mixed of is. So no depth is made between a thing and
+    what is not behind it.
+    """
+    if known.all():
+        return resize_depth(values, height, width, out)
+    weight = resize_depth(known.astype(np.float32), height, width)
+    weight[weight < _HALF] = np.nan
+    mixed = resize_depth(np.where(known, values, np.float32(0)), height, width, out)
+    return np.divide(mixed, weight, out=mixed)
+
+
+def resize_mask(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Resample bool (h, w) to (height, width): True where at least half of what is mixed is."""
+    return resize_depth(mask.astype(np.float32), height, width) >= _HALF
 
 
 def _find_neighbours(

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import (
     DepthEstimator,
     FrameInfo,
+    ModelOutput,
     ModelResult,
     PreparedFrame,
     as_model_error,
@@ -42,7 +42,7 @@ class ItemResult:
     """What the model made of one item. in_float32: a second time, after half precision overflowed."""
 
     origin: FrameInfo
-    values: NDArray[np.float32]
+    output: ModelOutput
     in_float32: bool
 
 
@@ -262,11 +262,12 @@ class PipelineExecutor(Generic[Item, Outcome]):
             if isinstance(checked, ModelError):
                 yield item, Failure(origin.key, "estimate", checked)
             else:
-                origin = self._estimator.add_focal_length(origin, checked)
-                self._write_later(item, ItemResult(origin, checked.values, batch.in_float32))
+                if checked.fov_deg is not None:
+                    origin = self._estimator.add_focal_length(origin, checked)
+                self._write_later(item, ItemResult(origin, checked, batch.in_float32))
 
     def _write_later(self, item: Item, result: ItemResult) -> None:
-        count = result.values.nbytes
+        count = result.output.nbytes
         self._finishing += 1
         self._finishing_bytes += count
         self._writers.submit(self._report, lambda: _Finished(item, self._finish(item, result), count))

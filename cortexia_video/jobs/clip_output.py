@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -58,27 +57,6 @@ class VideoOptions:
     fps: float = 24.0
     files: str | None = None
 
-    @classmethod
-    def check(
-        cls,
-        steady: SteadyMode,
-        size: Size,
-        every: int,
-        frames: str | None,
-        fps: float,
-        files: str | None = None,
-    ) -> VideoOptions:
-        """Return options as `estimate` takes them; raise `InputError` for what cannot be."""
-        if every < 1:
-            raise InputError(f"`every` must be at least 1, got {every}")
-        if not 0 < fps < math.inf:
-            raise InputError(f"`fps` must be above 0, got {fps}")
-        match = re.fullmatch(r"(\d*):(\d*)", frames or ":")
-        begin, end = (int(each) if each else None for each in match.groups()) if match else (None, 0)
-        if end is not None and end <= (begin or 0):
-            raise InputError(f"`frames` must be like 0:500 or 100:, got {frames!r}")
-        return cls(steady, size, every, (begin or 0, end), fps, files)
-
     def choose(self, count: int) -> range:
         """Return which of so many frames are taken."""
         begin, end = self.frames
@@ -89,6 +67,15 @@ class VideoOptions:
         """Return what differs from the usual."""
         usual = asdict(VideoOptions())
         return {name: value for name, value in asdict(self).items() if value != usual[name]}
+
+
+def parse_frames(frames: str) -> tuple[int, int | None]:
+    """Return `VideoOptions.frames` of a text such as 0:500; raise `InputError` for what cannot be."""
+    match = re.fullmatch(r"(\d*):(\d*)", frames)
+    begin, end = (int(each) if each else None for each in match.groups()) if match else (None, 0)
+    if end is not None and end <= (begin or 0):
+        raise InputError(f"`frames` must be like 0:500 or 100:, got {frames!r}")
+    return begin or 0, end
 
 
 @dataclass(slots=True)
@@ -186,7 +173,7 @@ class ClipOutput:
         if cameras:
             progress.f_px, progress.f_source = float(np.median(cameras)), "estimated"
         depths = {
-            number: self._native.finish(self._with_camera(each.origin), each.values)
+            number: self._native.finish(self._with_camera(each.origin), each.output)
             for number, each in probes.items()
         }
         if self._aligner:
@@ -286,7 +273,7 @@ class ClipOutput:
         progress.f_px, progress.f_source = origin.f_px, origin.f_source
         progress.in_float32 += result.in_float32
         with self._clock.measure("steady", self._key):
-            depth = self._native.finish(origin, result.values)
+            depth = self._native.finish(origin, result.output)
             if grey.shape != depth.values.shape:
                 as_large = resize_depth(grey.astype(np.float32), *depth.values.shape)
                 grey = as_large.astype(np.uint8)

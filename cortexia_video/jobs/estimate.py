@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import os
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -26,10 +28,10 @@ from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.inference.backend_selection import MAX_ERROR, Backend, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.aligner import Aligner, AlignTo
-from cortexia_video.jobs.clip_output import VideoOptions
+from cortexia_video.jobs.clip_output import VideoOptions, parse_frames
 from cortexia_video.jobs.clip_parts import FOLDER as PARTS
 from cortexia_video.jobs.clip_parts import remove_parts
-from cortexia_video.jobs.input_sample import describe_need
+from cortexia_video.jobs.input_sample import COUNTED, PLENTY, describe_need
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.worker import Decoding as Decoding
 from cortexia_video.jobs.worker import NoteFrames, RecordBegun, TaskOptions, Worker, decode_readable
@@ -37,7 +39,7 @@ from cortexia_video.ledger.depth_json import keep_depth_json
 from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition, parse_partition
-from cortexia_video.models.protocol import InputSize
+from cortexia_video.models.protocol import CommercialOnly, InputSize
 from cortexia_video.runtime.resources import choose_workers, count_cores
 from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.trace import ChromeTrace
@@ -46,13 +48,14 @@ from cortexia_video.sinks.sink import Sink, open_sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.inputs import list_passed_over
 from cortexia_video.sources.sequences import find_sequences
-from cortexia_video.storage.paths import AnyPath, is_remote, to_path
+from cortexia_video.storage.paths import AnyPath, to_path, to_places
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import VIDEO_SUFFIXES, require_video
 from cortexia_video.video.steady import SteadyMode
 
 VideoFormat = Literal["mkv", "frames"]
 _THREADS_A_CORE = 4  # that wait for URLs
+_BYTES_A_MEGAPIXEL = PLENTY * 4_000_000  # that are to be free
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +91,8 @@ def estimate(
     multiple_of: int | None = None,
     normalize: str | None = None,
     output_name: str | None = None,
-    commercial_only: bool = False,
+    canonical_f: float | None = None,
+    commercial_only: CommercialOnly = False,
     align_to: str | AlignTo | None = None,
     drop_relative: bool = False,
     f_px: float | None = None,
@@ -153,7 +157,10 @@ def estimate(
         normalize: For onnx: files that do not say it: imagenet (the default), unit (0..1), signed (-1..1),
             bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
         output_name: For onnx: files with several outputs, where their names leave open which is depth.
-        commercial_only: Refuse models whose weights are not known to be free for use in a product.
+        canonical_f: For onnx: files whose depth is metres at one focal length: that, in pixels (Depth Anything 3
+            metric: 300, Metric3D: 1000).
+        commercial_only: Refuse models whose weights are not known to be free for use in a product;
+            --commercial-only=strict also those whose training data, or teachers, are not.
         align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model, a
             transforms.json or a folder of sparse depth, as `cortexia align --to` takes them. In Python also an
             `AlignTo`.
@@ -189,11 +196,17 @@ def estimate(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     root, stop, passed_over = to_path(output), stop or threading.Event(), Counter[str]()
-    places = [to_path(each) for each in inputs]
-    if workers is None and any(isinstance(each, RemotePath) for each in (root, *places)):
+    places = [*to_places(inputs).values()]
+    is_remote = any(isinstance(each, RemotePath) for each in (root, *places))
+    if workers is None and is_remote:
         workers = _THREADS_A_CORE * count_cores()
-    if not max_megapixels > 0:
-        raise InputError(f"`max_megapixels` must be above 0, got {max_megapixels}")
+    for name, number in (("max_megapixels", max_megapixels), ("max_error", max_error)):
+        if not number > 0:
+            raise InputError(f"`{name}` must be above 0, got {number}")
+    if every < 1:
+        raise InputError(f"`every` must be at least 1, got {every}")
+    if not 0 < fps < math.inf:
+        raise InputError(f"`fps` must be above 0, got {fps}")
     named = (("decode", decode, Decoding), ("changed", changed, Changed), ("steady", steady, SteadyMode))
     of_videos = (("video_size", video_size, Size), ("video_format", video_format, VideoFormat))
     for name, value, choices in (*named, *of_videos):
@@ -208,7 +221,7 @@ def estimate(
     files = format if video_format == "frames" else None
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
-    options |= {"normalize": normalize, "output_name": output_name}
+    options |= {"normalize": normalize, "output_name": output_name, "canonical_f": canonical_f}
     spec = RunSpec(
         inputs=[*inputs],
         root=root,
@@ -225,7 +238,9 @@ def estimate(
             decode,
             given,
             max_megapixels,
-            VideoOptions.check(steady, video_size, every, frames, fps, files),
+            VideoOptions(
+                steady, video_size, every, parse_frames(frames) if frames else (0, None), fps, files
+            ),
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
         ),
         drop_relative=drop_relative,
@@ -257,7 +272,8 @@ def estimate(
             stop=stop,
         )
         outcomes.report.passed_over = passed_over
-        _warn_of_need(spec, ledger)
+        if size == "full" and isinstance(root, Path) and not is_remote:
+            found = _warn_of_need(spec, root, found, ledger)
         report = _run(executor, outcomes, found, trace, stop)
         has_parts = isinstance(root, Path) and (root / PARTS).exists()
         if has_parts and spec.partition is None and not report.interrupted:
@@ -289,13 +305,14 @@ def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[st
     )
 
 
-def _warn_of_need(spec: RunSpec, ledger: Ledger) -> None:
-    """Say how much the run will write, where that is much of what is free; at URLs nobody knows."""
-    if not isinstance(spec.root, Path) or spec.asked["size"] != "full" or any(map(is_remote, spec.inputs)):
-        return
-    missing = (each for each in spec.find() if ledger.state.get(each.key) is None)
-    if need := describe_need(missing, spec.root, spec.format):
-        _log.warning("%s", need)
+def _warn_of_need(spec: RunSpec, root: Path, found: Iterator[Found], ledger: Ledger) -> Iterator[Found]:
+    """Return the inputs; say before how much the run will write, where that is much of what is free."""
+    first, free = [*itertools.islice(found, COUNTED)], shutil.disk_usage(root).free
+    if len(first) * spec.task.max_megapixels * _BYTES_A_MEGAPIXEL > free:  # else it cannot be much
+        missing = [each for each in first if ledger.state.get(each.key) is None]
+        if need := describe_need(missing, free, root, spec.format):
+            _log.warning("%s", need)
+    return itertools.chain(first, found)
 
 
 def _run(
@@ -342,7 +359,7 @@ class RunSpec:
     partition: Partition | None
     model: str | DepthEstimator | Sequence[DepthEstimator]
     asked: Mapping[str, Any]
-    commercial_only: bool
+    commercial_only: CommercialOnly
     max_error: float
     format: str
     preview: bool
@@ -381,8 +398,12 @@ class RunSpec:
         """Load the model; of one by name also what is to choose its backend by the first images."""
         if not isinstance(self.model, str):
             return None, load_estimators(self.model, **self.asked)
-        terms: dict[str, Any] = {"max_error": self.max_error, "commercial_only": self.commercial_only}
-        selector = BackendSelector(self.model, **terms, **self.asked)
+        asked: dict[str, Any] = {"commercial_only": self.commercial_only, **self.asked}
+        if asked["backend"] is None and asked["precision"] is None:
+            estimators = load_estimators(self.model, **asked)
+            if not {"backend", "precision"} & estimators[0].model.settings.keys():  # it is the reference
+                return None, estimators
+        selector = BackendSelector(self.model, max_error=self.max_error, **asked)
         return selector, selector.load()
 
     def choose_backend(

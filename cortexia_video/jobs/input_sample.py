@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Iterable
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from cortexia_video.errors import Failure, attempt
@@ -14,9 +12,10 @@ from cortexia_video.html.wording import format_bytes
 from cortexia_video.images.decode import Header, read_header, read_image_bytes
 from cortexia_video.sources.find import Found, InputFile
 
-_LOOKED_AT, _COUNTED = 24, 20_000  # inputs, to know how much a run needs
+COUNTED = 20_000  # inputs, to know how much a run needs; of these are looked at
+_LOOKED_AT = 24
 _PIXEL_BYTES = {"npy": 4, "npz": 4, "tiff": 4, "exr": 4, "pfm": 4, "exr16": 2, "png16": 2, "jxl": 2, "png": 1}
-_PLENTY = 3  # times what is needed
+PLENTY = 3  # times what is needed
 
 
 class Tally:
@@ -56,22 +55,22 @@ def read_headers(samples: Iterable[InputFile]) -> dict[InputFile, Header]:
     return headers
 
 
-def describe_need(found: Iterable[Found], root: Path, format: str) -> str | None:
-    """Return for people what depth as large as the images takes on the disk, where that is not a little.
+def describe_need(found: Iterable[Found], free: int, root: Path, format: str) -> str | None:
+    """Return for people what depth as large as the images takes of the bytes free in `root`, where that is much.
 
     At most: what a format compresses is not foretold. Of very many inputs only the first are counted.
     """
     tally = Tally(_LOOKED_AT)
-    for each in islice(found, _COUNTED):
+    for each in found:
         if not isinstance(each, Failure) and not each.is_clip:
             tally.add(each)
     headers = read_headers(tally.shuffle()).values()
     count, looked_at = tally.found, max(1, min(tally.found, _LOOKED_AT))
     pixels = sum(each.width * each.height for each in headers) / looked_at
-    need, free = count * pixels * _PIXEL_BYTES[format], shutil.disk_usage(find_existing(root)).free
-    if need * _PLENTY <= free:
+    need = count * pixels * _PIXEL_BYTES[format]
+    if need * PLENTY <= free:
         return None
-    least = "more than" if count == _COUNTED else "up to"
+    least = "more than" if count == COUNTED else "up to"
     return (
         f"depth of {count:,} images takes {least} {format_bytes(need)}, and {format_bytes(free)} are free in {root}: "
         "`size='native'` takes some 60 times less, `format='png16'` half"

@@ -45,8 +45,14 @@ from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile
-from cortexia_video.storage.named_file import read_whole
-from cortexia_video.storage.paths import AnyPath, is_same_folder, require_free, to_absolute, to_path
+from cortexia_video.storage.paths import (
+    AnyPath,
+    is_same_folder,
+    read_whole,
+    require_free,
+    to_absolute,
+    to_path,
+)
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.frames import read_frame
 
@@ -335,12 +341,13 @@ class PointCloudJob:
         if isinstance(path, RemotePath) or "inside" in line or "frame" in line:  # its ledger says enough
             size, digest = list_outputs(line)[found[0]]
             source = Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
-            return _Work(line["key"], source, line)
+            return _Work(line["key"], source, source.path, line)
         status = attempt(line["key"], "decode", path.stat)
         if isinstance(status, Failure):
             read_output(self._root, found[0], line)  # says what is wrong
             raise status.error
-        return _Work(line["key"], Source(str(path), status.st_size, status.st_mtime_ns), line)
+        source = Source(str(path), status.st_size, status.st_mtime_ns)
+        return _Work(line["key"], source, source.path, line)
 
     def _make(self, work: _Work) -> Failure | None:
         """On a worker: make one point cloud."""

@@ -306,7 +306,7 @@ class _OneAtATime(DepthEstimator):
     """An estimator whose model is called by one thread at a time."""
 
     def __init__(self, estimator: DepthEstimator) -> None:
-        super().__init__(estimator.model, size=estimator.size)
+        super().__init__(estimator.model, size=estimator.size, also=estimator.also, sky=estimator.sky)
         self.limits = estimator.limits
         self._running = threading.RLock()  # what does not fit is run again in halves
 

@@ -41,8 +41,8 @@ from cortexia_video.errors import (
     OutputLostError,
     attempt,
     describe,
-    in_words,
     printable,
+    put_in_words,
     suggest_keywords,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
@@ -91,9 +91,13 @@ class AppendLog:
         self._beside = beside
         self._writing = threading.Lock()
         self._torn = False  # the file ends in the middle of a line
-        with in_words(f"cannot write {path}", "choose another `output`", OutputError, OSError):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except OSError as error:
+            raise put_in_words(
+                error, f"cannot write {path}", "choose another `output`", OutputError
+            ) from error
         if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
             raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
@@ -311,6 +315,8 @@ class Ledger:
         Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
         partitions, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
         """
+        if self.is_alone and not self._state.runs:
+            return [self.settings]
         of_parts: dict[str, Run] = {}
         if not self.is_alone:
             lines = (line for path in list_partitions(self.root) for line in read_lines(path))

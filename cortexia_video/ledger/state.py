@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cortexia_video.errors import InputError, in_words
+from cortexia_video.errors import InputError, put_in_words
 from cortexia_video.ledger.entries import OF_LINE, Placed, Source
 from cortexia_video.ledger.object_log import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger.object_log import list_segments
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.schema import is_sound
 from cortexia_video.storage.documents import parse_object
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 from cortexia_video.storage.remote_path import RemotePath
 
 _NUMBERS = struct.Struct("<QIQqII")  # place of the line; origin; the source's size, mtime_ns; height, width
@@ -331,17 +330,21 @@ def _pick_partitions(root: Path, names: Iterable[str]) -> dict[Path, Partition]:
 
 
 def _list_names(root: Path) -> list[str]:
-    with in_words(f"cannot list {root}", of=OSError):
-        try:
-            return os.listdir(root)  # noqa: PTH208 - names, not paths, are matched
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+    try:
+        return os.listdir(root)  # noqa: PTH208 - names, not paths, are matched
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise put_in_words(error, f"cannot list {root}") from error
 
 
 def read_lines(path: AnyPath) -> Iterator[bytes]:
     """Yield the lines of a file; `InputError` where it cannot be read."""
-    with in_words(f"cannot read {path}", of=OSError), open_named(path) as file:
-        yield from file
+    try:
+        with open_named(path) as file:
+            yield from file
+    except OSError as error:
+        raise put_in_words(error, f"cannot read {path}") from error
 
 
 def parse_line(line: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,21 @@ from cortexia_video.errors import ModelLoadError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
+MAPS = ("normals", "mask", "confidence")  # that a model may give beside depth
+CommercialOnly = bool | Literal["strict"]
 InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
 
 
 class DepthModel(Protocol):
     """A network that turns images into depth. Outside this package nobody sees its tensors.
 
-    Two more methods are looked for. `infer_float32`, like `infer`: a model that computes in half precision
-    runs an image whose values overflowed again by it. `allocate(shape, dtype)`: memory for a batch that its
-    device reads faster than what numpy gives.
+    More is looked for. `infer_float32`, like `infer`: a model that computes in half precision runs an image
+    whose values overflowed again by it. `allocate(shape, dtype)`: memory for a batch that its device reads
+    faster than what numpy gives. `maps`: which of `MAPS` it can give beside depth. Where normals or confidence
+    are asked for, `infer` and `infer_float32` get their names, `also=frozenset({"normals"})`, and give a
+    `Prediction` that has them; where they are not, no `also`. A mask needs no asking: it says what the depth is.
+    `preprocess_frame(frame, size)`, called in place of `preprocess`: for a network whose depth depends on more of
+    a frame than its pixels, such as its focal length, which its input then holds.
 
     Attributes:
         name: As it was asked for.
@@ -54,8 +60,8 @@ class DepthModel(Protocol):
         """
         ...
 
-    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Run the network on stacked inputs (B, ...); return float32 (B, h, w) of `kind`.
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32] | Prediction:
+        """Run the network on stacked inputs (B, ...); return float32 (B, h, w) of `kind`, or a `Prediction`.
 
         Runs on one thread. No image's result may depend on the others in the batch. The result is a new
         array, since it is read while the next batch runs, and the batch stays as it is, since parts of it may
@@ -65,13 +71,21 @@ class DepthModel(Protocol):
 
 
 class Prediction(NamedTuple):
-    """What a `CameraModel` gives when it was asked for the field of view, too.
+    """What a network tells of a batch. All arrays are as large as `values`; what it does not tell is None.
 
-    values: float32 (B, h, w). fov_deg: float (B,), horizontal field of view of each image, degrees.
+    values: float32 (B, h, w), of any number where they are not valid. fov_deg: float (B,), horizontal field of
+    view of each image, degrees; a `CameraModel` gives it when it was asked, others may always. valid: bool
+    (B, h, w), False where depth is unknown. sky: bool (B, h, w), True where there is nothing to measure.
+    confidence: float32 (B, h, w), larger is surer, in a unit of the model's own. normals: float32 (B, h, w, 3),
+    unit vectors in OpenCV's axes (x right, y down, z forward) towards the camera: z < 0 in the middle.
     """
 
     values: NDArray[np.float32]
-    fov_deg: NDArray[np.floating[Any]]
+    fov_deg: NDArray[np.floating[Any]] | None = None
+    valid: NDArray[np.bool_] | None = None
+    sky: NDArray[np.bool_] | None = None
+    confidence: NDArray[np.float32] | None = None
+    normals: NDArray[np.float32] | None = None
 
 
 class CameraModel(Protocol):
@@ -81,7 +95,8 @@ class CameraModel(Protocol):
     are finite, not negative and may be interpolated. They are brought to the size that is asked for, and
     `to_depth` then makes depth of them. Images with and without a focal length never share a batch, so a
     network has to estimate nothing where all is known. `infer_float32`, where there is one, takes
-    `estimate_fov` as well.
+    `estimate_fov` as well. One that cannot estimate it says `estimates_fov = False`, and neither takes it: images
+    without a focal length then fail.
     """
 
     def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
@@ -110,6 +125,10 @@ class ModelInfo:
         licence_weights: SPDX name.
         commercial: Whether the weights may be used in a product, None where the file says.
         weights: Where they come from.
+        size: Of a download, as "1.3 GB", or "".
+        trained_from: Data and other networks that the weights were made with, as far as is published, and where
+            that stands; "unknown" where nothing is.
+        free_training: Whether all of that may be used in a product; None where it is not known.
         needs: What to `pip install`, or "" if nothing.
         load: A function `load(name, *, device, **options) -> DepthModel`, or where it is, as
             "module:function".
@@ -134,6 +153,9 @@ class ModelInfo:
     revision: str | None = None
     read_licence: str | Callable[[str], str | None] | None = None
     backends: tuple[str, ...] = ()
+    size: str = ""
+    trained_from: str = "unknown"
+    free_training: bool | None = None
 
 
 def as_model_path(name: str | os.PathLike[str]) -> Path:

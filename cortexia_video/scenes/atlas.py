@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cortexia_video.scenes.description import Material
 from cortexia_video.scenes.noise import SIDE, periodic_noise
 from cortexia_video.scenes.photo_textures import draw_photos, load_photo
 from cortexia_video.scenes.textures import PAINTERS, VARIANTS, FloatArray, paint_texture
@@ -21,6 +23,7 @@ TEXELS = sum(side * side for side in MIP_SIDES)
 
 _MIP_START = [0, *np.cumsum([side * side for side in MIP_SIDES])[:-1].tolist()]
 _KINDS = tuple(PAINTERS)
+_IMAGES_HELD = 64  # of models, beside what is painted: 34 MB
 _PAINTED = len(_KINDS) * VARIANTS
 
 
@@ -30,17 +33,29 @@ class Atlas:
     def __init__(self, library: int, device: torch.device, folder: Path | None = None) -> None:
         self.library = library
         self.photos = () if folder is None else draw_photos(folder, library)
-        images = _PAINTED + len(self.photos)
-        self._texels = torch.zeros((images * TEXELS, 3), dtype=torch.float16, device=device)
+        self._first_image = _PAINTED + len(self.photos)
+        self._texels = torch.zeros((self._first_image * TEXELS, 3), dtype=torch.float16, device=device)
         self._filled: set[int] = set()
+        self._images: dict[int, NDArray[np.uint8]] = {}  # by identity, in the order of their places
         self._start = torch.tensor(_MIP_START, device=device)
         self._side = torch.tensor(MIP_SIDES, device=device)
 
-    def place(self, names: Iterable[tuple[str, int]]) -> list[int]:
-        """Make sure that textures (kind, variant) are there, and say where; a photo is a person's."""
-        places = [_PAINTED + n if kind == "photo" else _KINDS.index(kind) * VARIANTS + n for kind, n in names]
+    def place(self, materials: Sequence[Material]) -> list[int]:
+        """Make sure that the textures of materials are there, and return where; a photo is a person's."""
+        images = self._hold({id(each.image): each.image for each in materials if each.image is not None})
+        places = [
+            images[id(each.image)]
+            if each.image is not None
+            else _PAINTED + each.variant
+            if each.kind == "photo"
+            else _KINDS.index(each.kind) * VARIANTS + each.variant
+            for each in materials
+        ]
         for place in set(places) - self._filled:
-            if place >= _PAINTED:
+            if place >= self._first_image:
+                shown = list(self._images.values())[place - self._first_image]
+                image: FloatArray = ((shown / 255) ** 2.2).astype(np.float32)
+            elif place >= _PAINTED:
                 image = load_photo(self.photos[place - _PAINTED])
             else:
                 number, variant = divmod(place, VARIANTS)
@@ -48,6 +63,18 @@ class Atlas:
             self._texels[place * TEXELS : (place + 1) * TEXELS] = mip_chain(image).to(self._texels)
             self._filled.add(place)
         return places
+
+    def _hold(self, wanted: dict[int, NDArray[np.uint8]]) -> dict[int, int]:
+        """Give images places, all anew where they have become many, and return these by identity."""
+        if len(self._images | wanted) > max(_IMAGES_HELD, len(wanted)):
+            self._images = {}
+            self._filled = {place for place in self._filled if place < self._first_image}
+        self._images |= wanted
+        lacking = (self._first_image + len(self._images)) * TEXELS - len(self._texels)
+        if lacking > 0:
+            rows = max(lacking, _IMAGES_HELD * TEXELS)
+            self._texels = torch.cat([self._texels, self._texels.new_zeros(rows, 3)])
+        return {each: self._first_image + n for n, each in enumerate(self._images)}
 
     def sample(self, place: Tensor, uv: Tensor, texels_per_pixel: Tensor) -> Tensor:
         """Interpolate bilinearly in the nearest mip level: float32 (N, 3).

@@ -1,4 +1,4 @@
-"""What a scene is made of, before it is rendered: primitives, lights, sky, a camera, and materials.
+"""What a scene is made of, before it is rendered: primitives, meshes, lights, sky, a camera, and materials.
 
 World axes: x right, y up, z forward; metres. Angles are radians. A local frame's front is +z.
 """
@@ -6,16 +6,20 @@ World axes: x right, y up, z forward; metres. Angles are radians. A local frame'
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from cortexia_video.scenes.textures import VARIANTS
+
+if TYPE_CHECKING:
+    from cortexia_video.scenes.meshes import Triangles
 
 Vector = NDArray[np.float64]
 Point = Sequence[float] | Vector
@@ -56,6 +60,7 @@ class Material:
     kind, variant: which texture. period_m: metres that one copy covers. offset: (2,) in copies.
     turned: u and v swapped. tint: (3,) factor on albedo. emission: light given off per albedo.
     gloss: strength of highlights. grain: strength of fine noise on it.
+    image: what the kind `image` shows, sRGB uint8 (SIDE, SIDE, 3), the same object wherever it is the same.
     """
 
     kind: str
@@ -67,6 +72,7 @@ class Material:
     emission: float = 0.0
     gloss: float = 0.0
     grain: float = 0.0
+    image: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,11 +91,41 @@ class Primitive:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MeshModel:
+    """Triangles in a frame of their own, in metres: y up, front +z, on y = 0, the middle at x = z = 0.
+
+    corners: float32 (T, 3, 3). part: int64 (T,), which of a mesh's materials. uv_m: float32 (T, 3, 2), metres
+    along the surface, v up; None lays textures on from the sides, as on boxes. normals: float32 (T, 3, 3),
+    unit length, of the corners of what is round; None is flat.
+    """
+
+    corners: NDArray[np.float32]
+    part: NDArray[np.int64]
+    uv_m: NDArray[np.float32] | None = None
+    normals: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mesh:
+    """A model in its place: position (3,), rotation (3, 3) local to world, a material for each part, scale (3,).
+
+    Both sides of its triangles are seen.
+    """
+
+    model: MeshModel
+    position: Vector
+    rotation: Vector
+    materials: tuple[Material, ...]
+    scale: Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Lamp:
-    """A point light: position (3,), colour (3,)."""
+    """A light: position (3,), colour (3,), and how large it is, which softens shadows."""
 
     position: Vector
     colour: Vector
+    radius_m: float = 0.06
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +172,10 @@ class Camera:
         return rotation(self.yaw, -self.pitch, self.roll)
 
 
+Aim = Callable[[Generator], Camera]
+"""Draws one of the views of a place."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
     """A point (3,) that something stands on, and where it faces."""
@@ -155,7 +195,10 @@ class Placement:
 
 @dataclass(slots=True, eq=False)
 class Scene:
-    """A scene under construction: layouts and furniture add to it, all drawing from one generator."""
+    """A scene under construction: layouts and furniture add to it, all drawing from one generator.
+
+    bounces: rays per pixel of light that comes from what is lit. triangles: those of all meshes, once built.
+    """
 
     rng: Generator
     shell: Shell
@@ -164,6 +207,23 @@ class Scene:
     lights: list[Lamp | Sun] = field(default_factory=list)
     ambient: float = 0.5
     sky: Sky | None = None
+    meshes: list[Mesh] = field(default_factory=list)
+    bounces: int = 0
+    triangles: Triangles | None = None
+
+    @property
+    def materials(self) -> list[Material | None]:
+        """Materials of all surfaces, in the order of their rows: shell, primitives, parts of meshes."""
+        solid = [primitive.material for primitive in self.primitives]
+        return [*self.shell.materials, *solid, *(part for mesh in self.meshes for part in mesh.materials)]
+
+    def add_mesh(
+        self, place: Placement, model: MeshModel, materials: Sequence[Material], scale: float | Point = 1.0
+    ) -> None:
+        """Stand a model at a place, with a material for each of its parts."""
+        size = np.broadcast_to(np.asarray(scale, np.float64), 3)
+        self.meshes.append(Mesh(model, place.position, rotation(place.yaw), tuple(materials), size))
+        self.triangles = None
 
     def add(
         self,

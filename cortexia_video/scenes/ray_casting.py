@@ -1,4 +1,4 @@
-"""Where rays meet boxes, cylinders, cones, ellipsoids and the shell around them, for a batch of scenes.
+"""Where rays meet boxes, cylinders, cones, ellipsoids, meshes and the shell around them, for a batch of scenes.
 
 Directions are not normalised: a camera ray has 1 along the optical axis, so its distance is z-depth.
 float32; images are (B, 3, H, W), rays of tiles (T, 3, R).
@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cortexia_video.scenes.description import Camera, Primitive, Scene, Shape
+from cortexia_video.scenes.description import Camera, Mesh, Primitive, Scene, Shape, Shell
+from cortexia_video.scenes.meshes import Triangles, triangles_of
 from cortexia_video.scenes.tiles import TILE, Grid, project_boxes
 
 SHELL_FACES = 6
-"""The first rows of a scene's surfaces are the faces of its shell; its primitives follow."""
-SHELL = -1
-"""What `Solids.shape` says of a face of the shell."""
+"""The first rows of a scene's surfaces are the faces of its shell; its primitives and parts of meshes follow."""
+SHELL, MESH = -1, -2
+"""What `Solids.shape` says of a face of the shell, and of a part of a mesh."""
 
 _NEAREST_M = 1e-3
 _RAYS_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 23}
@@ -27,10 +28,11 @@ _RAYS_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 23}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solids:
-    """The surfaces of all scenes of a batch, one row each: six faces of the shell, then the primitives.
+    """The surfaces of all scenes of a batch, one row each: faces of the shell, primitives, parts of meshes.
 
-    shape: int64 (S,), a `Shape` or SHELL. centre, half_size: float32 (S, 3). rotation: (S, 3, 3), local to
-    world. taper: (S,), see `Primitive`. scene: int64 (S,), whose it is. first: first row of each scene.
+    shape: int64 (S,), a `Shape`, SHELL or MESH. centre, half_size: float32 (S, 3). rotation: (S, 3, 3), local to
+    world. taper: (S,), see `Primitive`. scene: int64 (S,), whose it is. first: first row of each scene;
+    first_part: that of its meshes. triangles: those of each scene that has meshes.
     """
 
     shape: Tensor
@@ -40,6 +42,8 @@ class Solids:
     taper: Tensor
     scene: Tensor
     first: Tensor
+    first_part: Sequence[int]
+    triangles: Sequence[Triangles | None]
 
     @property
     def to_unit(self) -> Tensor:
@@ -49,10 +53,16 @@ class Solids:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hits:
-    """distance: float32 (B, H, W) along each ray. surface: int64 (B, H, W), a row of `Solids`."""
+    """distance: float32 (B, H, W) along each ray. surface: int64 (B, H, W), a row of `Solids`.
+
+    triangle: int64 (B, H, W) of the scene's, -1 where it is none; weights: (B, H, W, 2) of its second and third
+    corner. None where no scene has meshes.
+    """
 
     distance: Tensor
     surface: Tensor
+    triangle: Tensor | None = None
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,18 +81,24 @@ class Views:
 
 
 def solids_of(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Solids:
-    """Collect the shells and primitives of scenes into tensors."""
-    primitives: list[Primitive | None] = []  # None stands for a face of the shell
-    centre, half_size, owner, first = [], [], [], []
+    """Collect the shells, primitives and meshes of scenes into tensors."""
+    rows: list[Primitive | Mesh | Shell] = []
+    owner, first, first_part = [], [], []
     for number, scene in enumerate(scenes):
-        first.append(len(primitives))
-        primitives += [*[None] * SHELL_FACES, *scene.primitives]
-        centre += [scene.shell.centre] * SHELL_FACES + [each.centre for each in scene.primitives]
-        half_size += [scene.shell.half_size] * SHELL_FACES + [each.half_size for each in scene.primitives]
-        owner += [number] * (SHELL_FACES + len(scene.primitives))
-    shape = [SHELL if each is None else int(each.shape) for each in primitives]
-    turn = [np.eye(3) if each is None else each.rotation for each in primitives]
-    taper = [1.0 if each is None else each.taper for each in primitives]
+        parts = [mesh for mesh in scene.meshes for _ in mesh.materials]
+        first.append(len(rows))
+        rows += [*[scene.shell] * SHELL_FACES, *scene.primitives]
+        first_part.append(len(rows))
+        rows += parts
+        owner += [number] * (len(rows) - first[-1])
+    shape = [
+        int(each.shape) if isinstance(each, Primitive) else MESH if isinstance(each, Mesh) else SHELL
+        for each in rows
+    ]
+    centre = [each.position if isinstance(each, Mesh) else each.centre for each in rows]
+    half_size = [np.ones(3) if isinstance(each, Mesh) else each.half_size for each in rows]
+    turn = [np.eye(3) if isinstance(each, Shell) else each.rotation for each in rows]
+    taper = [each.taper if isinstance(each, Primitive) else 1.0 for each in rows]
     return Solids(
         shape=torch.tensor(shape, device=device),
         centre=torch.from_numpy(np.stack(centre)).float().to(device),
@@ -91,6 +107,8 @@ def solids_of(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> So
         taper=torch.tensor(taper, dtype=torch.float32, device=device),
         scene=torch.tensor(owner, device=device),
         first=torch.tensor(first, device=device),
+        first_part=first_part,
+        triangles=[triangles_of(scene) for scene in scenes],
     )
 
 
@@ -120,7 +138,7 @@ def cast_views(solids: Solids, views: Views) -> Hits:
     corners = corners + (solids.centre - views.position[solids.scene])[:, None]
     corners = torch.einsum("sci,sij->scj", corners, views.rotation[solids.scene])
     seen = project_boxes(corners, views.f_px[solids.scene], grid).flatten(1)
-    pair_row, pair_tile = (seen & (solids.shape != SHELL)[:, None]).nonzero(as_tuple=True)
+    pair_row, pair_tile = (seen & (solids.shape >= 0)[:, None]).nonzero(as_tuple=True)
     pair_tile = pair_tile + solids.scene[pair_row] * grid.count
     for row, tile in _portions(solids, pair_row, pair_tile, TILE * TILE):
         found = _enter(solids, row, start[row], rays[tile])
@@ -128,7 +146,27 @@ def cast_views(solids: Solids, views: Views) -> Hits:
         nearest.scatter_reduce_(0, index, _pack(found, row[:, None]), "amin")
     joined = grid.join(nearest)
     distance = (joined >> 32).int().view(torch.float32)
-    return Hits(distance, joined & 0xFFFFFFFF)
+    hits = Hits(distance, joined & 0xFFFFFFFF)
+    return _cast_at_meshes(solids, views, hits) if any(solids.triangles) else hits
+
+
+def _cast_at_meshes(solids: Solids, views: Views, hits: Hits) -> Hits:
+    """Put what rays meet of meshes in place of what they meet behind it."""
+    distance, surface = hits.distance.clone(), hits.surface.clone()
+    triangle = torch.full_like(surface, -1)
+    weights = distance.new_zeros(*distance.shape, 2)
+    for number, triangles in enumerate(solids.triangles):
+        if triangles is None:
+            continue
+        direction = views.direction[number].flatten(1)
+        found_m, found, at = triangles.hit(views.position[number][:, None].expand_as(direction), direction)
+        nearer = (found_m < distance[number].flatten()) & (found_m > _NEAREST_M)
+        pixels = nearer.view_as(distance[number])
+        distance[number][pixels] = found_m[nearer]
+        triangle[number][pixels] = found[nearer]
+        weights[number][pixels] = at[nearer]
+        surface[number][pixels] = triangles.part.to(found.device)[found[nearer]] + solids.first_part[number]
+    return Hits(distance, surface, triangle, weights)
 
 
 def _pack(distance: Tensor, surface: Tensor) -> Tensor:
@@ -149,7 +187,7 @@ def hit_shells(solids: Solids, origin: Tensor, direction: Tensor) -> tuple[Tenso
 
 
 def blocked_share(solids: Solids, origin: Tensor, towards: Tensor, limit: Tensor, scene: Tensor) -> Tensor:
-    """Return which points have a primitive between them and a light: bool (T, R).
+    """Return which points have a primitive or a mesh between them and a light: bool (T, R).
 
     origin, towards: (T, 3, R) of tiles of points. limit: (T,), how far along `towards`. scene: (T,).
 
@@ -161,7 +199,7 @@ def blocked_share(solids: Solids, origin: Tensor, towards: Tensor, limit: Tensor
     end_low, end_high = ends.amin(2), ends.amax(2)
     middle, end = (low + high) / 2, (end_low + end_high) / 2
     reach = torch.maximum((high - low).norm(dim=1), (end_high - end_low).norm(dim=1).clamp_max(1.0)) / 2
-    primitive = (solids.shape != SHELL).nonzero()[:, 0]
+    primitive = (solids.shape >= 0).nonzero()[:, 0]
     number, pair_tile = (solids.scene[primitive][:, None] == scene).nonzero(as_tuple=True)
     pair_row = primitive[number]
     turn = solids.rotation[pair_row].transpose(1, 2)
@@ -174,6 +212,12 @@ def blocked_share(solids: Solids, origin: Tensor, towards: Tensor, limit: Tensor
     for row, tile in _portions(solids, pair_row[meets], pair_tile[meets], origin.shape[2]):
         found = _enter(solids, row, origin[tile], towards[tile])
         blocked.index_add_(0, tile, (found < limit[tile][:, None]).float())
+    for which, triangles in enumerate(solids.triangles):
+        if triangles is not None:
+            tiles = (scene == which).nonzero()[:, 0]
+            starts, ways = (each[tiles].transpose(0, 1).flatten(1) for each in (origin, towards))
+            found = triangles.block(starts, ways, limit[tiles].repeat_interleave(origin.shape[2]))
+            blocked[tiles] += found.view(len(tiles), -1).float()
     return blocked > 0
 
 

@@ -27,11 +27,15 @@ _BEYOND_M = 1e4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surfaces:
-    """Hit points: point, normal (B, 3, H, W) in world axes; uv (B, 2, H, W), metres along the surface."""
+    """Hit points: point, normal (B, 3, H, W) in world axes; uv (B, 2, H, W), metres along the surface.
+
+    shown: the normal by which light falls, which differs from the true one where meshes stand for what is round.
+    """
 
     point: Tensor
     normal: Tensor
     uv: Tensor
+    shown: Tensor
 
 
 def shade(
@@ -73,7 +77,7 @@ def mask_sky(scenes: Sequence[Scene], hits: Hits) -> Tensor:
     """Return which rays end in the sky: bool (B, H, W)."""
     is_open: list[bool] = []
     for scene in scenes:
-        is_open += [material is None for material in scene.shell.materials] + [False] * len(scene.primitives)
+        is_open += [material is None for material in scene.materials]
     return torch.tensor(is_open, device=hits.surface.device)[hits.surface]
 
 
@@ -107,7 +111,33 @@ def find_surfaces(solids: Solids, views: Views, hits: Hits) -> Surfaces:
     is_round = (shape == Shape.ELLIPSOID)[:, None]
     normal = torch.where(is_round, unit_length(unit / half), normal)
     uv = torch.where(is_round, around, uv)
-    return Surfaces(point, torch.einsum("bhwij,bjhw->bihw", turn, normal), uv)
+    normal = torch.einsum("bhwij,bjhw->bihw", turn, normal)
+    surfaces = Surfaces(point, normal, uv, normal)
+    return surfaces if hits.triangle is None else _find_on_meshes(solids, views, hits, surfaces, turn, local)
+
+
+def _find_on_meshes(
+    solids: Solids, views: Views, hits: Hits, surfaces: Surfaces, turn: Tensor, local: Tensor
+) -> Surfaces:
+    """Put what triangles say in the places of those that were hit; turn, local: of all hits."""
+    normal, uv, shown = (each.clone() for each in (surfaces.normal, surfaces.uv, surfaces.shown))
+    assert hits.triangle is not None and hits.weights is not None
+    for number, triangles in enumerate(solids.triangles):
+        pixels = hits.triangle[number] >= 0
+        if triangles is None or not pixels.any():
+            continue
+        hit = hits.triangle[number][pixels]
+        true, smooth, laid = triangles.at(hit, hits.weights[number][pixels])
+        to_eye = -views.direction[number][:, pixels].T
+        true = true * torch.where((true * to_eye).sum(1, keepdim=True) < 0, -1.0, 1.0)
+        smooth = smooth * torch.where((smooth * true).sum(1, keepdim=True) < 0, -1.0, 1.0)
+        # textures without coordinates are laid on from the side that the surface faces, as on boxes
+        axis = torch.einsum("nji,nj->ni", turn[number][pixels], true).abs().argmax(1)
+        x, y, z = local[number][:, pixels]
+        side = torch.stack([torch.where(axis == 0, z, x), torch.where(axis == 1, z, y)], 1)
+        normal[number][:, pixels], shown[number][:, pixels] = true.T, smooth.T
+        uv[number][:, pixels] = torch.where(laid.isnan(), side, laid).T
+    return Surfaces(surfaces.point, normal, uv, shown)
 
 
 def _material_table(scenes: Sequence[Scene], seeds: Sequence[int], atlas: Atlas) -> Tensor:
@@ -118,19 +148,18 @@ def _material_table(scenes: Sequence[Scene], seeds: Sequence[int], atlas: Atlas)
     materials: list[Material] = []
     for scene, seed in zip(scenes, seeds, strict=True):
         known = [material for material in scene.shell.materials if material is not None]
-        faces = [material or known[0] for material in scene.shell.materials]
-        wears = faces + [primitive.material for primitive in scene.primitives]
+        wears = [material or known[0] for material in scene.materials]
         if atlas.photos:
             rng = np.random.default_rng([seed, 2000])
             drawn = {id(each): (rng.random(), int(rng.integers(len(atlas.photos)))) for each in wears}
             wears = [
-                replace(each, kind="photo", variant=drawn[id(each)][1])
+                replace(each, kind="photo", variant=drawn[id(each)][1], image=None)
                 if drawn[id(each)][0] < PHOTO_SHARE
                 else each
                 for each in wears
             ]
         materials += wears
-    places = atlas.place((material.kind, material.variant) for material in materials)
+    places = atlas.place(materials)
     rows = [
         [
             1 / each.period_m,
@@ -194,9 +223,9 @@ def _light(
             clear = _soft_shadow(solids, hits, surfaces, light, [seed + index for seed in seeds])
             strength = strength * clear[:, None]
         direction = unit_length(towards)
-        diffuse += (direction * surfaces.normal).sum(1, keepdim=True).clamp_min(0) * strength * colour
+        diffuse += (direction * surfaces.shown).sum(1, keepdim=True).clamp_min(0) * strength * colour
         halfway = unit_length(direction + to_eye)
-        highlight += (halfway * surfaces.normal).sum(1, keepdim=True).clamp_min(0) ** 40 * strength * colour
+        highlight += (halfway * surfaces.shown).sum(1, keepdim=True).clamp_min(0) ** 40 * strength * colour
     return diffuse, highlight
 
 

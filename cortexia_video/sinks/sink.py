@@ -24,8 +24,8 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
-    in_words,
     not_known,
+    put_in_words,
 )
 from cortexia_video.formats import npy
 from cortexia_video.formats.raw_depth import Chunks
@@ -189,8 +189,11 @@ class FolderSink(Sink):
 
     def __enter__(self) -> Self:
         """Make the folder; where no other process uses it, remove what a killed one left half-written."""
-        with in_words(f"cannot write to {self.root}", "choose another `output`", OutputError, OSError):
+        try:
             self._partial.enter()
+        except OSError as error:
+            beginning, remedy = f"cannot write to {self.root}", "choose another `output`"
+            raise put_in_words(error, beginning, remedy, OutputError) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -347,7 +350,7 @@ class _PartialFolder:
             except OutputExistsError as error:
                 raise OutputExistsError(f"{self.path}/{error}") from error
             stack.callback(os.close, self._lock)
-            if try_lock(self._lock) and self.is_there():
+            if any(map(_OURS.fullmatch, self._list())) and try_lock(self._lock) and self.is_there():
                 self._clean()
             if not try_lock_shared(self._lock) or not self.is_there():
                 return False

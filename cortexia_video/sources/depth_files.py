@@ -75,7 +75,7 @@ class DepthFiles:
         self.images = 0
         rule = Rule(
             accepts=self._accepts,
-            accepts_named=lambda path: True,
+            takes_own=True,
             may_be=lambda name: name.lower().endswith(_SUFFIXES),
             looks_inside=lambda name: name.lower().endswith((".png", depth_clip.SUFFIX)),
             accepts_object=self._accepts_object,
@@ -127,8 +127,7 @@ def _expand_clip(found: Found) -> Iterator[Found]:
         return
     for number in range(count):
         source = found.source._replace(path=f"{found.source.path}#{number}")
-        url = found.url and f"{found.url}#{number}"
-        yield replace(found, key=f"{found.key}/{number:06}", source=source, url=url)
+        yield replace(found, key=f"{found.key}/{number:06}", source=source, place=f"{found.place}#{number}")
 
 
 def find_suffix(name: str) -> str:
@@ -169,7 +168,7 @@ def _find_packed(folder: AnyPath, shard: str) -> Iterator[Found]:
                 changed[archive] = 0 if isinstance(status, Failure) else status.st_mtime_ns
             if not (isinstance(folder, Path) and (folder / name).exists()):  # a file of an earlier run
                 source = Source(name_absolute(folder / name), list_outputs(line)[name].size, changed[archive])
-                yield InputFile(line["key"], source)
+                yield InputFile(line["key"], source, source.path)
     except InputError as error:
         reason = f"a run packed it, whose ledger, which says what is where, must lie beside it: {error}"
         yield Failure(shard, "find", InputError(reason))

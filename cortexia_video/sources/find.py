@@ -28,6 +28,7 @@ from cortexia_video.errors import (
     propose,
     redact,
 )
+from cortexia_video.formats.registry import is_own_output
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
@@ -38,10 +39,9 @@ from cortexia_video.sources.inputs import Found as Found
 from cortexia_video.sources.inputs import InputFile as InputFile
 from cortexia_video.sources.objects import find_named, find_objects
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_text
+from cortexia_video.storage.paths import AnyPath, open_named, require_object, to_path, to_places, to_text
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import is_installed, is_video_name
+from cortexia_video.video.container import IS_INSTALLED, is_video_name
 
 _BESIDE = 1000  # names that a wrong one is compared with
 _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
@@ -72,7 +72,7 @@ def find_images(
     Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
     `Failure`, and so is a folder or list, one of several, without an image.
     """
-    rule = IMAGES_AND_VIDEOS if videos and is_installed() else list_images(is_installed())
+    rule = IMAGES_AND_VIDEOS if videos and IS_INSTALLED else list_images(IS_INSTALLED)
     return find_files(
         inputs, rule, recursive=recursive, output=output, partition=partition, passed_over=passed_over
     )
@@ -88,7 +88,7 @@ def find_files(
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_images` has it."""
-    places = {(text := to_text(each)): to_path(text.removeprefix("@")) for each in inputs}
+    places = to_places(inputs)
     if not places:
         raise InputError("no input: give files, folders or a list.txt of paths")
     wrong: dict[str, CortexiaError] = {}
@@ -127,15 +127,20 @@ class _Scan:
 
     def expand_named(self, path: str, place: AnyPath) -> Iterator[Found]:
         """Yield what one of several inputs stands for: at least a failure, if it is not ours."""
-        name, nothing, before = redact(path), True, self.passed_over[OWN]
-        for each in attempt_all(name, "find", partial(self.expand, path, place, prefix=True)):
+        nothing, before = True, self.passed_over[OWN]
+        is_file = os.path.isfile(path)  # noqa: PTH113 - of no name whatever it raises
+        if is_file and not path.lower().endswith((".txt", *SHARD_SUFFIXES)):
+            found = self.expand(path, place, prefix=True)
+        else:
+            found = attempt_all(redact(path), "find", partial(self.expand, path, place, prefix=True))
+        for each in found:
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:
             hint = (
                 "" if self.recursive or place.suffix else "; `recursive=True` looks into the folders inside"
             )
-            yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
+            yield Failure(redact(path), "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
     def expand(self, path: str, place: AnyPath, *, prefix: bool) -> Iterator[Found]:
         if isinstance(place, RemotePath):
@@ -169,7 +174,7 @@ class _Scan:
         """A file that a person named: an input whatever it is, unless we wrote it."""
         if path.endswith(SHARD_SUFFIXES) and self.rule.opens_shards:
             yield from find_in_shard(key, Path(path))
-        elif is_ledger(Path(path).name) or not self.rule.accepts_named(path):
+        elif is_ledger(Path(path).name) or (not self.rule.takes_own and is_own_output(path)):
             self.passed_over[OWN] += 1
         else:
             yield _stat(key, path, is_clip=self.rule.takes_clips and holds_video(path))
@@ -323,7 +328,7 @@ def _stat(key: str, path: str, *, is_clip: bool = False) -> Found:
     if not stat.S_ISREG(status.st_mode):
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
     absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
-    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns), is_clip=is_clip)
+    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns), absolute, is_clip=is_clip)
 
 
 def _require(path: str, place: AnyPath) -> None:

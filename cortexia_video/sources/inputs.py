@@ -14,8 +14,7 @@ from cortexia_video.images.sniff import HEIF_REMEDY, HEIF_SUFFIXES, IMAGE_SUFFIX
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.storage.archive_member import is_depth_shard
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import (
     NEEDS,
@@ -39,19 +38,14 @@ DEPTH = "16-bit grey PNG beside other images (depth, not photos: give the files 
 class InputFile:
     """A file to work on. key: unique, relative; it names the output. source: where it is, as it was found.
 
-    url: where it is read from, if that holds what must not be written down: a signed query.
+    place: the path or URL to read, which can hold what must not be written down: a signed query.
     is_clip: it is a video, whose frames get depth.
     """
 
     key: str
     source: Source
-    url: str | None = field(default=None, kw_only=True)
+    place: str
     is_clip: bool = field(default=False, kw_only=True)
-
-    @property
-    def place(self) -> str:
-        """Return the path or URL to read."""
-        return self.url or self.source.path
 
 
 Found = InputFile | Failure
@@ -71,8 +65,8 @@ def keep_names(names: Sequence[str]) -> Mapping[str, str]:
 class Rule:
     """Which files and objects are inputs.
 
-    accepts: says whether a file in a folder is one; it may look inside. accepts_named: the same of a file
-    that a person named.
+    accepts: says whether a file in a folder is one; it may look inside. takes_own: what we wrote is one, too,
+    where a person names it.
     may_be: says whether an object may be one, by the last part of its name. looks_inside: whether that takes
     a look at the object, which is a request; accepts_object then looks.
     name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
@@ -85,11 +79,11 @@ class Rule:
     """
 
     accepts: Callable[[os.DirEntry[str]], bool]
-    accepts_named: Callable[[str], bool]
     may_be: Callable[[str], bool]
     looks_inside: Callable[[str], bool]
     accepts_object: Callable[[RemotePath], bool]
     name_keys: Callable[[Sequence[str]], Mapping[str, str]] = keep_names
+    takes_own: bool = False
     opens_shards: bool = False
     takes_clips: bool = False
     is_depth: Callable[[str], bool] = lambda path: False
@@ -171,7 +165,6 @@ def _is_not_own(place: RemotePath) -> bool:
 
 IMAGES = Rule(
     accepts=_is_image,
-    accepts_named=lambda path: not is_own_output(path),
     may_be=_may_be_image,
     looks_inside=_may_be_output,
     accepts_object=_is_not_own,

@@ -15,8 +15,7 @@ from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.inputs import Found, InputFile, Rule, keep_names
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
-from cortexia_video.storage.named_file import LARGEST_FILE
-from cortexia_video.storage.paths import AnyPath, find_problem
+from cortexia_video.storage.paths import LARGEST_FILE, AnyPath, find_problem
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 from cortexia_video.video.container import is_video_name
 
@@ -113,8 +112,7 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat, rule: Rule | 
     if stat.st_size > LARGEST_FILE and not is_clip:
         size = f"{stat.st_size / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
         return Failure(key, "find", InputError(f"too large: the object has {size}"))
-    url = place.url if place.url != str(place) else None
-    return InputFile(key, Source(str(place), *stat), url=url, is_clip=is_clip)
+    return InputFile(key, Source(str(place), *stat), place.url, is_clip=is_clip)
 
 
 def _group_by_folder(listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[list[tuple[str, RemoteStat]]]:

@@ -50,7 +50,7 @@ def group_depth(found: Iterable[Found], name: str) -> list[DepthSequence | Failu
         path = sources[0].path.rpartition("/")[0]
         changed = max(each.mtime_ns for each in sources)
         source = Source(path, sum(each.size for each in sources), changed)
-        clips.append(DepthSequence(InputFile(key, source), files))
+        clips.append(DepthSequence(InputFile(key, source, source.path), files))
     return clips
 
 
@@ -121,7 +121,6 @@ def _list_remote(root: RemotePath, recursive: bool, output: AnyPath | None) -> I
 def _describe(key: str, folder: AnyPath) -> InputFile:
     images = list_images(folder)
     if isinstance(folder, RemotePath):
-        url = folder.url if folder.url != str(folder) else None
-        return InputFile(key, Source(str(folder), *describe_images(images)), url=url, is_clip=True)
+        return InputFile(key, Source(str(folder), *describe_images(images)), folder.url, is_clip=True)
     absolute = os.path.abspath(folder)  # noqa: PTH100 - resolve() would follow links
-    return InputFile(key, Source(absolute, *describe_images(images)), is_clip=True)
+    return InputFile(key, Source(absolute, *describe_images(images)), absolute, is_clip=True)

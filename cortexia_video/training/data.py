@@ -28,8 +28,8 @@ from cortexia_video.training.scene_pool import PoolPlan, check_pool, make_pool
 _log = logging.getLogger(__name__)
 
 SCENES, IMAGES = "scenes", "images"
-_SCENE_OPTIONS = {"count": 0, "height": 288, "width": 384, "first_seed": 0, "workers": 2}
-_LEAST_OPTIONS = {"count": 1, "height": 16, "width": 16}
+_SCENE_NUMBERS = {"count": 0, "height": 288, "width": 384, "first_seed": 0, "workers": 2}
+_LEAST = {"count": 1, "height": 16, "width": 16}
 
 
 Maker = Callable[[], RGBDDataset]
@@ -84,11 +84,16 @@ def _weights(names: Iterable[str], recipe: Recipe) -> dict[str, float]:
 
 
 def _plan_scenes(plan: DataPlan) -> Maker:
-    if unknown := set(plan.options) - set(_SCENE_OPTIONS):
-        raise InputError(f"scenes have no option {unknown.pop()!r}: they have {', '.join(_SCENE_OPTIONS)}")
-    options = {**_SCENE_OPTIONS, **plan.options}
+    if unknown := set(plan.options) - {*_SCENE_NUMBERS, "kinds"}:
+        raise InputError(
+            f"scenes have no option {unknown.pop()!r}: they have {', '.join(_SCENE_NUMBERS)}, kinds"
+        )
+    options = {**_SCENE_NUMBERS, **plan.options}
+    kinds = options.pop("kinds", [])
+    if not isinstance(kinds, list):
+        raise InputError(f'scenes of {plan.root}: kinds is {kinds!r}; give a list, such as ["room", "table"]')
     for name, value in options.items():
-        if type(value) is not int or value < _LEAST_OPTIONS.get(name, 0):
+        if type(value) is not int or value < _LEAST.get(name, 0):
             raise InputError(
                 f"scenes of {plan.root}: {name} is {value!r}; give whole numbers, such as "
                 "options = { count = 8000, height = 288, width = 384 }"
@@ -98,7 +103,7 @@ def _plan_scenes(plan: DataPlan) -> Maker:
         raise InputError(
             f"scenes are rendered to a folder of this machine, not {to_path(plan.root)}: name one"
         )
-    folder, pool = Path(plan.root), PoolPlan(**options)
+    folder, pool = Path(plan.root), PoolPlan(**options, kinds=tuple(kinds))
     check_pool(folder, pool)
     return partial(make_pool, folder, pool, workers)
 

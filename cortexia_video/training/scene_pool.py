@@ -24,11 +24,12 @@ from cortexia_video.html.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import track
-from cortexia_video.scenes import render_scenes
+from cortexia_video.scenes import ScenePlan, render_scenes
+from cortexia_video.scenes.folder import check_plan
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, open_named, read_named
 from cortexia_video.storage.own_folder import require_own_folder
+from cortexia_video.storage.paths import LARGEST_TEXT, open_named, read_named
 from cortexia_video.training.losses import SKY_M
 from cortexia_video.training.output_folder import require_writable
 
@@ -40,16 +41,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """What to render: seeds from `first_seed` on, whole shards of them, at one size in pixels."""
+    """What to render: seeds from `first_seed` on, whole shards of them, at one size in pixels.
+
+    kinds: names of `LAYOUTS`; the usual ones if empty.
+    """
 
     count: int
     height: int
     width: int
     first_seed: int = 0
+    kinds: tuple[str, ...] = ()
 
-    def look(self) -> dict[str, int]:
-        """Return what all scenes of a folder share."""
-        return {"height": self.height, "width": self.width}
+    def look(self) -> dict[str, Any]:
+        """Return what all scenes of a folder share; what is usual goes unsaid, as in pools of before."""
+        kinds = {"kinds": list(self.kinds)} if self.kinds else {}
+        return {"height": self.height, "width": self.width, **kinds}
 
     def shards(self) -> range:
         """First seeds of all shards."""
@@ -85,7 +91,8 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
 
 
 def check_pool(folder: Path, plan: PoolPlan) -> None:
-    """Raise `InputError` for a folder with scenes that look otherwise, `OutputError` where none can be."""
+    """Raise `InputError` for scenes that cannot be, or a folder of others, `OutputError` where none can be."""
+    check_plan(ScenePlan(plan.first_seed, plan.height, plan.width, plan.kinds))
     require_writable(folder)
     require_own_folder(folder, "a pool of scenes", {_ABOUT: lambda _: True})
     path = folder / _ABOUT
@@ -127,7 +134,8 @@ def _open_shard(path: Path) -> NDArray[Any]:
 def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
     size = plan.height, plan.width
     shard = np.empty(SHARD_SIZE, [("image", np.uint8, (*size, 3)), ("disparity", np.float16, size)])
-    for row, scene in zip(shard, render_scenes(range(seed, seed + SHARD_SIZE), *size), strict=True):
+    seeds = range(seed, seed + SHARD_SIZE)
+    for row, scene in zip(shard, render_scenes(seeds, *size, plan.kinds or None), strict=True):
         row["image"] = scene.image
         row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
     with write_atomic(_shard_path(folder, seed)) as partial, partial.open("wb") as file:

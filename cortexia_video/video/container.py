@@ -11,8 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from cortexia_video.errors import DecodeError, MissingExtraError, printable, say_install
 from cortexia_video.images.foreign_content import describe_foreign
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 from cortexia_video.storage.remote_path import RemotePath
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".3gp"}
 )
 NEEDS = "'cortexia-video[video]'"
+IS_INSTALLED = find_spec("av") is not None
 _TRANSPORT = {".ts": 0, ".mts": 4, ".m2ts": 4}  # where their first packet begins; .ts are also programs
 _SYNC = b"\x47"
 # Only formats that hold their content themselves: playlists and lists of files, as HLS and ffconcat, could
@@ -46,14 +46,9 @@ def is_video_content(head: bytes) -> bool:
     return bool(head) and describe_foreign(head).endswith("a video")
 
 
-def is_installed() -> bool:
-    """Return whether PyAV is there; nothing is imported."""
-    return find_spec("av") is not None
-
-
 def require_video() -> None:
     """Raise `MissingExtraError` where PyAV is not installed."""
-    if not is_installed():
+    if not IS_INSTALLED:
         raise MissingExtraError(f"videos need a package: {say_install(NEEDS)}")
 
 

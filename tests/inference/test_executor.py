@@ -130,7 +130,7 @@ def test_every_item_has_one_outcome(items: list, batch_size: int, devices: int, 
             assert outcome.stage == {13: "estimate", 15: "decode"}[level]
         else:
             right = SyntheticModel(short_side=8).infer(estimators[0].prepare(frame).pixels[None])[0]
-            np.testing.assert_array_equal(outcome.values, right)
+            np.testing.assert_array_equal(outcome.output.values, right)
             assert outcome.in_float32 == (level == 14)
 
 

@@ -35,6 +35,7 @@ from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
 from cortexia_video.pinhole import to_f_px
 from cortexia_video.sinks.sink import FolderSink
+from cortexia_video.sources import find
 from cortexia_video.video import container
 from cortexia_video.video.clip_index import read_index
 from cortexia_video.video.depth_clip import DepthClip
@@ -396,7 +397,8 @@ def test_without_the_package_a_video_is_told(
 ) -> None:
     clip = write_clip(tmp_path / "in/a.mp4", 3)
     make_image(tmp_path / "in/b.jpg")
-    monkeypatch.setattr(container, "find_spec", lambda name: None)
+    for module in (container, find):
+        monkeypatch.setattr(module, "IS_INSTALLED", False)
     with pytest.raises(MissingExtraError, match=r"install '.*\[video\]'"):
         run(clip, tmp_path / "out")
     report = run(tmp_path / "in", tmp_path / "out")

@@ -497,6 +497,17 @@ def test_a_pool_of_another_size_is_refused(tmp_path, monkeypatch):
         make_pool(tmp_path, PoolPlan(1, 16, 32), workers=1)
 
 
+def test_a_pool_holds_the_kinds_that_are_asked_for_and_no_others(tmp_path, monkeypatch):
+    from cortexia_video.scenes import render_scenes
+
+    monkeypatch.setattr("cortexia_video.training.scene_pool.SHARD_SIZE", 1)
+    found = make_pool(tmp_path, PoolPlan(1, 16, 24, kinds=("street",)), workers=1)[0]
+    (street,) = render_scenes(range(1), 16, 24, ["street"])
+    assert street.layout == "street" and np.array_equal(found.frame.image, street.image)
+    with pytest.raises(InputError, match=r"'kinds': \['street'\]"):
+        make_pool(tmp_path, PoolPlan(1, 16, 24), workers=1)
+
+
 def test_a_damaged_shard_is_named(tmp_path):
     (tmp_path / "seed_000000.npy").write_bytes(b"no array")
     with pytest.raises(InputError, match="seed_000000.npy"):

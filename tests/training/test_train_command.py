@@ -561,6 +561,11 @@ def test_a_full_disk_loses_nothing(
         ('[[data]]\ndataset = "tumm"\nroot = "gone"\n', "unknown dataset 'tumm'"),
         ('[[data]]\ndataset = "images"\nroot = "gone"\n', "name a teacher"),
         ('[[data]]\ndataset = "scenes"\nroot = "b"\noptions = { count = "8" }\n', "count is '8'"),
+        ('[[data]]\ndataset = "scenes"\nroot = "b"\noptions = { count = 8, kinds = ["rooom"] }\n', "rooom"),
+        (
+            '[[data]]\ndataset = "scenes"\nroot = "b"\noptions = { count = 8, kinds = "room" }\n',
+            "give a list",
+        ),
         ('[[data]]\ndataset = "scenes"\nroot = "b"\nweight = 0\noptions = { count = 8 }\n', "above 0"),
         ('[[data]]\ndataset = "scenes"\nroot = "recipe.toml/b"\noptions = { count = 8 }\n', "is no folder"),
         ('[validation]\ntruth = ["gone"]\n', "gone"),
