@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthKind, larger_is_nearer
-from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, not_known, redact
+from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, not_known, put_in_words, redact
 from cortexia_video.models.canonical_depth import (
     AT_FOCAL_LENGTH,
     CANONICAL_INVERSE_DEPTH,
@@ -45,9 +45,9 @@ from cortexia_video.models.canonical_depth import (
 from cortexia_video.models.onnx.session import FLOAT32, Port, Session, first_line, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
-from cortexia_video.models.registry import compact_file
+from cortexia_video.models.registry import COMPACT_FILE
 from cortexia_video.models.sky import find_sky
-from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.paths import open_named
 
 _DTYPES = ("float32", "float16")
 _FOV_DEG, _SKY = "fov_deg", "sky"
@@ -128,6 +128,7 @@ class OnnxModel:
             parse_focal_length(numbers),
             says.read_sky_from(self._session.outputs),
         )
+        self.maps = ("mask",) if self._sky_from else ()
         usual_kind = "metric" if self._canonical_f else None
         self.kind = cast("DepthKind", says.choose("kind", kind, usual_kind, allowed=KINDS))
         if self._canonical_f and self.kind != "metric":
@@ -186,7 +187,7 @@ class OnnxModel:
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resize and normalise one uint8 (H, W, 3) image to (3, h, w) of the network's type."""
-        pixels = self._preprocessing.normalize(self._preprocessing.resample(image, size))
+        pixels = self._preprocessing.apply(image, size)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=self._input.dtype)
 
     def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
@@ -235,7 +236,7 @@ def load_compact(
     name: str, *, device: str = "auto", backend: str | None = None, precision: str | None = None
 ) -> OnnxModel:
     """Load the network that is in the package."""
-    return OnnxModel(compact_file(), name=name, device=device, backend=backend, precision=precision)
+    return OnnxModel(COMPACT_FILE, name=name, device=device, backend=backend, precision=precision)
 
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
@@ -263,10 +264,12 @@ def _find_input(inputs: Sequence[Port], path: Path) -> Port:
 def _digest(path: Path) -> str:
     """Hash the file, and those beside it that hold its weights: `m.onnx.data`, `m.onnx_data`."""
     digest = hashlib.sha256()
-    with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
+    try:
         for part in [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]:
             with open_named(part) as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise put_in_words(error, f"cannot read the model {path}", kind=ModelLoadError) from error
     return digest.hexdigest()
 
 
