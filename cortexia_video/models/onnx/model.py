@@ -10,6 +10,7 @@ What a file says of itself (`metadata_props`), and options where it does not; ev
   cortexia.resampling   as `Preprocessing` has it; `reduced` is the default
   cortexia.numbers      `canonical_inverse_depth`: what it gives becomes metres with the focal length, and
                         its output `fov_deg` (B,) is the horizontal field of view that it estimates
+  cortexia.float32_convolutions  how many, from the first on, OpenVINO computes in float32 whatever the precision
   cortexia.backend      what it was exported for and compared in, with cortexia.precision
   cortexia.licence_weights
 """
