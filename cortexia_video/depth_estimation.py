@@ -288,7 +288,11 @@ class DepthEstimator:
         """Preprocess one frame."""
         height, width = frame.full_size or frame.image.shape[:2]
         try:
-            pixels = self.model.preprocess(frame.image, self.model.processed_size(height, width))
+            processed_size = self.model.processed_size(height, width)
+            if preprocess_frame := getattr(self.model, "preprocess_frame", None):
+                pixels = preprocess_frame(frame, processed_size)
+            else:
+                pixels = self.model.preprocess(frame.image, processed_size)
             if not isinstance(pixels, np.ndarray):
                 raise ModelError(
                     f"{self.model.name} preprocesses to {type(pixels).__name__}, not to an array"

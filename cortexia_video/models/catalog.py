@@ -29,6 +29,7 @@ def _publish(
     size: str,
     code: str = "Apache-2.0",
     revision: str | None = None,
+    load: str = _LOAD,
 ) -> ModelInfo:
     return ModelInfo(
         name=name,
@@ -39,7 +40,7 @@ def _publish(
         commercial=commercial,
         weights=f"downloaded when first used, {size}",
         needs=NEEDS,
-        load=_LOAD,
+        load=load,
         hub_id=hub_id,
         revision=revision,
         backends=BACKENDS,
@@ -66,6 +67,21 @@ def _publish_depth_anything(letters: str, size: str, *, variant: str = "", metre
     )
 
 
+def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = "") -> ModelInfo:
+    """Return one MoGe-2: the size of its transformer; Large is published with and without normals."""
+    what = ", normals" if normals else ""
+    return _publish(
+        name or f"moge-2-{size}",
+        f"Ruicheng/moge-2-{size}{'-normal' if normals else ''}",
+        f"MoGe-2 ViT-{size[-1].upper()}: metres, mask{what} and focal length",
+        kind="metric",
+        licence="MIT",
+        commercial=True,
+        size=bytes,
+        load="cortexia_video.models.torch.moge:load_moge",
+    )
+
+
 _SIZES = {"Small": "99 MB", "Base": "390 MB", "Large": "1.3 GB"}
 _VARIANTS = {"": 0, "Indoor": 20, "Outdoor": 80}
 
@@ -85,6 +101,10 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         for variant, metres in _VARIANTS.items()
         for letters, size in _SIZES.items()
     ),
+    _publish_moge("vits", "140 MB"),
+    _publish_moge("vitb", "420 MB"),
+    _publish_moge("vitl", "1.3 GB", normals=False),
+    _publish_moge("vitl", "1.3 GB", name="moge-2-vitl-normal"),
     _publish(
         "zoedepth",
         "Intel/zoedepth-nyu-kitti",

@@ -29,6 +29,8 @@ class DepthModel(Protocol):
     faster than what numpy gives. `maps`: which of `MAPS` it can give beside depth. Where normals or confidence
     are asked for, `infer` and `infer_float32` get their names, `also=frozenset({"normals"})`, and give a
     `Prediction` that has them; where they are not, no `also`. A mask needs no asking: it says what the depth is.
+    `preprocess_frame(frame, size)`, called in place of `preprocess`: for a network whose depth depends on more of
+    a frame than its pixels, such as its focal length, which its input then holds.
 
     Attributes:
         name: As it was asked for.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from moge_checkpoints import save_moge
 from torch import nn
 from transformers import (
     CHMv2Config,
@@ -77,6 +78,8 @@ _PREPROCESSORS: dict[str, dict[str, Any]] = {
 
 def save_checkpoint(family: str, folder: Path, seed: int = 0) -> Path:
     """Save a network of a family in `folder`, with the files that the hub's checkpoints have."""
+    if family.startswith("moge-2-"):
+        return save_moge(folder, row=family, seed=seed)
     torch.manual_seed(seed)
     network = FAMILIES[family]()
     randomise(network)

@@ -1,14 +1,15 @@
 """`Checkpoint`: a folder with a network's weights and what they mean, on this machine or from the hub.
 
 A folder holds `config.json`, `*.safetensors`, and perhaps `preprocessor_config.json` and a README.md whose
-front matter names the licence. Nothing in it is run: no pickled weights, no code.
+front matter names the licence. Nothing in it is run: no pickled weights, no code. Where authors publish a file
+of torch's alone (MoGe), it is read by `weights_only`, which makes tensors and plain values.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,17 +60,31 @@ def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     What is in the hub's cache is taken as it is, so a run needs no network and a revision does not move under
     it; only what does not exist is downloaded. Raises `ModelLoadError`.
     """
+    return _read(*_find_folder(source, revision, _FILES, _is_whole))
+
+
+def open_folder(source: str, revision: str | None, name: str) -> tuple[Path, str | None, str | None]:
+    """Find a checkpoint that is one file of this name: its folder, hub id and revision, as `open_checkpoint` does."""
+    found = _find_folder(source, revision, [name, "README.md"], lambda folder: (folder / name).is_file())
+    if not (found[0] / name).is_file():
+        raise ModelLoadError(f"{found[0]} is no such checkpoint: it holds no {name}")
+    return found
+
+
+def _find_folder(
+    source: str, revision: str | None, patterns: list[str], is_whole: Callable[[Path], bool]
+) -> tuple[Path, str | None, str | None]:
     path = as_model_path(source)
     if source and path.is_dir():
-        return _read(path, None, None)
+        return path, None, None
     match = _HUB_ID.fullmatch(source)
     if match is None:
         raise ModelLoadError(
             f"no such folder: {source}; nor is it a hub id like org/name or org/name@revision"
         )
     hub_id, revision = match["id"], match["revision"] or revision
-    folder = _fetch(hub_id, revision, _FILES, _is_whole)
-    return _read(folder, hub_id, folder.name if _COMMIT.fullmatch(folder.name) else revision)
+    folder = _fetch(hub_id, revision, patterns, is_whole)
+    return folder, hub_id, folder.name if _COMMIT.fullmatch(folder.name) else revision
 
 
 def read_licence(name: str) -> str | None:
@@ -152,9 +167,7 @@ def _read(folder: Path, hub_id: str | None, revision: str | None) -> Checkpoint:
         revision=revision,
         config=config,
         preprocessor=_read_json(preprocessor) if preprocessor.is_file() else {},
-        weights_digest=_hash_files(
-            tuple((path, (status := path.stat()).st_size, status.st_mtime_ns) for path in weights)
-        ),
+        weights_digest=hash_files(weights),
         config_digest=hashlib.sha256(read_named(config_file)).hexdigest(),
     )
 
@@ -168,6 +181,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelLoadError(f"{path} holds no JSON object")
     return content
+
+
+def hash_files(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 over the files' own, in their order."""
+    return _hash_files(tuple((path, (status := path.stat()).st_size, status.st_mtime_ns) for path in paths))
 
 
 @lru_cache(maxsize=32)  # the digests of several devices' models are the same, and gigabytes take seconds
