@@ -35,6 +35,7 @@ MODEL_OPTIONS = (
     "multiple_of",
     "normalize",
     "output_name",
+    "thorough",
     "commercial_only",
 )
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -92,6 +92,7 @@ def estimate(
     normalize: str | None = None,
     output_name: str | None = None,
     commercial_only: bool = False,
+    thorough: bool = False,
     align_to: str | AlignTo | None = None,
     drop_relative: bool = False,
     f_px: float | None = None,
@@ -156,6 +157,7 @@ def estimate(
         normalize: For onnx: files that do not say it: imagenet (the default), unit (0..1), signed (-1..1),
             bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
         output_name: For onnx: files with several outputs, where their names leave open which is depth.
+        thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product.
         align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model, a
             transforms.json or a folder of sparse depth, as `cortexia align --to` takes them. In Python also an
@@ -217,7 +219,7 @@ def estimate(
     files = format if video_format == "frames" else None
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
-    options |= {"normalize": normalize, "output_name": output_name}
+    options |= {"normalize": normalize, "output_name": output_name, "thorough": thorough}
     spec = RunSpec(
         inputs=[*inputs],
         root=root,

@@ -22,7 +22,8 @@ from cortexia_video.models.onnx.session import FLOAT32, Port, first_line
 _HINTS = {FLOAT32: "f32", "bfloat16": "bf16", "float16": "f16"}
 _CAPABILITIES = {FLOAT32: "FP32", "bfloat16": "BF16", "float16": "FP16"}
 _DTYPES = {"f32": "float32", "f16": "float16"}
-_SENSITIVE = "cortexia.float32_convolutions"  # how many a file says must not be computed in less, from the first on
+# how many convolutions, from the first on, a file says must not be computed in less
+_SENSITIVE = "cortexia.float32_convolutions"
 _ISAS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI")
 
 
@@ -69,8 +70,10 @@ def _keep_in_float32(core: openvino.Core, graph: openvino.Model, count: int) -> 
     with TemporaryDirectory() as folder:
         described, weights = Path(folder, "graph.xml"), Path(folder, "graph.bin")
         openvino.serialize(graph, described, weights)
-        tree = ElementTree.parse(described).getroot()  # noqa: S314 - our own file
-        layers = [each for each in tree.iterfind("layers/layer") if each.get("type", "").endswith("Convolution")]
+        tree = ElementTree.parse(described).getroot()
+        layers = [
+            each for each in tree.iterfind("layers/layer") if each.get("type", "").endswith("Convolution")
+        ]
         for layer in layers[:count]:
             about = layer.find("rt_info")
             about = ElementTree.SubElement(layer, "rt_info") if about is None else about
