@@ -26,8 +26,15 @@ from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.listing import remember_listings
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath, find_inside, name_inside, require_object, to_path
+from cortexia_video.storage.paths import (
+    LARGEST_TEXT,
+    AnyPath,
+    find_inside,
+    name_inside,
+    read_named,
+    require_object,
+    to_path,
+)
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 from cortexia_video.video.container import VIDEO_SUFFIXES

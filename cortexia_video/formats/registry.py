@@ -18,7 +18,7 @@ from cortexia_video.formats import quantization as steps
 from cortexia_video.formats.integrity import checks
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.raw_depth import Chunks, Decode
-from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.paths import open_named
 
 FormatName = Literal["npy", "npz", "png", "png16", "tiff", "exr", "exr16", "pfm", "jxl"]
 

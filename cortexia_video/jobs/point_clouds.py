@@ -45,8 +45,14 @@ from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile
-from cortexia_video.storage.named_file import read_whole
-from cortexia_video.storage.paths import AnyPath, is_same_folder, require_free, to_absolute, to_path
+from cortexia_video.storage.paths import (
+    AnyPath,
+    is_same_folder,
+    read_whole,
+    require_free,
+    to_absolute,
+    to_path,
+)
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.frames import read_frame
 

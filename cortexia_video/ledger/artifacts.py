@@ -20,8 +20,15 @@ from cortexia_video.formats.exports import find_output_format
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
 from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.storage.archive_member import IMAGES, read_part
-from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_named_text, read_whole
-from cortexia_video.storage.paths import AnyPath, split_inside, to_path
+from cortexia_video.storage.paths import (
+    LARGEST_FILE,
+    AnyPath,
+    read_named,
+    read_named_text,
+    read_whole,
+    split_inside,
+    to_path,
+)
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import SUFFIX as CLIP

@@ -19,8 +19,7 @@ from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.state import LEDGER_NAME, list_files
-from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, to_absolute, to_path
+from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, read_named_text, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import read_frame_file, split_frame
 

@@ -17,8 +17,7 @@ from cortexia_video.errors import in_words
 from cortexia_video.formats.exports import EXPORTS
 from cortexia_video.formats.registry import FORMATS, PREVIEW
 from cortexia_video.ledger.state import list_files, parse_line
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 from cortexia_video.storage.remote_path import RemotePath
 
 _FEW = 4  # lookups that are worth no index

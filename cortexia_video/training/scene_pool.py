@@ -28,8 +28,8 @@ from cortexia_video.scenes import ScenePlan, render_scenes
 from cortexia_video.scenes.folder import check_plan
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, open_named, read_named
 from cortexia_video.storage.own_folder import require_own_folder
+from cortexia_video.storage.paths import LARGEST_TEXT, open_named, read_named
 from cortexia_video.training.losses import SKY_M
 from cortexia_video.training.output_folder import require_writable
 

@@ -19,7 +19,7 @@ from typing import Any
 from cortexia_video.errors import InputError, ModelLoadError, in_words
 from cortexia_video.models.protocol import as_model_path
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, open_named, read_named, read_named_text
+from cortexia_video.storage.paths import LARGEST_TEXT, open_named, read_named, read_named_text
 
 _FILES = ["*.json", "*.safetensors", "README.md"]
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -46,7 +46,7 @@ class Checkpoint:
 
     @property
     def model_type(self) -> str:
-        return str(self.config.get("model_type", "unknown"))
+        return str(self.config.get("model_type") or self.config.get("model_name") or "unknown")
 
     def describe(self) -> dict[str, object]:
         """Return what depth depends on beside the weights, as a model's `settings`."""

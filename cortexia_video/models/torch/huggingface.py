@@ -23,6 +23,8 @@ from cortexia_video.models.preprocessing import (
 )
 from cortexia_video.models.protocol import InputSize
 from cortexia_video.models.torch.checkpoint import Checkpoint, open_checkpoint
+from cortexia_video.models.torch.depth_anything_3 import KINDS as DEPTH_ANYTHING_3
+from cortexia_video.models.torch.depth_anything_3 import open_depth_anything_3
 from cortexia_video.models.torch.depth_pro import DepthPro
 from cortexia_video.models.torch.device import Placement, choose_placement
 from cortexia_video.models.torch.dpt import AnyShape
@@ -66,8 +68,10 @@ def load_hf(
     source = name.removeprefix("hf:")
     placement = choose_placement(**placing)
     checkpoint = open_checkpoint(source)
-    _require_depth_network(checkpoint)
     shown = redact(f"hf:{source if checkpoint.hub_id else Path(source).expanduser().resolve().name}")
+    if checkpoint.model_type in DEPTH_ANYTHING_3:
+        return open_depth_anything_3(shown, checkpoint, placement, input_size, kind)
+    _require_depth_network(checkpoint)
     return _load(shown, checkpoint, _choose_kind(checkpoint, kind), placement, input_size)
 
 
