@@ -28,7 +28,6 @@ from cortexia_video.images.resampling import resize_depth, resize_known, resize_
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
 from cortexia_video.models.protocol import MAPS, CameraModel, CommercialOnly, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
-from cortexia_video.models.thorough import Thorough
 from cortexia_video.pinhole import to_f_px, to_fov_deg
 from cortexia_video.runtime.resources import BufferPool
 from cortexia_video.storage.paths import PathLike
@@ -540,9 +539,7 @@ def load_estimator(
     """
     if commercial_only:
         require_commercial(model, strict=commercial_only == "strict")
-    loaded = load_model(model, device=device, **_keep_given(options))
-    if thorough:
-        loaded = Thorough(loaded)
+    loaded = load_model(model, device=device, thorough=thorough, **_keep_given(options))
     return DepthEstimator(loaded, batch_size=batch_size, size=size, also=also, sky=sky)
 
 
