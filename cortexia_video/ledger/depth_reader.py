@@ -15,6 +15,7 @@ from cortexia_video.errors import DepthFileError, InputError, describe, not_know
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.metadata import Metadata, add
+from cortexia_video.formats.registry import is_map
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.ledger.index import LedgerIndex
@@ -155,7 +156,9 @@ class DepthReader:
             self._list_folders(to_absolute(path))
 
     def _look_up(self, data: bytes, place: AnyPath) -> _Known:
-        """Ask the nearest folder above that is ours and knows the file."""
+        """Ask the nearest folder above that is ours and knows the file; of what is no depth none says anything."""
+        if is_map(place.name):
+            return _NOTHING
         for folder in self._list_known(place):
             known = folder.look_up(name_inside(place, folder.root), data)
             if known.source:

@@ -129,6 +129,7 @@ class OnnxModel:
             parse_focal_length(numbers),
             says.read_sky_from(self._session.outputs),
         )
+        self.maps = ("mask",) if self._sky_from else ()
         usual_kind = "metric" if self._canonical_f else None
         self.kind = cast("DepthKind", says.choose("kind", kind, usual_kind, allowed=KINDS))
         if self._canonical_f and self.kind != "metric":
