@@ -510,6 +510,7 @@ def load_estimator(
     also: Iterable[str] = (),
     sky: Sky = "unknown",
     commercial_only: CommercialOnly = False,
+    thorough: bool = False,
     **options: Any,
 ) -> DepthEstimator:
     """Load a model by name.
@@ -523,6 +524,7 @@ def load_estimator(
         sky: `unknown` makes depth NaN (disparity 0) where the model knows of sky; `keep` leaves the numbers.
         commercial_only: Refuse weights that are not known to be free for use in a product; `strict` also those
             whose training data or teachers are not.
+        thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
             `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
             None stands for what the model says.
@@ -544,7 +546,7 @@ def load_estimator(
     """
     if commercial_only:
         require_commercial(model, strict=commercial_only == "strict")
-    loaded = load_model(model, device=device, **_keep_given(options))
+    loaded = load_model(model, device=device, thorough=thorough, **_keep_given(options))
     return DepthEstimator(loaded, batch_size=batch_size, size=size, also=also, sky=sky)
 
 

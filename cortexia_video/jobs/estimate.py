@@ -98,6 +98,7 @@ def estimate(
     normalize: str | None = None,
     output_name: str | None = None,
     canonical_f: float | None = None,
+    thorough: bool = False,
     commercial_only: CommercialOnly = False,
     align_to: str | AlignTo | None = None,
     drop_relative: bool = False,
@@ -169,6 +170,7 @@ def estimate(
         output_name: For onnx: files with several outputs, where their names leave open which is depth.
         canonical_f: For onnx: files whose depth is metres at one focal length: that, in pixels (Depth Anything 3
             metric: 300, Metric3D: 1000).
+        thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product;
             --commercial-only=strict also those whose training data, or teachers, are not.
         align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model, a
@@ -242,6 +244,7 @@ def estimate(
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name, "canonical_f": canonical_f}
+    options |= {"thorough": thorough}
     spec = RunSpec(
         inputs=[*inputs],
         root=root,
