@@ -295,8 +295,11 @@ class DepthFileJob:
 
     def _place(self, item: InputFile, reading: Reading) -> None:
         depth, more = self._change(item, reading)
-        form = self._form
-        if (about := _describe_clip(item, reading)) and depth.values is reading.depth.values:
+        form, clip = self._form, reading.line.get("clip", {})
+        about: Mapping[str, Any] = {**clip["coding"], "unknown": 0, "clip": clip} if "coding" in clip else {}
+        if frame := split_frame(item.place):
+            about = read_about(frame[0], item.source.mtime_ns)
+        if about and depth.values is reading.depth.values:  # of a clip, which says it of all its frames
             form = choose_format(form, about)
         lost = form.lost(depth)
         if lost and not self._allow_loss:
@@ -317,14 +320,6 @@ class DepthFileJob:
         image = find_image(reading.line)
         facts |= {"image": image} if image else {}
         self.ledger.record_done(item.key, item.source, outputs, **facts)
-
-
-def _describe_clip(item: InputFile, reading: Reading) -> Mapping[str, Any]:
-    """Return what the clip that a depth file is a frame of says of all of them; nothing of other files."""
-    if frame := split_frame(item.place):
-        return read_about(frame[0], item.source.mtime_ns)
-    clip = reading.line.get("clip", {})
-    return {**clip["coding"], "unknown": 0, "clip": clip} if "coding" in clip else {}
 
 
 class _FocalLength:

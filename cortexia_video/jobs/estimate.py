@@ -55,6 +55,7 @@ from cortexia_video.video.steady import SteadyMode
 
 VideoFormat = Literal["mkv", "frames"]
 _THREADS_A_CORE = 4  # that wait for URLs
+_HELD = "%s: %d of %d frames have no depth, or cannot be decoded: they show that of the one before"
 _BYTES_A_MEGAPIXEL = PLENTY * 4_000_000  # that are to be free
 
 _log = logging.getLogger(__name__)
@@ -334,7 +335,9 @@ def _run(
             for item, result in results:
                 if isinstance(result, ItemDone):
                     ledger.record_done(item.key, item.source, result.outputs, **result.facts)
-                    _warn_of_held(item.key, result.facts)
+                    clip: Mapping[str, Any] = result.facts.get("clip", {})
+                    if clip.get("held"):
+                        _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])
                 outcomes.settle(item, None if isinstance(result, ItemDone) else result)
     usage = executor.usage()
     report.speed = usage.measure(report.done + report.failed, report.seconds) if report.done else None
@@ -464,18 +467,6 @@ class Executor(Protocol):
 
     def usage(self) -> Usage:
         """Return what the workers have used since `run` was called."""
-
-
-def _warn_of_held(key: str, facts: Mapping[str, Any]) -> None:
-    """Say of a clip that is done how many of its frames show another's depth."""
-    clip = facts.get("clip", {})
-    if clip.get("held"):
-        _log.warning(
-            "%s: %d of %d frames have no depth, or cannot be decoded: they show that of the one before",
-            printable(key),
-            clip["held"],
-            clip["frames"],
-        )
 
 
 class LocalExecutor:

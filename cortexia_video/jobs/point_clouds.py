@@ -206,7 +206,10 @@ def make_point_clouds(
     if is_same_folder(place, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = CloudMaker(options), open_sink(place, suffixes=[f".{format}"])
-    settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
+    asked = {name: value for name, value in vars(options).items() if value not in (None, False)}
+    asked |= {name: str(asked[name]) for name in ("max_gap",) if name in asked}  # JSON has no infinity
+    asked.pop("intrinsics", None)  # `maker.given` has what the file holds
+    settings = {"job": "pointcloud", "format": format, **asked, **maker.given.settings}
     more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
     opened = open_outcomes(place, settings, sink, doing="making point clouds", **more)
     with opened as outcomes:
@@ -367,13 +370,6 @@ class PointCloudJob:
             frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)
             return attempt(key, "write", lambda: place(cloud))
-
-
-def _settings_of(options: CloudOptions) -> dict[str, object]:
-    """Return what point clouds depend on, besides depth and image; of a file of cameras what it holds."""
-    given = {name: value for name, value in vars(options).items() if value not in (None, False)}
-    given.pop("intrinsics", None)
-    return given | {name: str(given[name]) for name in ("max_gap",) if name in given}  # JSON has no infinity
 
 
 def _fit(depth: DepthMap, frame: Frame) -> DepthMap:

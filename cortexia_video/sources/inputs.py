@@ -179,10 +179,6 @@ IMAGES = Rule(
 )
 
 
-def _is_image_or_video(entry: os.DirEntry[str]) -> bool:
-    return is_video(entry.path) if is_video_name(entry.name) else _is_image(entry)
-
-
 def is_video(path: str | os.PathLike[str]) -> bool:
     """Return whether a file of a video's name is one, as far as its name goes, and is not ours."""
     if is_own_output(path):
@@ -208,7 +204,7 @@ def holds_video(path: str) -> bool:
 
 IMAGES_AND_VIDEOS = replace(
     IMAGES,
-    accepts=_is_image_or_video,
+    accepts=lambda entry: is_video(entry.path) if is_video_name(entry.name) else _is_image(entry),
     may_be=lambda name: _may_be_image(name) or is_video_name(name),
     takes_clips=True,
     noun="images or videos",

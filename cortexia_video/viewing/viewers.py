@@ -65,7 +65,8 @@ def serve_web(pieces: Pieces, port: int) -> Iterator[str]:
 
     port: 0 for any that is free. Raises `InputError` where it is in use.
     """
-    inner = _find_free_port()
+    with socket.create_server((_LOOPBACK, 0)) as free:
+        inner: int = free.getsockname()[1]
     name = f"/{secrets.token_urlsafe(16)}.rrd"  # that other people of this machine do not know
     handler = type("_Handler", (_Handler,), {"inner": inner, "name": name, "pieces": staticmethod(pieces)})
     try:
@@ -137,8 +138,15 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def _start(options: list[str], *, stdin: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run Rerun's executable, on loopback alone, and end it; what it writes to a home goes with it."""
+    found = find_spec("rerun_cli")
+    assert found is not None and found.origin is not None, "rerun-sdk has both"
+    folder = Path(found.origin).parent
+    names = ("Rerun.app/Contents/MacOS/Rerun", "rerun.exe", "rerun")
+    program = next((each for each in map(folder.joinpath, names) if each.is_file()), None)
+    if program is None:
+        raise OutputError(f"no viewer in {folder}: pip install --force-reinstall rerun-sdk")
     with tempfile.TemporaryDirectory(prefix="cortexia-view-") as home:
-        command = [str(_find_executable()), "--bind", _LOOPBACK, *options]
+        command = [str(program), "--bind", _LOOPBACK, *options]
         log = Path(home) / "log"
         with log.open("wb") as said:
             process = subprocess.Popen(
@@ -174,23 +182,6 @@ def _keep_quiet(home: Path) -> dict[str, str]:
         "FORCE_RERUN_ANALYTICS": "0",
         "RUST_LOG": _LOG,
     }
-
-
-def _find_executable() -> Path:
-    found = find_spec("rerun_cli")
-    assert found is not None and found.origin is not None, "rerun-sdk has both"
-    folder = Path(found.origin).parent
-    names = ("Rerun.app/Contents/MacOS/Rerun", "rerun.exe", "rerun")
-    for each in (folder / name for name in names):
-        if each.is_file():
-            return each
-    raise OutputError(f"no viewer in {folder}: pip install --force-reinstall rerun-sdk")
-
-
-def _find_free_port() -> int:
-    with socket.create_server((_LOOPBACK, 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
 
 
 def _await(viewer: subprocess.Popen[bytes], port: int) -> None:
