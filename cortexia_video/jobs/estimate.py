@@ -335,7 +335,7 @@ def _run(
             for item, result in results:
                 if isinstance(result, ItemDone):
                     ledger.record_done(item.key, item.source, result.outputs, **result.facts)
-                    clip: Mapping[str, Any] = result.facts.get("clip", {})
+                    clip: Any = result.facts.get("clip", {})
                     if clip.get("held"):
                         _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])
                 outcomes.settle(item, None if isinstance(result, ItemDone) else result)
