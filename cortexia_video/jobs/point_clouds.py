@@ -39,7 +39,7 @@ from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, require_ledger
 from cortexia_video.pinhole import Pinhole, to_f_px
-from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
+from cortexia_video.point_clouds.cloud import NO_SHAPE, UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
@@ -60,10 +60,6 @@ MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers
 _IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
 
 VIEW_ONLY = "there is only a view of the depth"
-NO_SHAPE = (
-    "relative depth has no shape in space: give `near_m` and `far_m` with the focal length, align it to what "
-    "you know (cortexia align), or use a model of metric depth"
-)
 NO_FOCAL_LENGTH = "no focal length is known: give `f_px`, `fov_deg` or `intrinsics`"
 
 
@@ -237,7 +233,7 @@ class CloudMaker:
     def find_obstacle(self, line: Line) -> str | None:
         """Return why a line of a ledger can give no point cloud, if so; raises what `Intrinsics.find` does."""
         if line.get("kind") not in UNITS and self._options.near_m is None:
-            return NO_SHAPE
+            return NO_SHAPE.format(line.get("kind"))
         height, width = _image_size(line)
         known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
         return None if known else self.given.describe_unused() or NO_FOCAL_LENGTH
