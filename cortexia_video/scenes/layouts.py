@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cortexia_video.scenes import indoor, outdoor
-from cortexia_video.scenes.description import Scene
+from cortexia_video.scenes import fields, gardens, indoor, outdoor, roads, woods
+from cortexia_video.scenes.description import Aim, Primitive, Scene
+from cortexia_video.scenes.meshes import triangles_of
 from cortexia_video.scenes.ray_casting import cast_views, solids_of, views_of
 from cortexia_video.scenes.shading import mask_sky
 
@@ -29,39 +32,67 @@ _LAYOUTS: dict[str, tuple[Layout, float]] = {
     "open": (outdoor.open_ground, 0.06),
     "facade": (outdoor.near_facade, 0.04),
 }
-LAYOUTS: tuple[str, ...] = tuple(_LAYOUTS)
+# places of meshes, seen from VIEWS sides; drawn where they are named only
+_PLACES: dict[str, Callable[[Generator], tuple[Scene, Aim]]] = {
+    "driving": roads.driving,
+    "pavement": roads.pavement,
+    "houses": roads.houses,
+    "rows": fields.rows,
+    "forest": woods.forest,
+    "garden": gardens.garden,
+    "playground": gardens.playground,
+    "terrace": gardens.terrace,
+}
+LAYOUTS: tuple[str, ...] = (*_LAYOUTS, *_PLACES)
 """Names of the kinds of scene."""
+VIEWS = 8
+"""Neighbouring seeds, from a multiple of it on, that look at one place of meshes."""
 
 _MOST_ATTEMPTS = 12
+_PLACE_SHARE = 0.1  # how often a place comes beside other kinds
 _PLANES_KEPT = 0.12  # of views of a bare floor or wall: they exist, and teach little
 _PREVIEW = (24, 32)  # rows and columns that decide whether a view is worth rendering
 
 
 def build_scene(seed: int, layouts: Sequence[str] | None = None) -> tuple[str, Scene]:
-    """Build the scene of a seed, of a layout drawn from all or from some of LAYOUTS; say which it is.
+    """Build the scene of a seed, of a layout drawn from some of LAYOUTS; say which it is.
+
+    layouts: by default all but places. Where a place is among them, VIEWS neighbouring seeds have one layout.
 
     Views that show next to nothing (one wall, something before the lens) are drawn again, from the same seed.
     """
-    names = LAYOUTS if layouts is None else tuple(layouts)
-    weights = np.array([_LAYOUTS[name][1] for name in names])
-    number = int(np.random.default_rng([seed, 0]).choice(len(names), p=weights / weights.sum()))
-    name = names[number]
+    names = tuple(_LAYOUTS) if layouts is None else tuple(layouts)
+    shares = {name: share for name, (_, share) in _LAYOUTS.items()}
+    weights = np.array([shares.get(name, _PLACE_SHARE) for name in names])
+    drawn = [seed, 0] if shares.keys() >= set(names) else [seed // VIEWS, 0, 0]
+    name = names[int(np.random.default_rng(drawn).choice(len(names), p=weights / weights.sum()))]
     rng = np.random.default_rng([seed, 1 + LAYOUTS.index(name)])
     for _ in range(_MOST_ATTEMPTS):
-        scene = _LAYOUTS[name][0](rng)
-        margin_m = 0.12 if scene.sky is None else 0.4
-        scene.primitives = [  # without those that the camera is in or just before
-            item
-            for item in scene.primitives
-            if item.half_size.max() >= 100
-            or np.any(
-                np.abs(item.rotation.T @ (scene.camera.position - item.centre)) >= item.half_size + margin_m
-            )
-        ]
+        if name in _PLACES:
+            place, aim = _build_place(name, seed // VIEWS)
+            scene = replace(place, camera=aim(rng))
+        else:
+            scene = _LAYOUTS[name][0](rng)
+        scene.primitives = [item for item in scene.primitives if _is_clear_of(item, scene)]
         depth_m = preview_depth(scene)
         if is_worth_showing(depth_m) and (rng.random() < _PLANES_KEPT or not is_one_plane(depth_m)):
             break
     return name, scene
+
+
+@lru_cache(maxsize=2)
+def _build_place(name: str, number: int) -> tuple[Scene, Aim]:
+    """Build a place, and what Embree searches, once for its views."""
+    place, aim = _PLACES[name](np.random.default_rng([number, 1 + LAYOUTS.index(name), VIEWS]))
+    triangles_of(place)
+    return place, aim
+
+
+def _is_clear_of(item: Primitive, scene: Scene) -> bool:
+    """Return whether the camera is neither in a primitive nor right before it."""
+    margin_m = 0.12 if scene.sky is None else 0.4
+    apart = np.abs(item.rotation.T @ (scene.camera.position - item.centre))
+    return bool(item.half_size.max() >= 100 or np.any(apart >= item.half_size + margin_m))
 
 
 def preview_depth(scene: Scene) -> NDArray[np.float32]:
