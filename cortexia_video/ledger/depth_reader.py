@@ -124,7 +124,11 @@ class DepthReader:
         place = to_path(path)
         name = str(place)
         stored = decode_stored(data, name, about=self._about, max_megapixels=self._max_megapixels)
-        known = self._look_up(data, to_absolute(place))
+        folders = self._list_known(
+            absolute := to_absolute(place)
+        )  # the nearest that is ours and knows the file
+        said = (each.look_up(name_inside(absolute, each.root), data) for each in folders)
+        known = next((each for each in said if each.source), _NOTHING)
         if self._convention and known.source != LEDGER_NAME:
             known = _NOTHING  # of other people's files a depth.json above knows less than who names them
         convention = None if "kind" in known.metadata else self._convention
@@ -153,14 +157,6 @@ class DepthReader:
         """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
         with self._lock:
             self._list_folders(to_absolute(path))
-
-    def _look_up(self, data: bytes, place: AnyPath) -> _Known:
-        """Ask the nearest folder above that is ours and knows the file."""
-        for folder in self._list_known(place):
-            known = folder.look_up(name_inside(place, folder.root), data)
-            if known.source:
-                return known
-        return _NOTHING
 
     def _list_known(self, place: AnyPath) -> list[_Folder]:
         """Return the folders of ours that a file is in, the nearest first."""
@@ -253,7 +249,13 @@ class _Folder:
             if isinstance(placed, list) and placed[0] == len(data):
                 digest = digest or xxhash.xxh3_128_hexdigest(data)
                 if placed[1] == digest:
-                    return _Known(self._read(line), LEDGER_NAME, line)
+                    run = self._ledger.settings(str(line.get("run"))) if self._ledger else {}
+                    words = {name: line.get(name) for name in _OF_FILE}
+                    words |= {
+                        name: line.get(name, run.get(name)) for name in _OF_MODEL
+                    }  # the run's model, or its own
+                    said = {name: value for name, value in words.items() if value is not None}
+                    return _Known(said, LEDGER_NAME, line)
         return known
 
     def find_packed(self, name: str) -> Mapping[str, Any] | None:
@@ -261,13 +263,6 @@ class _Folder:
         lines = self._ledger.find(name) if self._ledger else ()
         last = next((line for line in lines if line.get("outcome") == "done"), {})
         return last if name in last.get("inside", ()) else None
-
-    def _read(self, line: Mapping[str, Any]) -> Metadata:
-        """Return the words of a line; the model is the run's where the line names none."""
-        run = self._ledger.settings(str(line.get("run"))) if self._ledger else {}
-        words = {name: line.get(name) for name in _OF_FILE}
-        words |= {name: line.get(name, run.get(name)) for name in _OF_MODEL}
-        return {name: value for name, value in words.items() if value is not None}
 
 
 def _has_ledger(place: AnyPath) -> bool:

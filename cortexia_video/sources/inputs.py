@@ -150,12 +150,6 @@ def _may_be_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - asked of every name
 
 
-def _may_be_output(name: str) -> bool:
-    """Return whether it may be an output: one is named after an image, as `a.jpg.png`."""
-    suffixes = {each.lower() for each in PurePath(name).suffixes[:-1]}
-    return may_be_own(name) and bool((IMAGE_SUFFIXES | VIDEO_SUFFIXES) & suffixes)
-
-
 def _is_not_own(place: RemotePath) -> bool:
     try:
         return not is_own_head(place.read_bytes(0, HEAD_BYTES))
@@ -166,7 +160,10 @@ def _is_not_own(place: RemotePath) -> bool:
 IMAGES = Rule(
     accepts=_is_image,
     may_be=_may_be_image,
-    looks_inside=_may_be_output,
+    looks_inside=lambda name: (  # one that may be an output, which is named after an image, as `a.jpg.png`
+        may_be_own(name)
+        and not (IMAGE_SUFFIXES | VIDEO_SUFFIXES).isdisjoint(map(str.lower, PurePath(name).suffixes[:-1]))
+    ),
     accepts_object=_is_not_own,
     opens_shards=True,
     other_types={
