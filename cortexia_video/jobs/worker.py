@@ -42,12 +42,16 @@ _MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, on
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
+_MAP_BYTES = {"normals": 44, "mask": 2, "confidence": 8, "points": 24}  # the same, of maps beside depth
 _ON_CALLING_THREAD = ("batch", "check", "pack")  # stages that take time of the thread that calls `run`
 
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """How images are worked on. workers: threads that decode, and as many that write. aligner: makes metres."""
+    """How images are worked on. workers: threads that decode, and as many that write. aligner: makes metres.
+
+    also: maps that are written beside depth.
+    """
 
     workers: int
     decode: Decoding
@@ -55,6 +59,7 @@ class TaskOptions:
     max_megapixels: float
     video: VideoOptions = _USUAL
     aligner: Aligner | None = None
+    also: tuple[str, ...] = ()
 
 
 class Worker:
@@ -224,7 +229,9 @@ class Worker:
             return ItemDone(outputs, facts)
 
         pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
-        needed = pixels * (_WRITE_BYTES + (4 if self._options.aligner else 0)) + result.output.nbytes
+        each = _WRITE_BYTES + sum(_MAP_BYTES[name] for name in self._options.also)
+        each += 4 * bool(self._options.aligner) + 8 * bool(result.output.maps)
+        needed = pixels * each + result.output.nbytes
         return attempt(item.key, "write", lambda: self._with_memory(needed, place))
 
     def _with_memory(self, count: int, work: Callable[[], Failure | _Result]) -> Failure | _Result:

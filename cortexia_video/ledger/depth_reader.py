@@ -15,6 +15,7 @@ from cortexia_video.errors import DepthFileError, InputError, describe, not_know
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.metadata import Metadata, add
+from cortexia_video.formats.registry import is_map
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.ledger.index import LedgerIndex
@@ -124,11 +125,7 @@ class DepthReader:
         place = to_path(path)
         name = str(place)
         stored = decode_stored(data, name, about=self._about, max_megapixels=self._max_megapixels)
-        folders = self._list_known(
-            absolute := to_absolute(place)
-        )  # the nearest that is ours and knows the file
-        said = (each.look_up(name_inside(absolute, each.root), data) for each in folders)
-        known = next((each for each in said if each.source), _NOTHING)
+        known = self._look_up(data, to_absolute(place))
         if self._convention and known.source != LEDGER_NAME:
             known = _NOTHING  # of other people's files a depth.json above knows less than who names them
         convention = None if "kind" in known.metadata else self._convention
@@ -157,6 +154,16 @@ class DepthReader:
         """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
         with self._lock:
             self._list_folders(to_absolute(path))
+
+    def _look_up(self, data: bytes, place: AnyPath) -> _Known:
+        """Ask the nearest folder above that is ours and knows the file; of what is no depth none says anything."""
+        if is_map(place.name):
+            return _NOTHING
+        for folder in self._list_known(place):
+            known = folder.look_up(name_inside(place, folder.root), data)
+            if known.source:
+                return known
+        return _NOTHING
 
     def _list_known(self, place: AnyPath) -> list[_Folder]:
         """Return the folders of ours that a file is in, the nearest first."""
@@ -253,7 +260,7 @@ class _Folder:
                     words = {name: line.get(name) for name in _OF_FILE}
                     words |= {
                         name: line.get(name, run.get(name)) for name in _OF_MODEL
-                    }  # the run's model, or its own
+                    }  # its own, or the run's
                     said = {name: value for name, value in words.items() if value is not None}
                     return _Known(said, LEDGER_NAME, line)
         return known
