@@ -212,14 +212,17 @@ class DepthEstimator:
         steady: SteadyMode = "mean",
         numbers: slice = slice(None),
         f_px: float | None = None,
+        fps: float = 24.0,
     ) -> Iterator[tuple[Frame, DepthMap | Failure]]:
         """Yield the frames of a video with their depth, which does not flicker.
 
         Args:
-            path: A video; a path or a URL.
+            path: A video, or a folder of its frames, taken in natural order; a path or a URL.
             steady: mean, align or off, as of `estimate` (docs/video.md).
             numbers: Which frames, as `slice(0, 500)`, `slice(None, None, 5)`.
-            f_px: Focal length of its frames; else a model that needs one estimates one for all.
+            f_px: Focal length of its frames, by default as EXIF says; else a model that needs one estimates one for
+                all.
+            fps: Frames per second of a folder.
 
         Yields:
             The frame, with `timestamp_s` and its number as key, and its depth, or what went wrong. Frames
@@ -237,7 +240,7 @@ class DepthEstimator:
 
         native = DepthEstimator(self.model, size="native")
         native.limits = self.limits
-        return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px)
+        return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px, fps=fps)
 
     def __call__(self, image: Frame | ImageLike | PathLike) -> DepthMap:
         """Estimate the depth of one image.

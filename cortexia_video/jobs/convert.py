@@ -39,7 +39,13 @@ from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.jobs.clip_files import choose_format
-from cortexia_video.jobs.convert_clips import CLIP_FORMS, LEROBOT, convert_clips, find_clips
+from cortexia_video.jobs.convert_clips import (
+    CLIP_FORMS,
+    LEROBOT,
+    convert_clips,
+    find_clip_form,
+    find_clips,
+)
 from cortexia_video.jobs.outcomes import Listener, Report, facts_of, open_outcomes
 from cortexia_video.ledger.artifacts import find_image
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
@@ -148,10 +154,10 @@ def convert(
     if name in CLIP_FORMS or convention == LEROBOT:
         if not 0 < fps < math.inf:
             raise InputError(f"`fps` must be above 0, got {fps}")
-        if name not in CLIP_FORMS or (to and format) or given.settings:
+        if not (name in CLIP_FORMS or format in FORMATS) or (to and format) or given.settings:
             raise InputError(
-                "clips are written by `format` mkv or mp4, or `to` lerobot, one of them, with the focal length that "
-                "they have; videos of LeRobot become mkv, which then becomes files"
+                "clips are written by `format` or `to` lerobot, one of them, with the focal length that they have; "
+                "to another convention what was written is converted again"
             )
         clips = find_clips(inputs, root, convention, about)
         made_by: dict[str, object] = {
@@ -162,7 +168,8 @@ def convert(
             "fps": fps,
         }
         made_by |= {"about": {**(about or {})}}
-        sink = open_sink(root, suffixes=CLIP_FORMS[name].suffixes)
+        of_frames = name if name in FORMATS else "npy"
+        sink = open_sink(root, format=of_frames, suffixes=find_clip_form(name).suffixes)
         opened = open_outcomes(root, made_by, sink, doing="converting", count=lambda: clips, **more)
         return convert_clips(
             clips,

@@ -28,7 +28,8 @@ from cortexia_video.errors import (
     printable,
 )
 from cortexia_video.formats.metadata import Metadata
-from cortexia_video.jobs.clip_files import ScratchFile
+from cortexia_video.formats.registry import FORMATS, Format
+from cortexia_video.jobs.clip_files import ScratchFile, place_frames
 from cortexia_video.jobs.clip_parts import FilePieces
 from cortexia_video.jobs.outcomes import Outcomes, Report, facts_of
 from cortexia_video.ledger.artifacts import find_image
@@ -57,10 +58,12 @@ _SAME = 1e-6  # relative: focal lengths that differ by no more are one
 class ClipForm(NamedTuple):
     """A way to write depth of a clip. suffixes: of its files.
 
-    write: gives what else is written, and what is lost, in words; None where the clip is kept as it is.
+    files: of which each frame becomes one. write: gives what else is written, and what is lost, in words; None
+    where the clip is kept as it is.
     """
 
     suffixes: tuple[str, ...]
+    files: Format | None = None
     write: Callable[[DepthClip, IO[bytes]], tuple[list[bytes], str]] | None = None
 
 
@@ -76,9 +79,15 @@ def _write_colors(clip: DepthClip, out: IO[bytes]) -> tuple[list[bytes], str]:
 
 CLIP_FORMS: Mapping[str, ClipForm] = {
     "mkv": ClipForm((depth_clip.SUFFIX,)),
-    "mp4": ClipForm((preview.SUFFIX,), _write_colors),
-    LEROBOT: ClipForm((lerobot.SUFFIX, lerobot.INFO_SUFFIX), _write_lerobot),
+    "mp4": ClipForm((preview.SUFFIX,), write=_write_colors),
+    LEROBOT: ClipForm((lerobot.SUFFIX, lerobot.INFO_SUFFIX), write=_write_lerobot),
 }
+
+
+def find_clip_form(name: str) -> ClipForm:
+    """Return the form of a name; of a format of files each frame becomes one."""
+    form = FORMATS.get(name)
+    return ClipForm((f"/{depth_clip.TIMES}", f"/000000{form.suffix}"), form) if form else CLIP_FORMS[name]
 
 
 class _Source(NamedTuple):
@@ -123,7 +132,7 @@ def convert_clips(
     """Write clips in the form of a name. options: of `ClipConversion`."""
     clips = name_for_lerobot(clips) if name == LEROBOT else clips
     with opened as outcomes:
-        return ClipConversion(reader, CLIP_FORMS[name], **options).run(clips, outcomes, workers)
+        return ClipConversion(reader, find_clip_form(name), **options).run(clips, outcomes, workers)
 
 
 class ClipConversion:
@@ -197,8 +206,11 @@ class ClipConversion:
                 )
             depth, names = clip.read(0), [item.key + suffix for suffix in self._form.suffixes]
             self._ledger.record_begun(item.key, names)
-            contents = [FilePieces(out), *([each] for each in more)]
-            outputs = self._sink.place(dict(zip(names, contents, strict=True)))
+            if self._form.files:
+                outputs = place_frames(self._sink, item.key, self._form.files, clip)
+            else:
+                contents = [FilePieces(out), *([each] for each in more)]
+                outputs = self._sink.place(dict(zip(names, contents, strict=True)))
         facts: dict[str, Any] = {
             **facts_of(depth),
             "model": depth.model,

@@ -366,9 +366,11 @@ def _run(
                     clip: Any = result.facts.get("clip", {})
                     if clip.get("held"):
                         _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])
-                outcomes.settle(item, None if isinstance(result, ItemDone) else result)
+                    outcomes.settle(item, None, clip.get("frames", 1))
+                else:
+                    outcomes.settle(item, result)
     usage = executor.usage()
-    report.speed = usage.measure(report.done + report.failed, report.seconds) if report.done else None
+    report.speed = usage.measure(report.images + report.failed, report.seconds) if report.done else None
     speed = report.speed.as_dict() if report.speed else None
     outcomes.record_end(batch_sizes=usage.batch_sizes, speed=speed)
     return report

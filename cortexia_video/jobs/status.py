@@ -33,6 +33,7 @@ _COUNTS = ("found", "done", "skipped", "failed")
 @dataclass(frozen=True, slots=True)
 class RunStatus:
     """What a run last said of itself. seconds: since it began, then. slowest: the stage to look at first.
+    frames: images that are done, and frames of videos.
 
     died: it has no end, and no process has its ledger; where nobody can tell (at a URL), it is but silent.
     """
@@ -45,11 +46,12 @@ class RunStatus:
     counts: Mapping[str, int]
     seconds: float
     slowest: str | None
+    frames: int
     died: bool = False
 
     @property
     def images_per_second(self) -> float:
-        return self.counts["done"] / self.seconds if self.seconds else 0.0
+        return self.frames / self.seconds if self.seconds else 0.0
 
     def is_at_work(self, now: datetime.datetime) -> bool:
         return not (self.ended or self.died) and (now - self.said).total_seconds() < _SILENT_S
@@ -59,10 +61,12 @@ class RunStatus:
         silent = _clock((now - self.said).total_seconds())
         state = "ended" if self.ended else "died" if self.died else f"silent for {silent}"
         state = "at work" if self.is_at_work(now) else state
-        counts = ", ".join(f"{self.counts[name]} {name}" for name in _COUNTS[1:])
+        done, *others = (f"{self.counts[name]} {name}" for name in _COUNTS[1:])
+        unit = "images" if self.frames == self.counts["done"] else "frames"
+        counts = ", ".join([done if unit == "images" else f"{done} ({self.frames} frames)", *others])
         slowest = f"; slowest: {self.slowest}" if self.slowest else ""
         began = self.started.strftime("%Y-%m-%d %H:%M:%S")
-        took = f"{_clock(self.seconds)}, {self.images_per_second:.2f} images/s{slowest}"
+        took = f"{_clock(self.seconds)}, {self.images_per_second:.2f} {unit}/s{slowest}"
         return f"run {self.run} of {began} UTC with {printable(self.model)}: {state}: {counts} in {took}"
 
 
@@ -94,15 +98,15 @@ class Status:
 
     @property
     def images_per_second(self) -> float:
-        """Return the rate of all runs that are at work together."""
+        """Return the rate of all runs that are at work together; each frame of a video counts."""
         return sum(each.images_per_second for each in self.runs if each.is_at_work(self.now))
 
     @property
     def seconds_left(self) -> float | None:
         """Return the time that what is left takes at this rate; None where one of both is not known."""
-        if self.left is None or not self.images_per_second:
-            return None
-        return self.left / self.images_per_second
+        at_work = [each for each in self.runs if each.is_at_work(self.now) and each.seconds]
+        inputs_per_second = sum(each.counts["done"] / each.seconds for each in at_work)
+        return self.left / inputs_per_second if self.left is not None and inputs_per_second else None
 
     def __repr__(self) -> str:
         return f"Status({printable(str(self.folder))}: {self.done} done, {self.failed} failed)"
@@ -207,6 +211,7 @@ def _describe(run: Run, is_over: bool) -> RunStatus | None:
         counts={name: int(last.get(name) or 0) for name in _COUNTS},
         seconds=float(last.get("seconds") or 0),
         slowest=str(slowest) if slowest else None,
+        frames=int(last.get("frames", last.get("done")) or 0),
         died=is_over and run.end is None,
     )
 
