@@ -439,19 +439,16 @@ def _list_run(root: AnyPath) -> dict[str, DepthSource]:
 def _read_named(root: AnyPath) -> Iterator[tuple[list[str], Line]]:
     """Yield the lines of what a run has done, of each frame of a clip its own, with the names of their images."""
     for whole in read_done(root):
-        images = _list_images(whole)
+        images, folder = (
+            list[str](),
+            Path(whole.get("path") or ""),
+        )  # names, of a clip that was a folder of images
+        if "clip" in whole and folder.is_dir():
+            found = list_images(folder)
+            images = [each.name for each in found] if [*describe_images(found)] == whole["source"] else []
         for line in expand_clip(whole):
             names = [line["key"]]
             if "frame" in line:
                 number = list_numbers(line["clip"])[line["frame"]]
                 names = [f"{whole['key']}/{each}" for each in (f"{number:06}", *images[number : number + 1])]
             yield [bare(name) for name in names], line
-
-
-def _list_images(line: Line) -> list[str]:
-    """Return the names of the images that a clip was, in order, if it was a folder of them and is as it was."""
-    folder = Path(line.get("path") or "")
-    if "clip" not in line or not folder.is_dir():
-        return []
-    images = list_images(folder)
-    return [each.name for each in images] if [*describe_images(images)] == line["source"] else []

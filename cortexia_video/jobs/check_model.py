@@ -28,7 +28,7 @@ class ModelCheck:
             where it has a free shift.
         ours: The smallest and the largest number of the model's.
         expected: Those of the file.
-        compared: Share of pixels that both know.
+        compared: Share of pixels that the file knows.
         max_error: What the mean may be.
     """
 
@@ -102,8 +102,9 @@ def check_model(
         raise InputError(
             f"{to_path(expect)} is {sizes[0]}: {model} gives {sizes[1]}, and the image is {sizes[2]} (`input_size`)"
         )
+    known = np.isfinite(expected.values)
+    depth = replace(depth, values=np.where(known, depth.values, np.float32(np.nan)))
     difference = measure_difference(depth, expected, to_path(image).name)
-    known = np.isfinite(expected.values) & np.isfinite(depth.values)
     return ModelCheck(difference, _range(depth), _range(expected), float(known.mean()), max_error)
 
 

@@ -231,7 +231,10 @@ class ClipConversion:
             return _Source(lambda: iter(found), found.times_s, found.rate, {}), None
         line = self._reader.decode(self._reader.read_bytes(files[0].place), files[0].place).line
         about = line.get("clip", {}) if line.get("clip", {}).get("frames") == len(files) else {}
-        times_s = self._read_times(to_path(files[0].place).parent, len(files))
+        times_s, beside = None, to_path(files[0].place).parent / depth_clip.TIMES
+        if beside.is_file():
+            listed = parse_times(read_named_text(beside))
+            times_s = listed if len(listed) == len(files) and (np.diff(listed) > 0).all() else None
         rate = about.get("rate", self._fps)
         if times_s is None:
             times_s = [number / rate for number in range(len(files))]
@@ -243,14 +246,6 @@ class ClipConversion:
                 yield self._reader.read(each.place)
 
         return _Source(read, times_s, rate, about), find_image(line) if about else None
-
-    def _read_times(self, folder: AnyPath, count: int) -> list[float] | None:
-        """Return the times beside frames, where there is a list of as many, one after the other."""
-        place = folder / depth_clip.TIMES
-        if not place.is_file():
-            return None
-        times_s = parse_times(read_named_text(place))
-        return times_s if len(times_s) == count and (np.diff(times_s) > 0).all() else None
 
 
 def _write_clip(source: _Source, scratch: IO[bytes], out: IO[bytes]) -> str:

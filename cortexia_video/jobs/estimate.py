@@ -58,6 +58,7 @@ from cortexia_video.video.steady import SteadyMode
 VideoFormat = Literal["mkv", "frames"]
 _NO_CLIPS = "a video has no other maps than depth: leave `also` out, or take its frames as images"
 _THREADS_A_CORE = 4  # that wait for URLs
+_HELD = "%s: %d of %d frames have no depth, or cannot be decoded: they show that of the one before"
 _BYTES_A_MEGAPIXEL = PLENTY * 4_000_000  # that are to be free
 _WITH_MAPS = 7  # times as many, at most
 
@@ -362,9 +363,10 @@ def _run(
             for item, result in results:
                 if isinstance(result, ItemDone):
                     ledger.record_done(item.key, item.source, result.outputs, **result.facts)
-                    _warn_of_held(item.key, result.facts)
-                    clip = result.facts.get("clip")
-                    outcomes.settle(item, None, clip["frames"] if isinstance(clip, Mapping) else 1)
+                    clip: Any = result.facts.get("clip", {})
+                    if clip.get("held"):
+                        _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])
+                    outcomes.settle(item, None, clip.get("frames", 1))
                 else:
                     outcomes.settle(item, result)
     usage = executor.usage()
@@ -517,18 +519,6 @@ def _refuse_clip(found: Found) -> Found:
     if isinstance(found, InputFile) and found.is_clip:
         return Failure(found.key, "find", InputError(_NO_CLIPS))
     return found
-
-
-def _warn_of_held(key: str, facts: Mapping[str, Any]) -> None:
-    """Say of a clip that is done how many of its frames show another's depth."""
-    clip = facts.get("clip", {})
-    if clip.get("held"):
-        _log.warning(
-            "%s: %d of %d frames have no depth, or cannot be decoded: they show that of the one before",
-            printable(key),
-            clip["held"],
-            clip["frames"],
-        )
 
 
 class LocalExecutor:

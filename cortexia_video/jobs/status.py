@@ -170,6 +170,10 @@ def status(
     local, now = not isinstance(root, RemotePath), datetime.datetime.now(datetime.UTC)
     counts = state.counts()
     runs = [each for run in state.runs.values() if (each := _describe(run, local and run.name not in alive))]
+    clips = {each.key: each for each in list_unfinished(root)}  # by the parts that are kept
+    for name in (each.run for each in runs if each.is_at_work(now)):  # what such a run says is newer
+        at_work = (state.runs[name].progress or {}).get("clips", {})
+        clips |= {key: UnfinishedClip(key, *frames) for key, frames in at_work.items()}
     said = Status(
         folder=printable(str(root)),
         done=counts["done"],
@@ -177,7 +181,7 @@ def status(
         begun=counts["begun"] + counts["requeued"],
         runs=runs,
         now=now,
-        clips=_list_clips(root, state, {each.run for each in runs if each.is_at_work(now)}),
+        clips=sorted(clips.values()),
     )
     if not inputs:
         return said
@@ -189,17 +193,6 @@ def status(
             entry = state.get(item.key)
             left += not (entry and isinstance(item, InputFile) and entry.made_of(item.source))
     return replace(said, found=found, left=left)
-
-
-def _list_clips(root: AnyPath, state: LedgerState, busy: set[str]) -> list[UnfinishedClip]:
-    """Return the clips that are not done: as the runs say that are at work, else by the parts that are kept."""
-    at_work = {
-        key: UnfinishedClip(key, *said)
-        for name in busy
-        for key, said in (state.runs[name].progress or {}).get("clips", {}).items()
-    }
-    kept = {each.key: each for each in list_unfinished(root)}
-    return sorted({**kept, **at_work}.values())
 
 
 def _describe(run: Run, is_over: bool) -> RunStatus | None:

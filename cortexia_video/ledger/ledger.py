@@ -315,7 +315,7 @@ class Ledger:
         Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
         partitions, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
         """
-        if self.is_alone and not self._state.runs:
+        if self.is_alone and not any(size for _, size in self._state.files):  # the first run
             return [self.settings]
         of_parts: dict[str, Run] = {}
         if not self.is_alone:

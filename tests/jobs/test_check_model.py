@@ -49,3 +49,11 @@ def test_what_cannot_be_compared_says_why(image: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "nothing.npy", np.full((48, 64), np.nan, np.float32))
     with pytest.raises(ParityError, match="has no depth to compare"):
         check_model("synthetic", image, expect=tmp_path / "nothing.npy")
+
+
+def test_what_the_file_does_not_know_is_not_compared(image: Path, tmp_path: Path) -> None:
+    values = load_estimator("synthetic")(image).values.copy()
+    values[:24] = np.nan
+    np.save(tmp_path / "half.npy", values)
+    check = check_model("synthetic", image, expect=tmp_path / "half.npy")
+    assert check.passed and check.difference.mean == 0 and check.compared == 0.5

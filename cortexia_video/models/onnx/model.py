@@ -125,10 +125,8 @@ class OnnxModel:
         self.max_batch = self._input.shape[0]
         says = Metadata(self.path, self._session.metadata)
         numbers = says.choose_numbers(canonical_f)
-        self._canonical_f, self._sky_from = (
-            parse_focal_length(numbers),
-            says.read_sky_from(self._session.outputs),
-        )
+        self._canonical_f = parse_focal_length(numbers) if numbers else None
+        self._sky_from = says.read_sky_from(self._session.outputs)
         self.maps = ("mask",) if self._sky_from else ()
         usual_kind = "metric" if self._canonical_f else None
         self.kind = cast("DepthKind", says.choose("kind", kind, usual_kind, allowed=KINDS))
