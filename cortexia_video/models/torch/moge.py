@@ -24,7 +24,17 @@ from cortexia_video.errors import ModelLoadError
 from cortexia_video.frame import Frame
 from cortexia_video.models.catalog import find_published
 from cortexia_video.models.onnx.session import Ports
-from cortexia_video.models.point_maps import AFFINE_POINTS, PATCH, fit_tokens, pack_input, to_prediction
+from cortexia_video.models.point_maps import (
+    MASK,
+    METRIC_SCALE,
+    NORMALS,
+    PATCH,
+    POINTS,
+    find_fov,
+    fit_tokens,
+    pack_input,
+    to_prediction,
+)
 from cortexia_video.models.preprocessing import UNIT, Preprocessing, read_preprocessing
 from cortexia_video.models.protocol import InputSize, Prediction
 from cortexia_video.models.torch.checkpoint import Checkpoint, hash_files, open_folder
@@ -34,7 +44,7 @@ from cortexia_video.models.torch.model import TorchModel, keep_in_float32
 
 FILE = "model.pt"
 
-_INPUTS, _OUTPUTS, _NORMALS = ("image", "aspect"), ("points", "mask", "metric_scale"), "normal"
+_INPUTS, _OUTPUTS = ("image", "aspect"), (POINTS, MASK, METRIC_SCALE)
 
 _NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "none": lambda channels: nn.Identity(),
@@ -77,12 +87,12 @@ class MoGe(TorchModel):
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resample one uint8 (H, W, 3) image whose focal length is not known; see `pack_input`."""
-        return pack_input(super().preprocess(image, size), image.shape[:2])
+        return pack_input(super().preprocess(image, size), image.shape[1] / image.shape[0], None)
 
     def preprocess_frame(self, frame: Frame, size: tuple[int, int]) -> NDArray[Any]:
         """Resample a frame's image, and keep its focal length beside it."""
-        full_size = frame.full_size or frame.image.shape[:2]
-        return pack_input(super().preprocess(frame.image, size), full_size, frame.f_px)
+        height, width = frame.full_size or frame.image.shape[:2]
+        return pack_input(super().preprocess(frame.image, size), width / height, find_fov(frame))
 
     def infer(self, batch: NDArray[Any], *, also: Collection[str] = ()) -> Prediction:  # type: ignore[override]
         """Run the network on inputs (B, 1) of `pack_input`; return metres, mask, field of view, and normals."""
@@ -110,7 +120,7 @@ class MoGe(TorchModel):
     def _get_with_normals(self, placement: Placement) -> nn.Module:
         if placement not in self._with_normals:
             network = _Asked(self._loaded[placement], normals=True)
-            ports = Ports(_INPUTS, (*_OUTPUTS, _NORMALS))
+            ports = Ports(_INPUTS, (*_OUTPUTS, NORMALS))
             self._with_normals[placement] = placement.make_ready(network, ports)
         return self._with_normals[placement]
 
@@ -119,8 +129,8 @@ class MoGe(TorchModel):
         height, width = self._preprocessing.size
         normals = "normals" in self.maps
         network = _OfOneShape(_Asked(self._loaded[self._placement], normals), width / height)
-        outputs = (*_OUTPUTS, _NORMALS) if normals else _OUTPUTS
-        return network, Ports(_INPUTS[:1], outputs), AFFINE_POINTS
+        outputs = (*_OUTPUTS, NORMALS) if normals else _OUTPUTS
+        return network, Ports(_INPUTS[:1], outputs), None
 
 
 def load_moge(name: str, *, input_size: InputSize | None = None, **placing: Any) -> MoGe:
