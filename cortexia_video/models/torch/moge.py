@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.frame import Frame
-from cortexia_video.models.catalog import find_published
+from cortexia_video.models.catalog import PUBLISHED, find_published
 from cortexia_video.models.onnx.session import Ports
 from cortexia_video.models.point_maps import (
     MASK,
@@ -36,13 +36,14 @@ from cortexia_video.models.point_maps import (
     to_prediction,
 )
 from cortexia_video.models.preprocessing import UNIT, Preprocessing, read_preprocessing
-from cortexia_video.models.protocol import InputSize, Prediction
+from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.torch.checkpoint import Checkpoint, hash_files, open_folder
 from cortexia_video.models.torch.device import Placement, choose_placement
 from cortexia_video.models.torch.dinov2 import load_strictly, shape_dinov2
 from cortexia_video.models.torch.model import TorchModel, keep_in_float32
 
 FILE = "model.pt"
+_FAMILY = "moge-2-"
 
 _INPUTS, _OUTPUTS = ("image", "aspect"), (POINTS, MASK, METRIC_SCALE)
 
@@ -142,11 +143,19 @@ def load_moge(name: str, *, input_size: InputSize | None = None, **placing: Any)
     info = find_published(name)
     assert info.hub_id is not None
     checkpoint = open_moge(info.hub_id, info.revision)
-    size = name.removeprefix("moge-2-").removesuffix("-normal")
+    size = name.removeprefix(_FAMILY).removesuffix("-normal")
     backbone = checkpoint.config["encoder"].get("backbone")
     if backbone != f"dinov2_{size}14":
         raise ModelLoadError(f"{checkpoint.folder / FILE} is built on {backbone}: that is not {name}")
     return MoGe(name=name, checkpoint=checkpoint, placement=placement, input_size=input_size)
+
+
+def holds_moge(source: str) -> bool:
+    """Return whether a folder, or the hub's checkpoint of a row of the table, is in the authors' form."""
+    folder = as_model_path(source)
+    if folder.is_dir():
+        return (folder / FILE).is_file() and not (folder / "config.json").exists()
+    return any(source == info.hub_id and info.name.startswith(_FAMILY) for info in PUBLISHED)
 
 
 def open_moge(source: str, revision: str | None = None) -> Checkpoint:
