@@ -26,7 +26,7 @@ from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_depth, resize_known, resize_mask
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
-from cortexia_video.models.protocol import MAPS, CameraModel, DepthModel, Prediction
+from cortexia_video.models.protocol import MAPS, CameraModel, CommercialOnly, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
 from cortexia_video.pinhole import to_f_px, to_fov_deg
 from cortexia_video.runtime.resources import BufferPool
@@ -287,7 +287,13 @@ class DepthEstimator:
     def prepare(self, frame: Frame) -> PreparedFrame | Failure:
         """Preprocess one frame."""
         height, width = frame.full_size or frame.image.shape[:2]
+        estimate_fov = self._camera_model is not None and frame.f_px is None
         try:
+            if estimate_fov and not getattr(self.model, "estimates_fov", True):
+                raise ModelError(
+                    f"{self.model.name} estimates no focal length, and gives metres only with one: images need it "
+                    "in EXIF, or given (`f_px`, `intrinsics`)"
+                )
             processed_size = self.model.processed_size(height, width)
             if preprocess_frame := getattr(self.model, "preprocess_frame", None):
                 pixels = preprocess_frame(frame, processed_size)
@@ -302,7 +308,6 @@ class DepthEstimator:
         if np.may_share_memory(pixels, frame.image):
             pixels = pixels.copy()
         origin = FrameInfo(frame.key, height, width, frame.f_px, frame.f_source)
-        estimate_fov = self._camera_model is not None and frame.f_px is None
         return PreparedFrame(origin, pixels, _name_group(pixels, estimate_fov), estimate_fov)
 
     def stack(self, batch: Sequence[PreparedFrame]) -> NDArray[Any]:
@@ -497,7 +502,7 @@ def load_estimator(
     size: Size = "full",
     also: Iterable[str] = (),
     sky: Sky = "unknown",
-    commercial_only: bool = False,
+    commercial_only: CommercialOnly = False,
     **options: Any,
 ) -> DepthEstimator:
     """Load a model by name.
@@ -509,10 +514,11 @@ def load_estimator(
         size: `full` gives each map the size of its image, `native` the size that the network gives.
         also: Which maps beside depth to carry, of normals and confidence. A mask always is.
         sky: `unknown` makes depth NaN (disparity 0) where the model knows of sky; `keep` leaves the numbers.
-        commercial_only: Refuse weights that are not known to be free for use in a product.
-        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`
-            and `output_name` of `onnx:`, `backend`, `precision` and `compile` of what torch runs; None stands
-            for what the model says.
+        commercial_only: Refuse weights that are not known to be free for use in a product; `strict` also those
+            whose training data or teachers are not.
+        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
+            `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
+            None stands for what the model says.
 
     Returns:
         The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.
@@ -530,7 +536,7 @@ def load_estimator(
         ('disparity', (480, 640))
     """
     if commercial_only:
-        require_commercial(model)
+        require_commercial(model, strict=commercial_only == "strict")
     loaded = load_model(model, device=device, **_keep_given(options))
     return DepthEstimator(loaded, batch_size=batch_size, size=size, also=also, sky=sky)
 

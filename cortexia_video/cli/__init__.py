@@ -26,6 +26,8 @@ from cortexia_video.cli.streams import find_loss, open_streams
 from cortexia_video.cli.usage import explain
 from cortexia_video.errors import CortexiaError, OutputLostError, describe, printable
 
+GIVEN = "given"
+_ALONE = ("--commercial-only",)  # options that take a value by = or stand alone: then it is GIVEN
 _VERBOSE, _QUIET = ("-v", "--verbose"), ("-q", "--quiet")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -109,7 +111,9 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
     before = signal.signal(signal.SIGTERM, _end)
     app.suppress_keyboard_interrupt = False  # it would be silent
     given = sys.argv[1:] if arguments is None else arguments
-    words = [each for each in given if each not in (*_VERBOSE, *_QUIET)]
+    words = [
+        f"{each}={GIVEN}" if each in _ALONE else each for each in given if each not in (*_VERBOSE, *_QUIET)
+    ]
     try:
         set_command(app, words)
         verbose = any(each in _VERBOSE for each in given)

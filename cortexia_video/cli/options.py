@@ -11,10 +11,11 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
 
 from cyclopts import Group, Parameter, Token
 
+from cortexia_video.cli import GIVEN
 from cortexia_video.cli import OPTIONS as OPTIONS
 from cortexia_video.cli.option_words import to_pages
 from cortexia_video.errors import InputError
-from cortexia_video.models.protocol import InputSize
+from cortexia_video.models.protocol import CommercialOnly, InputSize
 
 _TITLES = ("Meaning", "Output", "Video", "Model", "Camera", "Run", "Cluster")
 MEANING, OUTPUT, VIDEO, MODEL, CAMERA, RUN, CLUSTER = (
@@ -35,6 +36,7 @@ MODEL_OPTIONS = (
     "multiple_of",
     "normalize",
     "output_name",
+    "canonical_f",
     "commercial_only",
 )
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -114,6 +116,13 @@ def _convert_sides(_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
     return size
 
 
+def _convert_terms(_: Any, tokens: Sequence[Token]) -> CommercialOnly:
+    value = tokens[0].value
+    if value not in (GIVEN, "strict"):
+        raise InputError(f"`commercial_only` is strict, or stands alone, got {value!r}")
+    return "strict" if value == "strict" else True
+
+
 def _split(_: Any, tokens: Sequence[Token]) -> list[str]:
     return [word.strip() for word in tokens[0].value.split(",") if word.strip()]
 
@@ -122,6 +131,7 @@ def _split(_: Any, tokens: Sequence[Token]) -> list[str]:
 _CONVERTED: dict[Any, Parameter] = {
     InputSize | None: Parameter(converter=_convert_size, n_tokens=1, metavar="SIZE"),
     tuple[int, int] | None: Parameter(converter=_convert_sides, n_tokens=1, metavar="SIZE"),
+    CommercialOnly: Parameter(converter=_convert_terms, n_tokens=1, metavar="[=strict]", show_choices=False),
     Sequence[str]: Parameter(converter=_split, n_tokens=1, metavar="WORDS"),
 }
 

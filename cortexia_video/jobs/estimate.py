@@ -39,7 +39,7 @@ from cortexia_video.ledger.depth_json import keep_depth_json
 from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition, parse_partition
-from cortexia_video.models.protocol import InputSize
+from cortexia_video.models.protocol import CommercialOnly, InputSize
 from cortexia_video.runtime.resources import choose_workers, count_cores
 from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.trace import ChromeTrace
@@ -91,7 +91,8 @@ def estimate(
     multiple_of: int | None = None,
     normalize: str | None = None,
     output_name: str | None = None,
-    commercial_only: bool = False,
+    canonical_f: float | None = None,
+    commercial_only: CommercialOnly = False,
     align_to: str | AlignTo | None = None,
     drop_relative: bool = False,
     f_px: float | None = None,
@@ -156,7 +157,10 @@ def estimate(
         normalize: For onnx: files that do not say it: imagenet (the default), unit (0..1), signed (-1..1),
             bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
         output_name: For onnx: files with several outputs, where their names leave open which is depth.
-        commercial_only: Refuse models whose weights are not known to be free for use in a product.
+        canonical_f: For onnx: files whose depth is metres at one focal length: that, in pixels (Depth Anything 3
+            metric: 300, Metric3D: 1000).
+        commercial_only: Refuse models whose weights are not known to be free for use in a product;
+            --commercial-only=strict also those whose training data, or teachers, are not.
         align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model, a
             transforms.json or a folder of sparse depth, as `cortexia align --to` takes them. In Python also an
             `AlignTo`.
@@ -217,7 +221,7 @@ def estimate(
     files = format if video_format == "frames" else None
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
-    options |= {"normalize": normalize, "output_name": output_name}
+    options |= {"normalize": normalize, "output_name": output_name, "canonical_f": canonical_f}
     spec = RunSpec(
         inputs=[*inputs],
         root=root,
@@ -352,7 +356,7 @@ class RunSpec:
     partition: Partition | None
     model: str | DepthEstimator | Sequence[DepthEstimator]
     asked: Mapping[str, Any]
-    commercial_only: bool
+    commercial_only: CommercialOnly
     max_error: float
     format: str
     preview: bool

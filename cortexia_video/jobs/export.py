@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,8 @@ from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERROR
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.jobs.worker import decode_readable
-from cortexia_video.models.registry import compact_file, find_licence, find_model
+from cortexia_video.models.protocol import CommercialOnly
+from cortexia_video.models.registry import compact_file, find_licence, find_model, require_commercial
 from cortexia_video.runtime.progress import stage
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import move_whole, scratch_folder, write_atomic
@@ -53,7 +54,7 @@ def export(
     precision: str = "auto",
     check: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     max_error: float = MAX_ERROR,
-    commercial_only: bool = False,
+    commercial_only: CommercialOnly = False,
     kind: str | None = None,
 ) -> Export:
     """Write a network of torch's as an ONNX file for images of one size, which `onnx:FILE` loads.
@@ -69,7 +70,8 @@ def export(
         check: Images, folders or lists: the first few that can be read are estimated by the file and by the
             network in float32.
         max_error: Refuse the export where an image's mean relative difference is more.
-        commercial_only: Refuse weights that are not known to be free for use in a product.
+        commercial_only: Refuse weights that are not known to be free for use in a product;
+            --commercial-only=strict also those whose training data, or teachers, are not.
         kind: For hf: models that do not say what their values mean.
 
     Returns:
@@ -87,6 +89,8 @@ def export(
     place = to_path(output)
     checked = [check] if isinstance(check, str | os.PathLike) else check
     require_free(place, "remove it")
+    if commercial_only:
+        require_commercial(model, strict=commercial_only == "strict")
     if model == "compact":
         if size or checked or backend != "onnx" or precision != "auto":
             raise InputError(
@@ -105,10 +109,14 @@ def export(
         if not frames:
             places = ", ".join(str(to_path(each)) for each in checked)
             raise InputError(f"no images that can be read in {places} (`check`)")
-    options: dict[str, Any] = {"device": "cpu", "precision": "float32", "commercial_only": commercial_only}
+    options: dict[str, Any] = {"device": "cpu", "precision": "float32"}
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
     reference = load_estimator(model, **options)
     network: Any = reference.model
+    if not getattr(network, "estimates_fov", True):  # any focal length shows the same difference
+        frames = [
+            each if each.f_px else replace(each, f_px=float(each.width), f_source="given") for each in frames
+        ]
     beside = place.parent if isinstance(place, Path) else None  # on the disk of the output, if that is one
     with ExitStack() as stack:
         stack.enter_context(in_words(f"cannot write {place}", "choose another `output`", of=OSError))

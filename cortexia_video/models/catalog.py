@@ -30,6 +30,8 @@ def _publish(
     code: str = "Apache-2.0",
     revision: str | None = None,
     load: str = _LOAD,
+    trained_from: str = "unknown",
+    free_training: bool | None = None,
 ) -> ModelInfo:
     return ModelInfo(
         name=name,
@@ -39,6 +41,9 @@ def _publish(
         licence_weights=licence,
         commercial=commercial,
         weights=f"downloaded when first used, {size}",
+        size=size,
+        trained_from=trained_from,
+        free_training=free_training,
         needs=NEEDS,
         load=load,
         hub_id=hub_id,
@@ -64,7 +69,40 @@ def _publish_depth_anything(letters: str, size: str, *, variant: str = "", metre
         licence="Apache-2.0" if free else _NON_COMMERCIAL,
         commercial=free,
         size=size,
+        trained_from=_FROM_V2.format(_THEN[variant]),
+        free_training=False,
     )
+
+
+def _publish_depth_anything_3(variant: str, what: str, *, kind: DepthKind, trained_from: str) -> ModelInfo:
+    return _publish(
+        f"da3-{variant.lower()}-large",
+        f"depth-anything/DA3{variant.upper()}-LARGE",
+        f"Depth Anything 3 {variant} Large: {what}",
+        kind=kind,
+        licence="Apache-2.0",
+        commercial=True,
+        size="1.3 GB",
+        load="cortexia_video.models.torch.depth_anything_3:load_depth_anything_3",
+        trained_from=f"'public academic datasets' (the authors' README, which names none){trained_from}",
+    )
+
+
+_FROM_V2 = (
+    "595,000 synthetic images, Virtual KITTI 2 (CC BY-NC-SA) among them, by way of a larger network that labelled 62 "
+    "million photos{} (Yang et al., NeurIPS 2024)"
+)
+_THEN = {"": "", "Indoor": "; then Hypersim", "Outdoor": "; then Virtual KITTI 2"}
+_FROM_MIDAS = (
+    "10 datasets, ApolloScape (academic use only) among them: ReDWeb, DIML, 3D movies, MegaDepth, WSVD, TartanAir, "
+    "HRWSI, ApolloScape, BlendedMVS, IRS (the authors' README, MiDaS 3.0)"
+)
+
+
+_FROM_MOGE = (
+    "24 datasets, on from DINOv2; Waymo, Argoverse 2 and ScanNet++ (non-commercial) among them (the authors' "
+    "configs/train/v2.json)"
+)
 
 
 def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = "") -> ModelInfo:
@@ -79,6 +117,8 @@ def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = ""
         commercial=True,
         size=bytes,
         load="cortexia_video.models.torch.moge:load_moge",
+        trained_from=_FROM_MOGE,
+        free_training=False,
     )
 
 
@@ -95,11 +135,24 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         licence="apple-amlr (research only)",
         commercial=False,
         size="1.9 GB",
+        trained_from="real and synthetic datasets that the paper's appendix names (Bochkovskii et al., ICLR 2025)",
     ),
     *(
         _publish_depth_anything(letters, size, variant=variant, metres=metres)
         for variant, metres in _VARIANTS.items()
         for letters, size in _SIZES.items()
+    ),
+    _publish_depth_anything_3(
+        "Mono",
+        "relative depth, and where the sky is",
+        kind="affine_invariant",
+        trained_from="; labels of real images by a larger network (Lin et al., 2025)",
+    ),
+    _publish_depth_anything_3(
+        "Metric",
+        "metres by the focal length, which must be known, and where the sky is",
+        kind="metric",
+        trained_from=" (Lin et al., 2025)",
     ),
     _publish_moge("vits", "140 MB"),
     _publish_moge("vitb", "420 MB"),
@@ -114,6 +167,9 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         commercial=True,
         size="1.4 GB",
         revision="f364d4c7936e91f465abba182208dd68142bf0ca",
+        trained_from="MiDaS's 12 datasets, ApolloScape (academic use only) among them, then NYU Depth V2 and KITTI "
+        "(CC BY-NC-SA) (Bhat et al., 2023; MiDaS 3.1's README)",
+        free_training=False,
     ),
     _publish(
         "dpt-large",
@@ -124,6 +180,8 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         commercial=True,
         size="1.4 GB",
         revision="bc15f29aa3a80d532f2ed650b5e16ac48d8958f9",
+        trained_from=_FROM_MIDAS,
+        free_training=False,
     ),
     _publish(
         "dpt-hybrid-midas",
@@ -133,6 +191,8 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         licence="Apache-2.0",
         commercial=True,
         size="490 MB",
+        trained_from=_FROM_MIDAS,
+        free_training=False,
         revision="refs/pr/5",  # the hub's own conversion to safetensors; main held pickled weights alone
     ),
 )

@@ -54,8 +54,8 @@ class Preprocessing:
         std: Divided by.
         scaling: `least`: the aspect ratio is kept, by the one of the two factors that changes the image less:
             the short side of a larger image becomes the target's, the long side of a smaller one (as MiDaS's
-            `Resize` does). `short_side`: it is kept, and the short side becomes the target's. `exact`: every
-            image gets `size`.
+            `Resize` does). `short_side`, `long_side`: it is kept, and that side becomes the target's. `exact`:
+            every image gets `size`.
         floors: Sides become the multiple below, not the nearest.
         pad_to: What the network sees has a border of the mean colour, up to multiples of this, which its
             output loses again.
@@ -66,7 +66,7 @@ class Preprocessing:
     resampling: Resampling
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    scaling: Literal["least", "short_side", "exact"] = "least"
+    scaling: Literal["least", "short_side", "long_side", "exact"] = "least"
     floors: bool = False
     pad_to: int = 1
 
@@ -83,6 +83,12 @@ class Preprocessing:
             return self.size
         if self.scaling == "short_side":
             return fit_short_side(height, width, short_side=min(self.size), multiple_of=self.multiple_of)
+        if (
+            self.scaling == "long_side"
+        ):  # to whole pixels first, then to the nearest multiple, up where two are
+            scale, step = max(self.size) / max(height, width), self.multiple_of
+            tall, wide = (max(1, round(side * scale) + step // 2) // step for side in (height, width))
+            return max(1, tall) * step, max(1, wide) * step
         scales = (self.size[0] / height, self.size[1] / width)
         scale = scales[1] if abs(1 - scales[1]) < abs(1 - scales[0]) else scales[0]
         scale = min(scale, _LONGEST * max(self.size) / max(height, width))
@@ -127,7 +133,7 @@ class Preprocessing:
             for each in (self.mean, self.std)
         )
         return {
-            "input_size": f"{size} exactly" if self.scaling == "exact" else size,
+            "input_size": size + {"exact": " exactly", "long_side": " at most"}.get(self.scaling, ""),
             "multiple_of": self.multiple_of,
             "resampling": self.resampling,
             "normalize": f"mean {mean} std {std}",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from cortexia_video.errors import ModelLoadError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 MAPS = ("normals", "mask", "confidence")  # that a model may give beside depth
+CommercialOnly = bool | Literal["strict"]
 InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
 
 
@@ -94,7 +95,8 @@ class CameraModel(Protocol):
     are finite, not negative and may be interpolated. They are brought to the size that is asked for, and
     `to_depth` then makes depth of them. Images with and without a focal length never share a batch, so a
     network has to estimate nothing where all is known. `infer_float32`, where there is one, takes
-    `estimate_fov` as well.
+    `estimate_fov` as well. One that cannot estimate it says `estimates_fov = False`, and neither takes it: images
+    without a focal length then fail.
     """
 
     def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
@@ -123,6 +125,10 @@ class ModelInfo:
         licence_weights: SPDX name.
         commercial: Whether the weights may be used in a product, None where the file says.
         weights: Where they come from.
+        size: Of a download, as "1.3 GB", or "".
+        trained_from: Data and other networks that the weights were made with, as far as is published, and where
+            that stands; "unknown" where nothing is.
+        free_training: Whether all of that may be used in a product; None where it is not known.
         needs: What to `pip install`, or "" if nothing.
         load: A function `load(name, *, device, **options) -> DepthModel`, or where it is, as
             "module:function".
@@ -147,6 +153,9 @@ class ModelInfo:
     revision: str | None = None
     read_licence: str | Callable[[str], str | None] | None = None
     backends: tuple[str, ...] = ()
+    size: str = ""
+    trained_from: str = "unknown"
+    free_training: bool | None = None
 
 
 def as_model_path(name: str | os.PathLike[str]) -> Path:

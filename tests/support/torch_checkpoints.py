@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from moge_checkpoints import save_moge
+from safetensors.torch import save_file
 from torch import nn
 from transformers import (
     CHMv2Config,
@@ -29,6 +32,9 @@ from transformers import (
     ZoeDepthConfig,
     ZoeDepthForDepthEstimation,
 )
+
+from cortexia_video.models.torch.depth_anything_3 import DepthAndSky, DptHead
+from cortexia_video.models.torch.dinov2 import DinoV2
 
 torch.set_num_threads(1)  # networks as small as these lose more than they gain by a second
 
@@ -78,6 +84,8 @@ _PREPROCESSORS: dict[str, dict[str, Any]] = {
 
 def save_checkpoint(family: str, folder: Path, seed: int = 0) -> Path:
     """Save a network of a family in `folder`, with the files that the hub's checkpoints have."""
+    if family in _DEPTH_ANYTHING_3:
+        return _save_depth_anything_3(family, folder)
     if family.startswith("moge-2-"):
         return save_moge(folder, row=family, seed=seed)
     torch.manual_seed(seed)
@@ -94,6 +102,8 @@ def save_checkpoint(family: str, folder: Path, seed: int = 0) -> Path:
 
 def name_family(published: str) -> str:
     """Name the family of small checkpoints that stands for a published model."""
+    if published.startswith("da3-"):
+        return _DA3_NAMES[published]
     if published.startswith("depth-anything"):
         return "depth-anything-metric" if "metric" in published else "depth-anything"
     return {"dpt-large": "dpt", "dpt-hybrid-midas": "dpt-hybrid"}.get(published, published)
@@ -283,6 +293,36 @@ def make_prompt_depth_anything() -> nn.Module:
     )
 
 
+def make_depth_anything_3() -> nn.Module:
+    """Make a Depth Anything 3 for one image, as narrow as it can be, with weights that follow from their names."""
+    backbone = DinoV2(width=64, layers=12, hidden=128, side=37)
+    network = DepthAndSky(backbone, DptHead(64, (8, 8, 16, 16), width=16, last=8))
+    for name, parameter in network.named_parameters():
+        parameter.data = torch.from_numpy(weigh(f"model.{name}", tuple(parameter.shape)))
+    return network.eval()
+
+
+def weigh(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return weights, float32, that follow from a name and a shape alone; norms and layers' factors are near 1."""
+    fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 16
+    weights = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape) / fan_in**0.5
+    near_one = name.endswith("gamma") or ("norm" in name and name.endswith("weight"))
+    return (weights + near_one - name.endswith("sky_output_conv2.2.bias")).astype(
+        np.float32
+    )  # some sky, not all
+
+
+def _save_depth_anything_3(family: str, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {f"model.{name}": each for name, each in make_depth_anything_3().state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_name": family}))
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    return folder
+
+
+_DA3_NAMES = {"da3-mono-large": "da3mono-large", "da3-metric-large": "da3metric-large"}
+_DEPTH_ANYTHING_3 = tuple(_DA3_NAMES.values())
 FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "depth-pro": make_depth_pro,
     "depth-pro-without-fov": lambda: make_depth_pro(use_fov_model=False),

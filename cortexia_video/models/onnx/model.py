@@ -9,7 +9,10 @@ What a file says of itself (`metadata_props`), and options where it does not; ev
                         `mean R G B std R G B` of colours in 0..1
   cortexia.resampling   as `Preprocessing` has it; `reduced` is the default
   cortexia.numbers      `canonical_inverse_depth`: what it gives becomes metres with the focal length, and
-                        its output `fov_deg` (B,) is the horizontal field of view that it estimates
+                        its output `fov_deg` (B,) is the horizontal field of view that it estimates;
+                        `canonical:300`: metres are what it gives, times the focal length in pixels of its
+                        input, over 300; without an output `fov_deg` that must be known
+  cortexia.sky          from what number on of its output `sky`, as large as depth, a pixel is sky
   cortexia.backend      what it was exported for and compared in, with cortexia.precision
   cortexia.licence_weights
 """
@@ -17,6 +20,7 @@ What a file says of itself (`metadata_props`), and options where it does not; ev
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -29,17 +33,24 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthKind, larger_is_nearer
 from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, not_known
-from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
+from cortexia_video.models.canonical_depth import (
+    AT_FOCAL_LENGTH,
+    CANONICAL_INVERSE_DEPTH,
+    depth_to_metres,
+    parse_focal_length,
+    to_metres,
+)
 from cortexia_video.models.onnx.opened_file import OpenedFile, name_file, open_file
 from cortexia_video.models.onnx.point_maps import OnnxPointMaps, gives_points
 from cortexia_video.models.onnx.session import FLOAT32, Port, first_line, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.registry import compact_file
+from cortexia_video.models.sky import find_sky
 from cortexia_video.storage.named_file import open_named
 
 _DTYPES = ("float32", "float16")
-_FOV_DEG = "fov_deg"
+_FOV_DEG, _SKY = "fov_deg", "sky"
 # What networks give beside depth: in a name's letters, or as one of its words.
 _NEVER_WITHIN = ("conf", "uncert", "mask", "varianc", "sigma", "normals")
 _NEVER_WORDS = {
@@ -81,6 +92,7 @@ class OnnxModel:
         multiple_of: What both sides must be multiples of, where any size is taken; else it is found by trying.
         normalize: As `cortexia.normalize`; by default `imagenet`.
         output_name: Which output is depth, where names leave that open.
+        canonical_f: Focal length in pixels at which its depth is metres, as 300 for Depth Anything 3, metric.
         backend: `onnx` (ONNX Runtime) or `openvino`; by default what the file was exported for.
         precision: What the backend computes in, `auto` for the fastest.
         opened: The file, where it was opened before.
@@ -100,6 +112,7 @@ class OnnxModel:
         multiple_of: int | None = None,
         normalize: str | None = None,
         output_name: str | None = None,
+        canonical_f: float | None = None,
         backend: str | None = None,
         precision: str | None = None,
         opened: OpenedFile | None = None,
@@ -112,7 +125,17 @@ class OnnxModel:
         self._input = _find_input(self._session.inputs, self.path)
         self.max_batch = self._input.shape[0]
         says = Metadata(self.path, self._session.metadata)
-        self.kind = cast("DepthKind", says.choose("kind", kind, allowed=KINDS))
+        numbers = says.choose_numbers(canonical_f)
+        self._canonical_f, self._sky_from = (
+            parse_focal_length(numbers),
+            says.read_sky_from(self._session.outputs),
+        )
+        usual_kind = "metric" if self._canonical_f else None
+        self.kind = cast("DepthKind", says.choose("kind", kind, usual_kind, allowed=KINDS))
+        if self._canonical_f and self.kind != "metric":
+            raise ModelLoadError(
+                f"{self.path} gives metres by the focal length (`canonical_f`), not {self.kind}"
+            )
         normalize = says.choose("normalize", normalize, "imagenet")
         resampling = says.choose("resampling", None, "reduced", allowed=get_args(Resampling))
         outputs, named = self._session.outputs, says.choose("output_name", output_name, "")
@@ -145,8 +168,11 @@ class OnnxModel:
         settings: dict[str, object] = {"input_size": str(size), "normalize": normalize}
         if step > 1 and not says.get("multiple_of"):
             settings["multiple_of"] = step
-        if says.get("numbers") == CANONICAL_INVERSE_DEPTH:
-            self.to_depth = to_metres
+        if canonical_f:
+            settings["canonical_f"] = canonical_f
+        if self._canonical_f or numbers == CANONICAL_INVERSE_DEPTH:
+            self.to_depth = depth_to_metres if self._canonical_f else to_metres
+            self.estimates_fov = _FOV_DEG in [port.name for port in outputs]
         elif len(outputs) > 1:
             settings["output_name"] = self._output
             names = ", ".join(port.name for port in outputs)
@@ -166,13 +192,13 @@ class OnnxModel:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=self._input.dtype)
 
     def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
-        """Run the network on (B, 3, h, w); return float32 (B, h', w'), with `estimate_fov` a `Prediction`."""
+        """Run the network on (B, 3, h, w); return float32 (B, h', w'), a `Prediction` where it gives more."""
         count = len(batch)
         missing = (self.max_batch or count) - count  # of a fixed batch: its last image again
         if missing:
             batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        wanted = [self._output, _FOV_DEG] if estimate_fov else [self._output]
-        output, *fov_deg = self._session.run(wanted, {self._input.name: batch})
+        also = [*([_FOV_DEG] if estimate_fov else []), *([_SKY] if self._sky_from else [])]
+        output, *more = self._session.run([self._output, *also], {self._input.name: batch})
         if output.ndim == 4 and output.shape[1] == 1:
             output = output[:, 0]
         if output.ndim != 3 or len(output) != len(batch):
@@ -188,7 +214,17 @@ class OnnxModel:
                 "or another `input_size`"
             )
         values = np.asarray(output, dtype=np.float32)[:count]
-        return Prediction(values, fov_deg[0][:count]) if fov_deg else values
+        if self._canonical_f:
+            values = values * np.float32(batch.shape[3] / self._canonical_f)
+        if not also:
+            return values
+        told = {name: each[:count] for name, each in zip(also, more, strict=True)}
+        sky = None
+        if self._sky_from:
+            score = told[_SKY].astype(np.float32, copy=False).reshape(values.shape)
+            values = values.copy()  # the backend's
+            sky = find_sky(values, score, self._sky_from)
+        return Prediction(values, told.get(_FOV_DEG), sky=sky)
 
     def _try_size(self, height: int, width: int) -> tuple[int, ...]:
         """Run one grey image of this size; return the size of the output."""
@@ -255,6 +291,38 @@ class Metadata:
         if allowed and value not in allowed:
             raise ModelLoadError(f"{self.path}: {not_known(key, value, allowed)}")
         return value
+
+    def choose_numbers(self, canonical_f: float | None) -> str:
+        """Return what its numbers are if they are not depth, or ""."""
+        if canonical_f is not None and not 0 < canonical_f < math.inf:
+            raise ModelLoadError(
+                f"`canonical_f` must be a focal length in pixels, above 0, got {canonical_f}"
+            )
+        said = self.get("numbers") or ""
+        if said.startswith(AT_FOCAL_LENGTH) and not parse_focal_length(said):
+            raise ModelLoadError(
+                f"{self.path} says cortexia.numbers = {said!r}: it must be like canonical:300"
+            )
+        if canonical_f and said and parse_focal_length(said) != canonical_f:
+            raise ModelLoadError(
+                f"{self.path} says its numbers are {said}, not of {canonical_f:g} pixels: leave `canonical_f` out"
+            )
+        return f"{AT_FOCAL_LENGTH}{canonical_f}" if canonical_f else said
+
+    def read_sky_from(self, outputs: Sequence[Port]) -> float | None:
+        """Return from what number on its output `sky` says that there is sky; None where it says nothing."""
+        said = self.get("sky")
+        if said is None:
+            return None
+        try:
+            sky_from = float(said)
+        except ValueError:
+            sky_from = math.nan
+        if not sky_from > 0 or _SKY not in [port.name for port in outputs]:
+            raise ModelLoadError(
+                f"{self.path} says cortexia.sky = {said!r}: it must be above 0, of an output called {_SKY}"
+            )
+        return sky_from
 
     def choose_size(self, port: Port, given: InputSize | None) -> InputSize:
         """Return (height, width) where one size is fixed or given, else the short side."""

@@ -46,7 +46,7 @@ class Checkpoint:
 
     @property
     def model_type(self) -> str:
-        return str(self.config.get("model_type", "unknown"))
+        return str(self.config.get("model_type") or self.config.get("model_name") or "unknown")
 
     def describe(self) -> dict[str, object]:
         """Return what depth depends on beside the weights, as a model's `settings`."""

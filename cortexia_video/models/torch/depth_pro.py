@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from transformers import DepthProForDepthEstimation
 from transformers.models.depth_pro.modeling_depth_pro import DepthProFovModel, DepthProPreTrainedModel
 
-from cortexia_video.errors import ModelError
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.onnx.session import Ports
 from cortexia_video.models.preprocessing import SIGNED, Preprocessing, read_preprocessing
@@ -90,22 +89,18 @@ class DepthPro(TorchModel):
         """Join depth and field of view, where it is estimated, in one network."""
         outputs: tuple[str, ...] = ("inverse_depth",)
         network: nn.Module = _DepthAlone(self._network)
-        if self._estimates_fov:
+        if self.estimates_fov:
             outputs = ("inverse_depth", "fov_deg")
             network = _DepthAndFov(self._network, self._get_fov_network(self._placement))
         return network, Ports(("pixels",), outputs, one_by_one=True), CANONICAL_INVERSE_DEPTH
 
     @property
-    def _estimates_fov(self) -> bool:
+    def estimates_fov(self) -> bool:
+        """Whether the checkpoint holds the part that does."""
         return bool(self._checkpoint.config.get("use_fov_model"))
 
     def _get_fov_network(self, placement: Placement) -> nn.Module:
         if placement not in self._fov_networks:
-            if not self._estimates_fov:
-                raise ModelError(
-                    f"{self.name} estimates no focal length (use_fov_model in its config.json): "
-                    "images need one in EXIF, or given"
-                )
             network = load_network(self._checkpoint, placement, _FovNetwork)
             if placement.is_half:
                 keep_in_float32(network.fov_model.head.layers[-1])

@@ -25,17 +25,17 @@ class DinoV2(nn.Module):
     """Pixels (B, 3, 14 rows, 14 columns), normalised -> tokens of some layers.
 
     width: channels of a token. layers: how many. hidden: channels within a layer's perceptron. side: of the
-    square of positions that it was trained with. eps: of the last norm.
+    square of positions that it was trained with.
     """
 
-    def __init__(self, width: int, layers: int, hidden: int, side: int, eps: float = 1e-6) -> None:
+    def __init__(self, width: int, layers: int, hidden: int, side: int) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + side**2, width))
         self.mask_token = nn.Parameter(torch.empty(1, width))  # of its training
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, PATCH, PATCH)})
         self.blocks = nn.ModuleList(_Block(width, hidden) for _ in range(layers))
-        self.norm = nn.LayerNorm(width, eps=eps)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, pixels: Tensor, layers: Collection[int]) -> list[Tensor]:
         """Return the tokens (B, 1 + rows x columns, width) after each of `layers`; the image's own first."""

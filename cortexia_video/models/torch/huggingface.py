@@ -23,6 +23,8 @@ from cortexia_video.models.preprocessing import (
 )
 from cortexia_video.models.protocol import InputSize
 from cortexia_video.models.torch.checkpoint import Checkpoint, open_checkpoint
+from cortexia_video.models.torch.depth_anything_3 import KINDS as DEPTH_ANYTHING_3
+from cortexia_video.models.torch.depth_anything_3 import open_depth_anything_3
 from cortexia_video.models.torch.depth_pro import DepthPro
 from cortexia_video.models.torch.device import Placement, choose_placement
 from cortexia_video.models.torch.dpt import AnyShape
@@ -73,6 +75,8 @@ def load_hf(
         if kind not in (None, "metric"):
             raise ModelLoadError(f"{checkpoint.folder} gives metric, not {kind}: leave `kind` out")
         return MoGe(name=shown, checkpoint=checkpoint, placement=placement, input_size=input_size)
+    if checkpoint.model_type in DEPTH_ANYTHING_3:
+        return open_depth_anything_3(shown, checkpoint, placement, input_size, kind)
     _require_depth_network(checkpoint)
     return _load(shown, checkpoint, _choose_kind(checkpoint, kind), placement, input_size)
 

@@ -28,7 +28,12 @@ class TorchModel:
     float32, when an image overflows in half precision; the second network then stays, so both need room.
     Workers resample; the device normalises, so that what waits for a batch, and what is copied, is small
     (8-bit images where the network allows).
+
+    Attributes:
+        export_facts: What an exported file says of itself beside what every one does.
     """
+
+    export_facts: Mapping[str, object] = {}
 
     def __init__(
         self,
@@ -102,6 +107,7 @@ class TorchModel:
             "source": self._checkpoint.hub_id or self._checkpoint.folder.name,
             **({"revision": self._checkpoint.revision} if self._checkpoint.revision else {}),
             **({"numbers": numbers} if numbers else {}),
+            **self.export_facts,
             **about,
         }
         metadata = {f"cortexia.{name}": str(value) for name, value in facts.items()}
