@@ -100,7 +100,8 @@ def _multiply(first: Path, count: int) -> None:
 def _run(tree: Path, folder: Path, words: list[str]) -> tuple[float, float, float]:
     """Return core-seconds, seconds, and the peak in MiB."""
     call = [sys.executable, "-m", "cortexia_video", *words]
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONPYCACHEPREFIX": str(folder / "pycache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each run would compile what it imports anew
     with (folder / "said.txt").open("wb") as said:
         started = time.perf_counter()
         child = subprocess.Popen(call, cwd=folder, env=environment, stdout=said, stderr=said)

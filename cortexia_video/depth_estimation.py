@@ -23,12 +23,14 @@ from cortexia_video.errors import (
     suggest_keywords,
 )
 from cortexia_video.frame import FocalSource, Frame
+from cortexia_video.geometry.normals import SHAPED, depth_to_normals
 from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_depth, resize_known, resize_mask
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
-from cortexia_video.models.protocol import MAPS, CameraModel, CommercialOnly, DepthModel, Prediction
+from cortexia_video.inference.maps import Maps, find_known, find_maps, find_wrong, resize_maps, take_maps
+from cortexia_video.models.protocol import CameraModel, CommercialOnly, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
-from cortexia_video.pinhole import to_f_px, to_fov_deg
+from cortexia_video.pinhole import Pinhole, to_f_px, to_fov_deg
 from cortexia_video.runtime.resources import BufferPool
 from cortexia_video.storage.paths import PathLike
 from cortexia_video.storage.remote_path import RemotePath
@@ -36,13 +38,6 @@ from cortexia_video.video.steady import SteadyMode
 
 Size = Literal["full", "native"]
 Sky = Literal["unknown", "keep"]
-_BESIDE = (
-    ("valid", bool, ()),
-    ("sky", bool, ()),
-    ("confidence", np.float32, ()),
-    ("normals", np.float32, (3,)),
-)
-_SHORTEST = 1e-6  # of a mixed normal that says which way: between opposite ones there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +74,12 @@ class ModelOutput:
 
     values: NDArray[np.float32]
     fov_deg: float | None = None
-    maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    maps: Maps = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return self.values.nbytes + sum(each.nbytes for each in self.maps.values())
-
-    @property
-    def known(self) -> NDArray[np.bool_] | None:
-        """Bool (h, w), False where there is sky or no depth; None where the model says nothing of it."""
-        valid, sky = self.maps.get("valid"), self.maps.get("sky")
-        if sky is None:
-            return valid
-        return ~sky if valid is None else valid & ~sky
 
 
 ModelResult = ModelOutput | ModelError
@@ -110,7 +97,9 @@ class DepthEstimator:
         model: A loaded model.
         batch_size: Images in one call of the model, or `auto`.
         size: `full` gives each map the size of its image, `native` the size that the network gives.
-        also: Which maps beside depth to carry, of normals and confidence. A mask always is.
+        also: Which maps beside depth to carry: normals, confidence, mask; a mask is, whenever the model gives one.
+            Normals of a model that has none follow from its depth, if that is metric or scale-invariant and a focal
+            length is known.
         sky: `unknown` makes depth NaN (disparity 0) where the model knows that there is sky, and NaN where it knows
             of no depth; `keep` leaves the network's numbers.
 
@@ -139,12 +128,11 @@ class DepthEstimator:
             raise InputError(f"unknown sky {sky!r}: use unknown or keep")
         self.model = model
         self.size = size
-        self.also, self.sky = frozenset(also), sky
-        if lacking := sorted(self.also - {*find_maps(model)}):
-            raise InputError(
-                f"{printable(model.name)} gives no {', '.join(lacking)}: it has "
-                f"{', '.join(find_maps(model)) or 'depth alone'} (`also`)"
-            )
+        self.also, self.sky = frozenset([also] if isinstance(also, str) else also), sky
+        if lacking := sorted(self.also - {"normals", *find_maps(model)}):
+            has = ", ".join(dict.fromkeys(("normals", *find_maps(model))))
+            raise InputError(f"{printable(model.name)} gives no {', '.join(lacking)}: `also` can be {has}")
+        self._asks = self.also & {*find_maps(model)} - {"mask"}
         self.limits = BatchLimits(batch_size, model.max_batch)
 
     def __repr__(self) -> str:
@@ -368,9 +356,9 @@ class DepthEstimator:
         if fov_deg is not None and not 0 < fov_deg < 180:
             return ModelOutputError(f"{self.model.name} gave a field of view of {fov_deg:g} degrees")
         if answer.maps:
-            if wrong := _find_wrong(answer):
+            if wrong := find_wrong(answer.maps):
                 return ModelOutputError(f"{self.model.name} gave NaN or infinite {wrong}")
-            if (known := answer.known) is not None and self.sky == "unknown":
+            if (known := find_known(answer.maps)) is not None and self.sky == "unknown":
                 values = values[known]
             if not values.size:  # an image of the sky
                 return answer
@@ -398,7 +386,7 @@ class DepthEstimator:
         height, width = full_size if self.size == "full" else output.values.shape
         memory = scratch.take(4 * origin.height * origin.width) if scratch and self.size == "full" else None
         out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
-        known = output.known
+        known = find_known(output.maps)
         if known is None or self.sky == "keep":
             values = resize_depth(output.values, height, width, out)
         else:
@@ -415,8 +403,22 @@ class DepthEstimator:
             full_size if self.size == "native" else None,
             self.model.name,
             self.model.weights_digest,
-            **_carry(output.maps, known, height, width),
+            **resize_maps({**self._derive_normals(origin, output), **output.maps}, height, width),
         )
+
+    def _derive_normals(self, origin: FrameInfo, output: ModelOutput) -> Maps:
+        """Return normals by name that follow from depth at the network's size: larger, it is made of facets.
+
+        Where they are asked for, the model gives none and they follow.
+        """
+        wanted = "normals" in self.also - self._asks
+        if not wanted or self.model.kind not in SHAPED or origin.f_px is None:
+            return {}
+        values = self._to_depth(origin, output.values.copy())
+        if (known := find_known(output.maps)) is not None:
+            values = np.where(known, values, np.float32(np.nan))
+        camera = Pinhole.centred(origin.f_px, origin.width, origin.height)
+        return {"normals": depth_to_normals(values, camera.resized(*values.shape[::-1]))}
 
     @property
     def _camera_model(self) -> CameraModel | None:
@@ -434,15 +436,17 @@ class DepthEstimator:
         """Call `infer` or `infer_float32`, and hold the model to its promise."""
         infer = getattr(self.model, method)
         asked = {"estimate_fov": True} if estimate_fov else {}
-        also = self.also - {"mask"}
-        answer = infer(pixels, **asked, **({"also": also} if also else {}))
+        answer = infer(pixels, **asked, **({"also": self._asks} if self._asks else {}))
         if not isinstance(answer, Prediction):
             answer = Prediction(answer)
         count, name = len(pixels), self.model.name
         values = _check_shape(answer.values, count, name)
-        maps = _check_maps(answer, values.shape, name)
-        if lacking := sorted(also - {*maps}):
-            raise ModelOutputError(f"{name} was asked for {', '.join(lacking)} and gave none")
+        maps = take_maps(answer, values.shape, name)
+        lacking = self._asks - maps.keys()
+        if "mask" in self.also and find_known(maps) is None:
+            lacking |= {"mask"}
+        if lacking:
+            raise ModelOutputError(f"{name} was asked for {', '.join(sorted(lacking))} and gave none")
         fov_deg = [None] * count if answer.fov_deg is None else [*map(float, answer.fov_deg)]
         return [
             ModelOutput(values[i], fov_deg[i], {name: array[i] for name, array in maps.items()})
@@ -512,7 +516,7 @@ def load_estimator(
         device: auto, cpu, cuda, cuda:1 or mps.
         batch_size: Images in one call of the model, or `auto`.
         size: `full` gives each map the size of its image, `native` the size that the network gives.
-        also: Which maps beside depth to carry, of normals and confidence. A mask always is.
+        also: Which maps beside depth to carry: normals, confidence, mask.
         sky: `unknown` makes depth NaN (disparity 0) where the model knows of sky; `keep` leaves the numbers.
         commercial_only: Refuse weights that are not known to be free for use in a product; `strict` also those
             whose training data or teachers are not.
@@ -541,17 +545,14 @@ def load_estimator(
     return DepthEstimator(loaded, batch_size=batch_size, size=size, also=also, sky=sky)
 
 
-def find_maps(model: DepthModel) -> tuple[str, ...]:
-    """Return which of `MAPS` a model gives beside depth."""
-    return tuple(each for each in MAPS if each in getattr(model, "maps", ()))
-
-
 def load_estimators(
     model: str | DepthEstimator | Sequence[DepthEstimator],
     *,
     device: str = "auto",
     batch_size: BatchSize = 4,
     size: Size = "full",
+    also: Iterable[str] = (),
+    sky: Sky = "unknown",
     **options: Any,
 ) -> Sequence[DepthEstimator]:
     """Load a model once for each of `device`, several with commas between; they share what fits and is fast.
@@ -560,14 +561,14 @@ def load_estimators(
     that is not so, and what `load_estimator` raises.
     """
     if isinstance(model, str):
-        names = [each.strip() for each in device.split(",")]
-        loaded = [
-            load_estimator(model, device=each, batch_size=batch_size, size=size, **options) for each in names
-        ]
+        options |= {"batch_size": batch_size, "size": size, "also": also, "sky": sky}
+        loaded = [load_estimator(model, device=each.strip(), **options) for each in device.split(",")]
         for estimator in loaded[1:]:
             estimator.limits = loaded[0].limits
         return loaded
-    return _require_alike([model] if isinstance(model, DepthEstimator) else model, size, _keep_given(options))
+    estimators = [model] if isinstance(model, DepthEstimator) else model
+    asked = {"size": (size, "full"), "sky": (sky, "unknown"), "also": (frozenset(also), frozenset())}
+    return _require_alike(estimators, asked, _keep_given(options))
 
 
 def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -576,17 +577,24 @@ def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_alike(
-    estimators: Sequence[DepthEstimator], size: Size, options: Mapping[str, object]
+    estimators: Sequence[DepthEstimator],
+    asked: Mapping[str, tuple[Any, Any]],
+    options: Mapping[str, object],
 ) -> Sequence[DepthEstimator]:
+    """Return estimators that are alike, and as is asked. asked: what, and by default, of their attributes."""
     if not estimators:
         raise InputError("no model is given: one for each device is needed")
     if options:
         raise InputError(f"a loaded model takes no options here: {', '.join(sorted(options))}")
     first = estimators[0]
-    if size not in ("full", first.size):
-        raise InputError(
-            f"the loaded model gives size {first.size!r}, not {size!r}: load it with size={size!r}"
-        )
+    for name, (wanted, usual) in asked.items():
+        has = getattr(first, name)
+        if wanted not in (usual, has):
+            if isinstance(has, frozenset):
+                has, wanted = sorted(has), sorted(wanted)
+            raise InputError(
+                f"the loaded model gives {name} {has!r}, not {wanted!r}: load it with {name}={wanted!r}"
+            )
     if any(each.identity != first.identity for each in estimators):
         raise InputError("the loaded models differ: one run takes one model, on one device or several")
     return estimators
@@ -605,48 +613,6 @@ def _check_shape(output: object, count: int, name: str) -> NDArray[np.float32]:
             f"{name} gives an array of shape {values.shape} for {count} images: it must be (B, h, w)"
         )
     return values
-
-
-def _check_maps(answer: Prediction, shape: tuple[int, ...], name: str) -> dict[str, NDArray[Any]]:
-    """Return the maps that were given beside depth of this shape (B, h, w)."""
-    maps: dict[str, NDArray[Any]] = {}
-    for each, dtype, more in _BESIDE:
-        if (given := getattr(answer, each)) is not None:
-            maps[each] = np.asarray(given, dtype)
-            if maps[each].shape != (*shape, *more):
-                raise ModelOutputError(
-                    f"{name} gives {each} of shape {maps[each].shape} beside depth of {shape}: it must be "
-                    f"{(*shape, *more)}"
-                )
-    return maps
-
-
-def _find_wrong(output: ModelOutput) -> str | None:
-    """Return which of the maps beside depth is not finite; normals need not be where depth is unknown."""
-    normals, known = output.maps.get("normals"), output.known
-    if normals is not None and not np.isfinite(normals if known is None else normals[known]).all():
-        return "normals"
-    return None if np.isfinite(output.maps.get("confidence", 0)).all() else "confidence"
-
-
-def _carry(
-    maps: Mapping[str, NDArray[Any]], known: NDArray[np.bool_] | None, height: int, width: int
-) -> dict[str, Any]:
-    """Bring what was told beside depth to (height, width): what a `DepthMap` takes of it, by name."""
-    carried: dict[str, Any] = {}
-    if known is not None:
-        carried["valid"] = resize_mask(known, height, width)
-    if "confidence" in maps:
-        carried["confidence"] = resize_depth(maps["confidence"], height, width)
-    if "normals" in maps:
-        given = maps["normals"] if known is None else np.where(known[..., None], maps["normals"], 0)
-        planes = np.moveaxis(given, -1, 0)
-        normals = np.stack([resize_depth(np.ascontiguousarray(each), height, width) for each in planes], -1)
-        length = np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))
-        unknown = length < _SHORTEST if known is None else (length < _SHORTEST) | ~carried["valid"]
-        length[unknown] = np.nan
-        carried["normals"] = np.divide(normals, length[..., None], out=normals)
-    return carried
 
 
 def as_model_error(error: Exception) -> ModelError:

@@ -192,6 +192,13 @@ class DepthMap:
         return Pinhole.centred(self.f_px, full_width, full_height).resized(width, height)
 
     @property
+    def known_values(self) -> NDArray[np.float32]:
+        """The values, NaN also where `valid` says that there is no depth, whatever number stands there."""
+        if self.valid is None:
+            return self.values
+        return np.where(self.valid, self.values, np.float32(np.nan))
+
+    @property
     def larger_is_nearer(self) -> bool:
         """Whether larger values are nearer, as of disparity."""
         return larger_is_nearer(self.kind)

@@ -103,8 +103,8 @@ def test_a_focal_length_that_is_known_is_kept() -> None:
 
 
 def test_what_a_model_has_not_is_refused_before_the_first_image() -> None:
-    with pytest.raises(InputError, match="synthetic gives no confidence, normals: it has depth alone"):
-        DepthEstimator(SyntheticModel(), also=["normals", "confidence"])
+    with pytest.raises(InputError, match="synthetic gives no confidence, mask: `also` can be normals"):
+        DepthEstimator(SyntheticModel(), also=["mask", "confidence"])
     with pytest.raises(InputError, match="unknown sky 'blue': use unknown or keep"):
         DepthEstimator(Telling(), sky="blue")
 

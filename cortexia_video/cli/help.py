@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 from cortexia_video.cli import app
 from cortexia_video.cli.options import take_options
 from cortexia_video.errors import InputError, propose
-from cortexia_video.storage.named_file import read_named_text
+from cortexia_video.storage.paths import read_named_text
 
 _LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)(?:\.\./)*([\w/]+)\.md[^)]*\)")  # to another page
 

@@ -111,6 +111,8 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
     if said["model"]:
         digest = f", weights {said['weights_sha256'][:12]}" if said["weights_sha256"] else ""
         yield "model", f"{said['model']}{digest}"
+    if found.maps:
+        yield "beside it", ", ".join(found.maps)
     if found.clip:
         clip = found.clip
         told = f"{clip['frames']} frames, {clip.get('rate', 0):g} a second, {clip.get('seconds', 0):g} s"
@@ -130,6 +132,7 @@ def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
         words = ("kind", "view_of", "model", "format")
         said = [f"{word} {found.common[word]}" for word in words if found.common.get(word)]
         differ = [word for word in words if word in found.common.get("in_ledger", ())]
+        said += [f"also {', '.join(found.common['also'])}"] if found.common.get("also") else []
         said += [f"{', '.join(differ)} differ"] if differ else []
         yield "depth.json", "; ".join(said)
     sampled = found.sampled

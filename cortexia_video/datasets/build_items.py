@@ -125,7 +125,7 @@ def _load_result(
     """Return the sample of an image and its depth; where depth is smaller, the image is reduced to its size."""
     file = read_run_image(line, path)
     frame = decode(file, key, max_megapixels=math.inf)  # once it was allowed
-    depth = read_run_depth(run, line)
+    depth = read_run_depth(run, line, maps=("mask",))
     height, width = depth.values.shape
     camera = Pinhole.centred(depth.f_px, frame.width, frame.height) if depth.f_px else None
     reduced = depth.full_size == (frame.height, frame.width)
@@ -133,8 +133,9 @@ def _load_result(
     camera = camera.resized(width, height) if camera and reduced else camera
     f_px = (camera.fx + camera.fy) / 2 if camera else None
     words = {name: getattr(depth, name) or line[name] for name in _OF_MODEL}
-    depth = replace(depth, f_px=f_px, full_size=None, **words)
+    mask = depth.valid
+    depth = replace(depth, f_px=f_px, full_size=None, valid=None, **words)
     time_s = read_time_s(run, line) if "frame" in line else None
     frame = Frame(key, image, f_px, depth.f_source, time_s)
-    sample = RGBDSample(frame, depth, camera, origin=origin)
+    sample = RGBDSample(frame, depth, camera, mask, origin=origin)
     return sample, None if reduced or "frame" in line else file

@@ -15,9 +15,8 @@ from typing import Any
 from cortexia_video.errors import OutputError, OutputExistsError, in_words
 from cortexia_video.ledger.ledger import AppendLog, has_line
 from cortexia_video.storage.documents import parse_object
-from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.own_folder import require_own_folder
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, read_named
 
 RECORD = "build.jsonl"
 MARKS = (b'{"made_of": ', b'{"shard": ')

@@ -16,7 +16,7 @@ from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DecodeError, InputError, attempt, explain_import, suggest_keywords
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.arrow import import_arrow
-from cortexia_video.storage.named_file import NamedFileError, read_named, require_inside
+from cortexia_video.storage.paths import NamedFileError, read_named, require_inside
 
 if TYPE_CHECKING:
     import datasets

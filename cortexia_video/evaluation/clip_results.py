@@ -31,8 +31,7 @@ from cortexia_video.evaluation.reference import Destination, Items
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.sparse_depth.colmap import to_matrix
-from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import AnyPath, read_named_text, to_path
 from cortexia_video.video.image_sequence import in_natural_order
 
 _POSES = (

@@ -18,7 +18,7 @@ from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
 from cortexia_video.errors import DepthFileError, Failure, InputError, in_words
 from cortexia_video.evaluation.protocol import Protocol, describe_fitting
-from cortexia_video.formats.registry import READERS
+from cortexia_video.formats.registry import READERS, is_map
 from cortexia_video.frame import Frame
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.depth_reader import DepthReader
@@ -26,8 +26,15 @@ from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.listing import remember_listings
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath, find_inside, name_inside, require_object, to_path
+from cortexia_video.storage.paths import (
+    LARGEST_TEXT,
+    AnyPath,
+    find_inside,
+    name_inside,
+    read_named,
+    require_object,
+    to_path,
+)
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 from cortexia_video.video.container import VIDEO_SUFFIXES
@@ -217,7 +224,7 @@ def find_depth_files(root: AnyPath) -> dict[str, AnyPath]:
         inside = name_inside(path, root)
         if any(part.startswith(".") for part in inside.split("/")) or not path.name.lower().endswith(endings):
             continue
-        if path.name.endswith(".preview.jpg") or not path.is_file():
+        if path.name.endswith(".preview.jpg") or is_map(path.name) or not path.is_file():
             continue
         if not inside.endswith(CLIP):
             found[inside] = path

@@ -37,8 +37,7 @@ from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.listing import remember_listings
-from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import AnyPath, read_named, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 from cortexia_video.video.depth_clip import list_numbers, read_frame_file, split_frame

@@ -25,7 +25,7 @@ from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
 from cortexia_video.evaluation.metrics.pixel_sums import Array, Mask
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.storage.documents import parse_toml
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
+from cortexia_video.storage.paths import LARGEST_TEXT, read_named
 
 Bounds = Literal["()", "(]", "[]"]
 Resize = Literal["bilinear", "bilinear-corners", "refuse"]

@@ -23,9 +23,8 @@ from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.ledger.ledger import has_line
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.own_folder import require_own_folder
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, read_named, to_path
 from cortexia_video.storage.spreadsheet import write_rows
 
 RESULTS, TABLE, PAGE = "results.json", "images.csv", "page.html"

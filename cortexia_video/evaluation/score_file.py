@@ -21,8 +21,7 @@ from cortexia_video.evaluation.metrics.alignment import Fit
 from cortexia_video.evaluation.metrics.pixel_sums import PixelSums
 from cortexia_video.ledger.copied_log import open_log
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 
 _LONGEST_S = 60.0  # for which scores may wait to be put at a URL
 SCORES = "scores.jsonl"

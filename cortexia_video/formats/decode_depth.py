@@ -21,8 +21,7 @@ from cortexia_video.formats.raw_depth import PICKS, RawDepth, TooLargeError
 from cortexia_video.formats.registry import READERS, Reader
 from cortexia_video.images.foreign_content import describe_foreign
 from cortexia_video.pinhole import Pinhole
-from cortexia_video.storage.named_file import FileTooLargeError, read_named
-from cortexia_video.storage.paths import AnyPath, PathLike, to_path
+from cortexia_video.storage.paths import AnyPath, FileTooLargeError, PathLike, read_named, to_path
 
 _TOLD = [  # what readers say of a file, and what to say
     (re.compile("truncat|EOF|not a zip file|end of|premature", re.IGNORECASE), "it is cut short"),
@@ -38,7 +37,7 @@ _FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256", "alignment
 def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath | None = None) -> bytes:
     """Read a file; raise `DepthFileError` where it cannot be read or is too large for such a depth map.
 
-    path: also a URL, as `s3://bucket/a.npy`. within: as of `named_file`.
+    path: also a URL, as `s3://bucket/a.npy`. within: as of `open_named`.
     """
     place = to_path(path)
     name = printable(str(place))

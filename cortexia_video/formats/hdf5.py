@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.errors import DepthFileError, explain_import, in_words
 from cortexia_video.formats.raw_depth import RawDepth, require_pixels
-from cortexia_video.storage.named_file import open_named, read_named, require_size
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named, read_named, require_size
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 LARGEST_ARRAY = 1 << 28

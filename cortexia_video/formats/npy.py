@@ -10,6 +10,7 @@ import warnings
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
@@ -38,12 +39,17 @@ _parsing = (
 
 
 def encode(depth: DepthMap, begin: int = 0) -> Chunks:
+    """Return a file of depth; begin: as `encode_array` takes it."""
+    return encode_array(depth.values, begin)
+
+
+def encode_array(values: NDArray[np.float32], begin: int = 0) -> Chunks:
     """Return a file of format 1.0 in two pieces, the header and the values, without a copy of the values.
 
     In a large file the values begin at a page, so that a disk can take them from memory as they are.
     begin: where the header will stand, in bytes.
     """
-    values = np.ascontiguousarray(depth.values, dtype=_DTYPE)
+    values = np.ascontiguousarray(values, dtype=_DTYPE)
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
     header = file.getvalue()

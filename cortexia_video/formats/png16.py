@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
 from cortexia_video.depth_map import DepthMap
@@ -34,14 +35,19 @@ def encode(depth: DepthMap, scale: float | None = None, offset: float = 0.0) -> 
     return encode_numbers(Quantizer(depth.values, steps), {**metadata_of(depth), **steps})
 
 
-def encode_numbers(steps: Quantizer, metadata: Metadata, text: Mapping[str, str] = _NOTHING) -> Chunks:
+def encode_numbers(
+    steps: Quantizer, metadata: Metadata, text: Mapping[str, str] = _NOTHING, *, channels: int = 1
+) -> Chunks:
     """Return the pieces of a PNG of some numbers. text: what other programs look for in it.
+
+    channels: 1 or 3, which lie beside each other in the steps.
 
     Filtered and packed here, strip by strip: Pillow tries every filter on every row, which takes twice as
     long for files no smaller.
     """
     height, width = steps.values.shape
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0))
+    colour = _RGB if channels == 3 else _GREY
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width // channels, height, 16, colour, 0, 0, 0))
     said = {KEYWORD: to_text(metadata), **{name: value.encode("ascii") for name, value in text.items()}}
     texts = [_chunk(b"tEXt", name.encode("ascii") + b"\0" + value) for name, value in said.items()]
     pieces = [MAGIC + header + b"".join(texts)]
@@ -104,3 +110,29 @@ def decode(data: bytes, most: float) -> RawDepth:
         text = {str(name): str(value) for name, value in image.info.items()}
         metadata = from_text(text.pop(KEYWORD, ""))
         return RawDepth(values[..., :3] if values.ndim == 3 else values, metadata, text)
+
+
+def decode_rgb(data: bytes) -> NDArray[np.uint16]:
+    """Return the numbers of a PNG of three channels that `encode_numbers` wrote: uint16 (H, W, 3).
+
+    Pillow drops the lower half of such numbers. Raises `DepthFileError` for a file of anybody else, and what zlib
+    does for a broken one.
+    """
+    width, height, bits, colour = struct.unpack(">IIBB", data[16:26]) if data[:8] == MAGIC else (0, 0, 0, 0)
+    if (bits, colour) != (16, _RGB):
+        raise DepthFileError("it is no PNG of 16 bits in RGB")
+    packed, at = [], len(MAGIC)
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"IDAT":
+            packed.append(data[at + 8 : at + 8 + size])
+        at += size + 12
+    row = 1 + 6 * width
+    unpacked = zlib.decompressobj().decompress(b"".join(packed), row * height + 1)
+    if len(unpacked) != row * height:
+        raise DepthFileError(f"it has {len(unpacked)} bytes of pixels, not {row * height}: it is not whole")
+    rows = np.frombuffer(unpacked, np.uint8).reshape(height, row)
+    if (rows[:, 0] != _UP).any():
+        raise DepthFileError("it was written by another program: write it again by cortexia")
+    numbers = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8).view(">u2")
+    return numbers.astype(np.uint16).reshape(height, width, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -12,13 +12,27 @@ from pathlib import Path
 from typing import Literal
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import LossError, MissingExtraError, say_install
-from cortexia_video.formats import colmap, exr, hdf5, jxl, npy, npz, pfm, pgm, png8, png16, preview, tiff
+from cortexia_video.errors import InputError, LossError, MissingExtraError, not_known, say_install
+from cortexia_video.formats import (
+    colmap,
+    exr,
+    hdf5,
+    jxl,
+    maps,
+    npy,
+    npz,
+    pfm,
+    pgm,
+    png8,
+    png16,
+    preview,
+    tiff,
+)
 from cortexia_video.formats import quantization as steps
 from cortexia_video.formats.integrity import checks
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.raw_depth import Chunks, Decode
-from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.paths import open_named
 
 FormatName = Literal["npy", "npz", "png", "png16", "tiff", "exr", "exr16", "pfm", "jxl"]
 
@@ -108,6 +122,12 @@ RELATIVE = Format(
     ".relative", lambda depth: npz.encode(depth.relative or depth), checks(npz.decode)
 )  # beside aligned depth: the map before, as npz; not of that name, so that nobody takes it for metric
 PREVIEW = Format(".preview.jpg", preview.encode, preview.check, lost=png8.lost)
+MAPS: dict[str, Format] = {
+    "normals": Format(".normals.png", maps.encode_normals, maps.check_normals),
+    "mask": Format(".mask.png", maps.encode_mask, png8.check),
+    "confidence": Format(".confidence.npy", maps.encode_confidence, checks(npy.decode)),
+    "points": Format(".points.npy", maps.encode_points, maps.check_points),
+}  # beside depth, each in a file of its own; no reader of depth takes their names
 READERS = (
     Reader((npy.MAGIC,), (".npy",), npy.decode),
     Reader((npz.MAGIC,), (".npz",), npz.decode, "array"),
@@ -124,8 +144,22 @@ READERS = (
 
 def find_format(name: str) -> Format | None:
     """Return the format that a file's name ends in; of `.png` and `.16.png` the longer."""
-    ends = [each for each in (*FORMATS.values(), PREVIEW) if name.endswith(each.suffix)]
+    ends = [each for each in (*FORMATS.values(), PREVIEW, *MAPS.values()) if name.endswith(each.suffix)]
     return max(ends, key=lambda form: len(form.suffix), default=None)
+
+
+def is_map(name: str) -> bool:
+    """Return whether a name is that of a map beside depth: no depth file, whatever it ends in."""
+    return name.endswith(tuple(each.suffix for each in MAPS.values()))
+
+
+def choose_maps(also: str | Iterable[str]) -> tuple[str, ...]:
+    """Return names of `MAPS` in the order of the table; a text may have commas. `InputError` for others."""
+    asked = also.split(",") if isinstance(also, str) else [*also]
+    names = {each.strip() for each in asked if each.strip()}
+    if unknown := sorted(names - MAPS.keys()):
+        raise InputError(not_known("map in `also`", unknown[0], MAPS))
+    return tuple(each for each in MAPS if each in names)
 
 
 VIDEO_PREVIEW = b".preview.mp4"

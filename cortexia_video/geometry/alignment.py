@@ -230,12 +230,12 @@ def apply_fit(
     unknown_beyond: bool = False,
 ) -> DepthMap:
     """Return metres by a fit; `samples` are this image's, `alignment` says how they agree. See `align`."""
-    metres = np.empty_like(depth.values)
+    metres, before = np.empty_like(depth.values), depth.known_values
     near, far = fit.near_m * (1 - _EXACT), fit.far_m * (1 + _EXACT)
     known = lost = inside = 0
     lowest = math.inf
     for begin in range(0, len(metres), _ROWS):
-        values = depth.values[begin : begin + _ROWS].astype(np.float64)
+        values = before[begin : begin + _ROWS].astype(np.float64)
         found = fit.to_metres(np.where(np.isfinite(values), values, np.nan))
         known += found.size - int(np.count_nonzero(np.isnan(found)))
         gone = found <= 0

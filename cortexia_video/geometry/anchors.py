@@ -45,7 +45,8 @@ def fit_extremes(depth: DepthMap, *, near_m: float, far_m: float) -> Fit:
             f"depth of kind {depth.kind} has no unknown shift: `near_m` and `far_m` are not for it"
         )
     require_distances(near_m, far_m)
-    values = np.where(np.isfinite(depth.values), depth.values, np.float32(np.nan))
+    known = depth.known_values
+    values = np.where(np.isfinite(known), known, np.float32(np.nan))
     low, high = (float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
     if not low < high:
         raise InputError("depth is the same everywhere, or unknown: no near and far in it")

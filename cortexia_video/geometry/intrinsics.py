@@ -31,8 +31,7 @@ from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.frame import Frame
 from cortexia_video.pinhole import Pinhole, find_resize_factor, has_same_shape, is_plausible
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, read_named, to_path
 from cortexia_video.storage.spreadsheet import read_text
 
 _EVERY = "*"

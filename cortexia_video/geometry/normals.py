@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.depth_map import DepthKind, DepthMap
+from cortexia_video.errors import InputError
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_gaps, keep_known
 from cortexia_video.pinhole import Pinhole, require_size
+
+SHAPED: tuple[DepthKind, ...] = ("metric", "scale_invariant")  # kinds whose points are true, up to a factor
 
 
 def depth_to_normals(
@@ -47,6 +51,28 @@ def depth_to_normals(
     np.subtract(nearness, rays_across * x + rays_down * y, out=z)
     normals /= -np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))[..., None]
     return normals
+
+
+def find_normals(depth: DepthMap) -> NDArray[np.float32]:
+    """Return the normals of a depth map, float32 (H, W, 3): the model's own, else those that follow from depth.
+
+    Raises what `require_shape` raises where none can follow.
+    """
+    if depth.normals is not None:
+        return depth.normals
+    return depth_to_normals(depth.values, require_shape(depth, "normals"))
+
+
+def require_shape(depth: DepthMap, what: str) -> Pinhole:
+    """Return the camera of depth that has a shape in space.
+
+    Raises `InputError`, which says `what` it is needed for, where depth has an unknown shift or no focal length.
+    """
+    if depth.kind not in SHAPED:
+        raise InputError(f"{what} need depth that is metric or scale_invariant, not {depth.kind}")
+    if depth.camera is None:
+        raise InputError(f"{what} need a focal length, and none is known: give `f_px` or `intrinsics`")
+    return depth.camera
 
 
 def _slope(values: NDArray[np.float32], gaps: NDArray[np.bool_]) -> NDArray[np.float32]:

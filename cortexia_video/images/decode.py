@@ -34,15 +34,14 @@ from cortexia_video.errors import (
     suggest_keywords,
 )
 from cortexia_video.frame import Frame
-from cortexia_video.images.exif import focal_length_px, read_exif
+from cortexia_video.images.exif import Exif, focal_length_px, read_exif
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
 from cortexia_video.images.pillow_readers import READERS, TiffReader, import_heif_reader
 from cortexia_video.images.pixels import to_rgb, turn
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
 from cortexia_video.runtime.resources import BufferPool
 from cortexia_video.storage.archive_member import IMAGES, read_part
-from cortexia_video.storage.named_file import NamedFileError, read_named
-from cortexia_video.storage.paths import PathLike, split_inside, to_path
+from cortexia_video.storage.paths import NamedFileError, PathLike, read_named, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 ImageLike = NDArray[np.uint8] | Image.Image
@@ -158,7 +157,8 @@ def decode(
         width, height = pil_image.size
         image: NDArray[np.uint8] | None = None
         if pil_image.format == "JPEG":  # of others later: Pillow loads a PNG for it, and errors are lost
-            exif, orientation = read_exif(pil_image)
+            is_tagged = "exif" in pil_image.info or "xmp" in pil_image.info
+            exif, orientation = read_exif(pil_image) if is_tagged else Exif({}, 1)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
             buffer = scratch.take(3 * height * width) if scratch and not any(least) else None
             try:
@@ -176,7 +176,7 @@ def decode(
     reduced = image is not None and image.shape[:2] != (height, width)
     full_size = _stored((height, width), orientation) if reduced else None
     full_height, full_width = full_size or upright.shape[:2]
-    f_px = focal_length_px(exif, full_width, full_height)
+    f_px = focal_length_px(exif, full_width, full_height) if exif else None
     return Frame(key, upright, f_px, None if f_px is None else "exif", full_size=full_size)
 
 

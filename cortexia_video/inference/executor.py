@@ -262,7 +262,8 @@ class PipelineExecutor(Generic[Item, Outcome]):
             if isinstance(checked, ModelError):
                 yield item, Failure(origin.key, "estimate", checked)
             else:
-                origin = self._estimator.add_focal_length(origin, checked)
+                if checked.fov_deg is not None:
+                    origin = self._estimator.add_focal_length(origin, checked)
                 self._write_later(item, ItemResult(origin, checked, batch.in_float32))
 
     def _write_later(self, item: Item, result: ItemResult) -> None:

@@ -13,6 +13,8 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, ParityError
 from cortexia_video.frame import Frame
 
+_MOST_UNLIKE = 0.01  # share of the pixels that one knows and the other does not
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -48,6 +50,8 @@ class Parity:
 def measure_difference(depth: DepthMap, reference: DepthMap, key: str = "") -> Difference:
     """Compare depth with a reference of the same kind and size, unscaled, where both are known.
 
+    What one of them takes for sky and the other for depth may be 1 % of the pixels.
+
     Metric and scale-invariant depth: |d - r| / r. Depth that has a free shift: |d - r| over the spread of the
     reference, its 98th less its 2nd percentile. Raises `ParityError` where they cannot be compared.
     """
@@ -57,8 +61,8 @@ def measure_difference(depth: DepthMap, reference: DepthMap, key: str = "") -> D
             f"{reference.values.shape}"
         )
     ours, theirs = depth.values.astype(np.float64), reference.values.astype(np.float64)
-    known = np.isfinite(theirs)
-    if not known.any() or not np.isfinite(ours[known]).all():
+    known = np.isfinite(theirs) & np.isfinite(ours)
+    if not known.any() or (np.isfinite(theirs) != np.isfinite(ours)).mean() > _MOST_UNLIKE:
         raise ParityError(f"{key or 'an image'} has no depth to compare, or is unknown where it must not be")
     ours, theirs = ours[known], theirs[known]
     if reference.kind in ("metric", "scale_invariant"):
@@ -84,7 +88,7 @@ def compare(
     differences = []
     for frame, expected in zip(frames, reference.estimate(theirs), strict=True):
         for depth in islice(found, together):
-            if isinstance(expected, Failure):
+            if isinstance(expected, Failure) or not np.isfinite(expected.values).any():
                 continue
             if isinstance(depth, Failure):
                 raise ParityError(depth.reason) from depth.error

@@ -20,7 +20,6 @@ from cortexia_video.geometry.alignment import (
 from cortexia_video.geometry.anchors import fit_extremes, require_distances
 from cortexia_video.geometry.ground_plane import fit_camera_height, fit_known_length
 from cortexia_video.pinhole import Pinhole
-from cortexia_video.sparse_depth.open import open_sparse_depth
 from cortexia_video.sparse_depth.source import SparseDepth, read_length
 
 OF_EACH = 400  # samples of an image that a shared fit takes
@@ -104,6 +103,10 @@ class Aligner:
             self._lengths = [read_length(each) for each in to.size]
             self.settings |= {"size": self._lengths}
         else:
+            from cortexia_video.sparse_depth.open import (
+                open_sparse_depth,
+            )  # readers that other runs do not need
+
             value = getattr(to, given[0])
             self.source = open_sparse_depth(given[0], value, convention=to.sparse_from)
             self.by = self.source.by

@@ -180,8 +180,9 @@ class ClipOutput:
         }
         if self._aligner:
             progress.alignment, kind = self._aligner.fit_clip(known, depths).as_dict(), "metric"
-        low = min((float(each.values.min()) for each in depths.values()), default=0.0)
-        high = max((float(each.values.max()) for each in depths.values()), default=1.0)
+        ranges = [each.values[np.isfinite(each.values)] for each in depths.values()]
+        low = min((float(each.min()) for each in ranges if each.size), default=0.0)
+        high = max((float(each.max()) for each in ranges if each.size), default=1.0)
         progress.coding = Coding.of(kind, low, high).metadata
 
     def add(
@@ -316,7 +317,7 @@ class ClipOutput:
         numbers, clipped = Coding(progress.coding).encode(values)
         progress.clipped += clipped + beyond
         progress.low, progress.high = (
-            min(progress.low, int(numbers.min())),
+            min(progress.low, int(numbers.min(where=numbers > 0, initial=progress.low))),
             max(progress.high, int(numbers.max())),
         )
         return numbers

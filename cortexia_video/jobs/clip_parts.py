@@ -25,8 +25,7 @@ from cortexia_video.html.wording import format_seconds
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.documents import parse_object
-from cortexia_video.storage.named_file import LARGEST_FILE, open_named, read_named, require_size
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import LARGEST_FILE, AnyPath, open_named, read_named, require_size
 
 FOLDER = ".cortexia-parts"
 _PIECE = 1 << 20  # bytes

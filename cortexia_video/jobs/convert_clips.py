@@ -38,8 +38,7 @@ from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.sources.sequences import DepthSequence, group_depth
-from cortexia_video.storage.named_file import open_named, read_named_text
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import AnyPath, open_named, read_named_text, to_path
 from cortexia_video.video import depth_clip, lerobot, preview
 from cortexia_video.video.container import VIDEO_SUFFIXES
 from cortexia_video.video.depth_clip import (

@@ -19,14 +19,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
+from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError, printable, suggest_keywords
-from cortexia_video.formats.registry import FormatName
+from cortexia_video.formats.registry import FormatName, choose_maps
 from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
+from cortexia_video.geometry.normals import SHAPED
 from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.inference.backend_selection import MAX_ERROR, Backend, BackendSelector
 from cortexia_video.inference.batches import BatchSize
+from cortexia_video.inference.maps import find_maps
 from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.clip_output import VideoOptions, parse_frames
 from cortexia_video.jobs.clip_parts import FOLDER as PARTS
@@ -54,8 +56,10 @@ from cortexia_video.video.container import VIDEO_SUFFIXES, require_video
 from cortexia_video.video.steady import SteadyMode
 
 VideoFormat = Literal["mkv", "frames"]
+_NO_CLIPS = "a video has no other maps than depth: leave `also` out, or take its frames as images"
 _THREADS_A_CORE = 4  # that wait for URLs
 _BYTES_A_MEGAPIXEL = PLENTY * 4_000_000  # that are to be free
+_WITH_MAPS = 7  # times as many, at most
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +75,8 @@ def estimate(
     preview: bool = False,
     overwrite: bool = False,
     size: Size = "full",
+    also: Sequence[str] = (),
+    sky: Sky = "unknown",
     steady: SteadyMode = "mean",
     video_size: Size = "native",
     video_format: VideoFormat = "mkv",
@@ -127,6 +133,10 @@ def estimate(
         overwrite: Redo what is done, and replace files that the ledger does not know.
         size: full: as large as the image. native: as large as the network gives it, some 60 times fewer
             bytes.
+        also: Maps to write beside each depth file: normals, mask, confidence, points (docs/formats.md). Mask and
+            confidence are the model's; normals and points of other models need metres and a focal length.
+        sky: unknown: where the model knows that there is sky, depth is unknown, and disparity 0. keep: it is what
+            the network gives.
         steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
         video_size: full or native, as size, for videos.
@@ -207,7 +217,12 @@ def estimate(
         raise InputError(f"`every` must be at least 1, got {every}")
     if not 0 < fps < math.inf:
         raise InputError(f"`fps` must be above 0, got {fps}")
-    named = (("decode", decode, Decoding), ("changed", changed, Changed), ("steady", steady, SteadyMode))
+    named = (
+        ("decode", decode, Decoding),
+        ("changed", changed, Changed),
+        ("steady", steady, SteadyMode),
+        ("sky", sky, Sky),
+    )
     of_videos = (("video_size", video_size, Size), ("video_format", video_format, VideoFormat))
     for name, value, choices in (*named, *of_videos):
         if value not in get_args(choices):
@@ -216,6 +231,11 @@ def estimate(
     if f_px is not None or intrinsics is not None:
         given = load_intrinsics(f_px, intrinsics)
         given.require_square()
+    maps = choose_maps(also)
+    if maps and sequence:
+        raise InputError(_NO_CLIPS)
+    if maps and pack == "parquet":
+        raise InputError("`pack='parquet'` has no column for other maps (`also`): use `pack='tar'`")
     if sequence:
         require_video()
     files = format if video_format == "frames" else None
@@ -228,7 +248,8 @@ def estimate(
         recursive=recursive,
         partition=parse_partition(partition) if partition else None,
         model=model,
-        asked={"device": device, "batch_size": batch_size, "size": size, **options, **model_options},
+        asked={"device": device, "batch_size": batch_size, "size": size, **options, **model_options}
+        | {"also": tuple(each for each in maps if each != "points"), "sky": sky},
         commercial_only=commercial_only,
         max_error=max_error,
         format=format,
@@ -242,6 +263,7 @@ def estimate(
                 steady, video_size, every, parse_frames(frames) if frames else (0, None), fps, files
             ),
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
+            maps,
         ),
         drop_relative=drop_relative,
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
@@ -291,6 +313,8 @@ def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[st
     videos = [each for each in places if each.suffix.lower() in VIDEO_SUFFIXES]
     if not all(isinstance(each, Path) and each.is_dir() for each in videos):
         require_video()
+    if videos and spec.task.also:
+        raise InputError(f"{printable(str(videos[0]))}: {_NO_CLIPS}")
     found = spec.find(passed_over)
     if spec.partition is None and (first := next(found, None)) is not None:
         return itertools.chain([first], found)
@@ -308,9 +332,10 @@ def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[st
 def _warn_of_need(spec: RunSpec, root: Path, found: Iterator[Found], ledger: Ledger) -> Iterator[Found]:
     """Return the inputs; say before how much the run will write, where that is much of what is free."""
     first, free = [*itertools.islice(found, COUNTED)], shutil.disk_usage(root).free
-    if len(first) * spec.task.max_megapixels * _BYTES_A_MEGAPIXEL > free:  # else it cannot be much
+    most = _BYTES_A_MEGAPIXEL * (_WITH_MAPS if spec.task.also else 1)
+    if len(first) * spec.task.max_megapixels * most > free:  # else it cannot be much
         missing = [each for each in first if ledger.state.get(each.key) is None]
-        if need := describe_need(missing, free, root, spec.format):
+        if need := describe_need(missing, free, root, (spec.format, *spec.task.also)):
             _log.warning("%s", need)
     return itertools.chain(first, found)
 
@@ -371,7 +396,7 @@ class RunSpec:
             return find_sequences(
                 self.inputs, recursive=self.recursive, output=self.root, partition=self.partition
             )
-        return find_images(
+        found = find_images(
             self.inputs,
             recursive=self.recursive,
             output=self.root,
@@ -379,13 +404,19 @@ class RunSpec:
             passed_over=passed_over,
             videos=True,
         )
+        return map(_refuse_clip, found) if self.task.also else found
 
     def open_sink(self) -> Sink:
         """Return the sink, not yet entered, that the outputs go to."""
         relative = self.task.aligner is not None and not self.drop_relative
         clip_files = self.task.video.files is not None
         sink = open_sink(
-            self.root, format=self.format, preview=self.preview, relative=relative, clip_files=clip_files
+            self.root,
+            format=self.format,
+            preview=self.preview,
+            relative=relative,
+            also=self.task.also,
+            clip_files=clip_files,
         )
         if self.packing is None:
             return sink
@@ -416,12 +447,22 @@ class RunSpec:
         return selector.settle(estimators, map(self.task.given.apply, frames))
 
     def describe(self, selector: BackendSelector | None, estimator: DepthEstimator) -> dict[str, object]:
-        """Return what the outputs depend on: outputs of other settings are not taken for done."""
+        """Return what the outputs depend on: outputs of other settings are not taken for done.
+
+        Raises `InputError` where no map that is asked for beside depth can follow from it.
+        """
         own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
         settings = {**estimator.identity, **own, **self.task.given.settings}
         if aligner := self.task.aligner:
             more = {"drop_relative": True} if self.drop_relative else {}
             settings |= {"aligned_by": aligner.by, **aligner.settings, **more, "kind": "metric"}
+        settings |= {"also": [*self.task.also]} if self.task.also else {}
+        following = {*self.task.also} & {"normals", "points"} - {*find_maps(estimator.model)}
+        if following and settings["kind"] not in SHAPED:
+            raise InputError(
+                f"{' and '.join(sorted(following))} (`also`) follow from metric or scale_invariant depth, and "
+                f"{printable(estimator.model.name)} gives {settings['kind']}: take another model, or `align_to`"
+            )
         settings |= {"video": self.task.video.settings} if self.task.video != VideoOptions() else {}
         return settings | {**(selector.settings if selector else {})}
 
@@ -464,6 +505,12 @@ class Executor(Protocol):
 
     def usage(self) -> Usage:
         """Return what the workers have used since `run` was called."""
+
+
+def _refuse_clip(found: Found) -> Found:
+    if isinstance(found, InputFile) and found.is_clip:
+        return Failure(found.key, "find", InputError(_NO_CLIPS))
+    return found
 
 
 def _warn_of_held(key: str, facts: Mapping[str, Any]) -> None:

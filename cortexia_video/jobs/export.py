@@ -17,7 +17,7 @@ from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERRO
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.models.protocol import CommercialOnly
-from cortexia_video.models.registry import compact_file, find_licence, find_model, require_commercial
+from cortexia_video.models.registry import COMPACT_FILE, find_licence, find_model, require_commercial
 from cortexia_video.runtime.progress import stage
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import move_whole, scratch_folder, write_atomic
@@ -151,7 +151,7 @@ def export(
 
 
 def _copy_compact(place: AnyPath) -> Export:
-    data = compact_file().read_bytes()
+    data = COMPACT_FILE.read_bytes()
     with (
         in_words(f"cannot write {place}", "choose another `output`", of=OSError),
         write_atomic(place) as partial,

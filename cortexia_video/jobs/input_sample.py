@@ -15,6 +15,7 @@ from cortexia_video.sources.find import Found, InputFile
 COUNTED = 20_000  # inputs, to know how much a run needs; of these are looked at
 _LOOKED_AT = 24
 _PIXEL_BYTES = {"npy": 4, "npz": 4, "tiff": 4, "exr": 4, "pfm": 4, "exr16": 2, "png16": 2, "jxl": 2, "png": 1}
+_PIXEL_BYTES |= {"normals": 6, "mask": 0, "confidence": 4, "points": 12}
 PLENTY = 3  # times what is needed
 
 
@@ -55,10 +56,11 @@ def read_headers(samples: Iterable[InputFile]) -> dict[InputFile, Header]:
     return headers
 
 
-def describe_need(found: Iterable[Found], free: int, root: Path, format: str) -> str | None:
+def describe_need(found: Iterable[Found], free: int, root: Path, formats: Iterable[str]) -> str | None:
     """Return for people what depth as large as the images takes of the bytes free in `root`, where that is much.
 
-    At most: what a format compresses is not foretold. Of very many inputs only the first are counted.
+    formats: of the files of a map. At most: what a format compresses is not foretold. Of very many inputs only the
+    first are counted.
     """
     tally = Tally(_LOOKED_AT)
     for each in found:
@@ -67,7 +69,7 @@ def describe_need(found: Iterable[Found], free: int, root: Path, format: str) ->
     headers = read_headers(tally.shuffle()).values()
     count, looked_at = tally.found, max(1, min(tally.found, _LOOKED_AT))
     pixels = sum(each.width * each.height for each in headers) / looked_at
-    need = count * pixels * _PIXEL_BYTES[format]
+    need = count * pixels * sum(_PIXEL_BYTES[name] for name in formats)
     if need * PLENTY <= free:
         return None
     least = "more than" if count == COUNTED else "up to"

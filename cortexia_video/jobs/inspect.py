@@ -16,7 +16,9 @@ from cortexia_video.errors import DepthFileError, Failure, attempt, printable, s
 from cortexia_video.formats.decode_depth import find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.raw_depth import PICKS
+from cortexia_video.formats.registry import MAPS
 from cortexia_video.images.resampling import pick_points
+from cortexia_video.ledger.artifacts import find_map
 from cortexia_video.ledger.depth_json import read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.ledger.index import LedgerIndex
@@ -56,6 +58,7 @@ class Inspection:
             known.
         unknown_share: Of the pixels.
         clip: Of a clip of depth, whose first frame this is then: its frames, rate and so on.
+        maps: What else the run wrote of the image: normals, mask, confidence, points.
         thumbnail: float32, every k-th row and column, 128 at most.
     """
 
@@ -73,6 +76,7 @@ class Inspection:
     percentiles: dict[int, float]
     unknown_share: float
     clip: Mapping[str, Any]
+    maps: tuple[str, ...]
     thumbnail: NDArray[np.float32]
 
     def __repr__(self) -> str:
@@ -206,12 +210,14 @@ class _Inspector:
 
     def _inspect(self, data: bytes, place: AnyPath) -> Inspection:
         try:
-            depth, said_by, _, changed = self._reader.decode(data, place)
+            depth, said_by, line, changed = self._reader.decode(data, place)
         except DepthFileError as raised:
             error = DepthFileError(str(raised))  # `raised` holds on to what was decoded until then
         else:
             words = metadata_of(depth)
-            return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, changed=changed)
+            maps = tuple(each for each in MAPS if "outputs" in line and find_map(line, each))
+            of_run: dict[str, Any] = {"changed": changed, "maps": maps}
+            return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, **of_run)
         # a file that is whole, though its meaning is not known
         try:
             depth = self._reader_of_numbers.decode(data, place).depth
@@ -232,6 +238,7 @@ def _describe(
     said_by: str | None = None,
     unsaid: str | None = None,
     changed: bool = False,
+    maps: tuple[str, ...] = (),
 ) -> Inspection:
     height, width = depth.values.shape
     known = depth.values[np.isfinite(depth.values)]
@@ -254,6 +261,7 @@ def _describe(
         percentiles=dict(zip(PERCENTS, map(float, percentiles), strict=False)),
         unknown_share=1 - known.size / depth.values.size,
         clip={},
+        maps=maps,
         thumbnail=pick_points(depth.values, *small),
     )
 

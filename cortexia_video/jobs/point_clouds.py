@@ -45,8 +45,14 @@ from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile
-from cortexia_video.storage.named_file import read_whole
-from cortexia_video.storage.paths import AnyPath, is_same_folder, require_free, to_absolute, to_path
+from cortexia_video.storage.paths import (
+    AnyPath,
+    is_same_folder,
+    read_whole,
+    require_free,
+    to_absolute,
+    to_path,
+)
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.frames import read_frame
 
@@ -73,7 +79,7 @@ class CloudOptions:
         far_m: Metres to the farthest thing; both or none.
         max_gap: Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps
             all. By default 0.05, less for focal lengths over 500 pixels.
-        normals: Also which way the surface faces.
+        normals: Also which way the surface faces: what the run wrote of it, else by the depth.
     """
 
     f_px: float | None = None
@@ -223,6 +229,7 @@ class CloudMaker:
         if options.max_gap is not None and not options.max_gap > 0:
             raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, got {options.max_gap:g}")
         self._options = options
+        self.maps = ("mask", "normals") if options.normals else ("mask",)  # that its points are made by
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 
     def find_obstacle(self, line: Line) -> str | None:
@@ -356,7 +363,7 @@ class PointCloudJob:
 
         pixels = line.get("height", 0) * line.get("width", 0)
         with self._budget.hold(_DEPTH_BYTES * pixels + _IMAGE_BYTES * math.prod(_image_size(line))):
-            depth = read_run_depth(self._root, line)
+            depth = read_run_depth(self._root, line, maps=self._maker.maps)
             data = read_run_image(line, images=self._images)
             frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)

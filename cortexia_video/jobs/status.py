@@ -6,6 +6,7 @@ import datetime
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from cortexia_video.errors import printable, suggest_keywords
 from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
@@ -18,13 +19,14 @@ from cortexia_video.ledger.state import (
     read_lines,
     require_ledger,
 )
-from cortexia_video.runtime.progress import track
+from cortexia_video.runtime.progress import stage, track
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import is_locked
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 _SILENT_S = 4 * PROGRESS_S  # after which a run that said nothing is taken for ended
+_TOLD = 4096  # lines of a ledger between two words on how far it is
 _COUNTS = ("found", "done", "skipped", "failed")
 
 
@@ -147,10 +149,14 @@ def status(
 
     def list_lines() -> Iterator[bytes]:
         for path in require_ledger(root):
-            for line in track(read_lines(path), "reading the ledger", "lines"):
-                if line.startswith(BEGINNING_OF_RUN):
-                    latest[path] = str(parse_line(line).get("run"))
-                yield line
+            lines = read_lines(path)
+            with stage("reading the ledger", "lines") as reading:
+                while some := [*islice(lines, _TOLD)]:
+                    for line in some:
+                        if line.startswith(BEGINNING_OF_RUN):
+                            latest[path] = str(parse_line(line).get("run"))
+                    yield from some
+                    reading.advance(len(some))
 
     state = LedgerState(list_lines())
     # the file of a run is locked while it is on: of those that began in it before, none is

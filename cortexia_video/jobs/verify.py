@@ -18,8 +18,7 @@ from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
-from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import AnyPath, read_named, to_path
 
 MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone
 

@@ -42,12 +42,16 @@ _MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, on
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
+_MAP_BYTES = {"normals": 44, "mask": 2, "confidence": 8, "points": 24}  # the same, of maps beside depth
 _ON_CALLING_THREAD = ("batch", "check", "pack")  # stages that take time of the thread that calls `run`
 
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """How images are worked on. workers: threads that decode, and as many that write. aligner: makes metres."""
+    """How images are worked on. workers: threads that decode, and as many that write. aligner: makes metres.
+
+    also: maps that are written beside depth.
+    """
 
     workers: int
     decode: Decoding
@@ -55,6 +59,7 @@ class TaskOptions:
     max_megapixels: float
     video: VideoOptions = _USUAL
     aligner: Aligner | None = None
+    also: tuple[str, ...] = ()
 
 
 class Worker:
@@ -79,7 +84,7 @@ class Worker:
         self._sink, self._record_begun, self._note_frames = sink, record_begun, note_frames
         self._clock = StageClock(trace)
         self._budget = MemoryBudget(max(MEMORY, options.workers * _MEMORY_EACH))
-        self._pixels, self._depth = BufferPool(), BufferPool()
+        self._buffers = BufferPool()  # of pixels on the threads that decode, of depth on those that write
         self._process_seconds = time.process_time()
 
     def run(
@@ -106,7 +111,10 @@ class Worker:
                     if isinstance(item, InputFile):
                         assert outcome is not None
                         yield item, outcome
-                    elif settled := _settle_frame(item, outcome):
+                        continue
+                    if isinstance(outcome, Failure):  # of the model
+                        item.clip.finish(item, None)
+                    if settled := item.clip.pop_outcome():
                         yield item.clip.item, settled
                         item.clip.clean()
             finally:
@@ -178,7 +186,7 @@ class Worker:
                 item.key,
                 max_megapixels=self._options.max_megapixels,
                 enough=enough,
-                scratch=self._pixels,
+                scratch=self._buffers,
             )
             frame = given.apply(frame) if given.settings else frame
             return self._clock.time("preprocess", item.key, self._estimator.prepare, frame)
@@ -205,7 +213,7 @@ class Worker:
         def place() -> ItemDone:
             of, time_it = item.key, self._clock.time
             enlarge = self._estimator.finish
-            depth = time_it("resize", of, enlarge, result.origin, result.output, self._depth)
+            depth = time_it("resize", of, enlarge, result.origin, result.output, self._buffers)
             if aligner := self._options.aligner:
                 depth = time_it("align", of, aligner.align, of, depth)
             self._sink.formats[0].require_kept(depth)
@@ -215,12 +223,15 @@ class Worker:
                     self._record_begun(item.key, names)
                 outputs = self._sink.place(files)
             facts = facts_of(depth)
-            facts |= {"f_px_used": True} if self._estimator.uses_focal_length and not aligner else {}
+            uses = depth.f_px is not None and not aligner and self._estimator.uses_focal_length
+            facts |= {"f_px_used": True} if uses else {}
             facts |= {"in_float32": True} if result.in_float32 else {}
             return ItemDone(outputs, facts)
 
         pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
-        needed = pixels * (_WRITE_BYTES + (4 if self._options.aligner else 0)) + result.output.nbytes
+        each = _WRITE_BYTES + sum(_MAP_BYTES[name] for name in self._options.also)
+        each += 4 * bool(self._options.aligner) + 8 * bool(result.output.maps)
+        needed = pixels * each + result.output.nbytes
         return attempt(item.key, "write", lambda: self._with_memory(needed, place))
 
     def _with_memory(self, count: int, work: Callable[[], Failure | _Result]) -> Failure | _Result:
@@ -236,13 +247,6 @@ class Worker:
                 return made
         with self._budget.hold(self._budget.total):
             return work()
-
-
-def _settle_frame(item: FrameItem, outcome: object) -> ItemDone | Failure | None:
-    """Let a clip know of a frame that the model failed on; return the outcome of the clip, if it has one now."""
-    if isinstance(outcome, Failure):
-        item.clip.finish(item, None)
-    return item.clip.pop_outcome()
 
 
 def decode_readable(

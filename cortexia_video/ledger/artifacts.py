@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,19 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, in_words, printable
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.exports import find_output_format
-from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
+from cortexia_video.formats.maps import DECODE_MAPS
+from cortexia_video.formats.registry import FORMATS, MAPS, PREVIEW, Format
 from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.storage.archive_member import IMAGES, read_part
-from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_named_text, read_whole
-from cortexia_video.storage.paths import AnyPath, split_inside, to_path
+from cortexia_video.storage.paths import (
+    LARGEST_FILE,
+    AnyPath,
+    read_named,
+    read_named_text,
+    read_whole,
+    split_inside,
+    to_path,
+)
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
@@ -95,9 +104,15 @@ def list_outputs(line: Line) -> dict[str, Placed]:
     return {name: Placed(*placed) for name, placed in (inside or line["outputs"]).items()}
 
 
-def read_run_depth(root: AnyPath, line: Line) -> DepthMap:
+def find_map(line: Line, name: str) -> str | None:
+    """Return the output of a line that is one of `MAPS`, if it has that."""
+    return next((each for each in list_outputs(line) if each.endswith(MAPS[name].suffix)), None)
+
+
+def read_run_depth(root: AnyPath, line: Line, *, maps: Collection[str] = ()) -> DepthMap:
     """Read the depth of a line, with what the ledger says of it; root: the run's output folder.
 
+    maps: what to read from beside it, where the run wrote it: mask, normals, confidence.
     Raises what `read_output` and `decode_depth` raise; `DepthFileError` for a line that has views only.
     """
     found = find_depth(line)
@@ -105,7 +120,12 @@ def read_run_depth(root: AnyPath, line: Line) -> DepthMap:
         raise DepthFileError(f"{printable(line['key'])}: there is only a view of its depth")
     name = found[0]
     data = read_output(root, name, line)
-    return decode_depth(data, name, about=about_depth(line), max_megapixels=math.inf)
+    depth = decode_depth(data, name, about=about_depth(line), max_megapixels=math.inf)
+    read: dict[str, Any] = {}
+    for each in maps:
+        if output := find_map(line, each):
+            read["valid" if each == "mask" else each] = DECODE_MAPS[each](read_output(root, output, line))
+    return replace(depth, **read)
 
 
 def read_output(root: AnyPath, name: str, line: Line) -> bytes:

@@ -27,8 +27,7 @@ from cortexia_video.ledger.entries import OF_LINE, Outputs, Placed
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.state import LedgerState
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 
 DEPTH_JSON = "depth.json"
 _MARK = {"software": MARK.decode()}

@@ -15,12 +15,12 @@ from cortexia_video.errors import DepthFileError, InputError, describe, not_know
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.metadata import Metadata, add
+from cortexia_video.formats.registry import is_map
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.state import LEDGER_NAME, list_files
-from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, to_absolute, to_path
+from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, read_named_text, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import read_frame_file, split_frame
 
@@ -156,7 +156,9 @@ class DepthReader:
             self._list_folders(to_absolute(path))
 
     def _look_up(self, data: bytes, place: AnyPath) -> _Known:
-        """Ask the nearest folder above that is ours and knows the file."""
+        """Ask the nearest folder above that is ours and knows the file; of what is no depth none says anything."""
+        if is_map(place.name):
+            return _NOTHING
         for folder in self._list_known(place):
             known = folder.look_up(name_inside(place, folder.root), data)
             if known.source:

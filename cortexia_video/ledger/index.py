@@ -15,10 +15,9 @@ import numpy as np
 
 from cortexia_video.errors import in_words
 from cortexia_video.formats.exports import EXPORTS
-from cortexia_video.formats.registry import FORMATS, PREVIEW
+from cortexia_video.formats.registry import FORMATS, MAPS, PREVIEW
 from cortexia_video.ledger.state import list_files, parse_line
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 from cortexia_video.storage.remote_path import RemotePath
 
 _FEW = 4  # lookups that are worth no index
@@ -26,7 +25,7 @@ _OUTCOME = b', "outcome": "'
 _OUTPUTS = b'"outputs": {'
 _KEY = b'{"key": '
 _EXPORTED = (form for export in EXPORTS.values() for form in export.formats)
-_SUFFIXES = frozenset(form.suffix for form in (*FORMATS.values(), PREVIEW, *_EXPORTED))
+_SUFFIXES = frozenset(form.suffix for form in (*FORMATS.values(), PREVIEW, *MAPS.values(), *_EXPORTED))
 
 
 class LedgerIndex:

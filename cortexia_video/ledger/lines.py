@@ -11,8 +11,7 @@ from typing import IO, Any, Self
 
 from cortexia_video.errors import in_words, printable
 from cortexia_video.ledger.state import LEDGER_NAME, LedgerState, parse_line, require_ledger
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 
 _IN_MEMORY = 1 << 26  # bytes
 

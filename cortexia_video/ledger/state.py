@@ -19,8 +19,7 @@ from cortexia_video.ledger.object_log import list_segments
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.schema import is_sound
 from cortexia_video.storage.documents import parse_object
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 from cortexia_video.storage.remote_path import RemotePath
 
 _NUMBERS = struct.Struct("<QIQqII")  # place of the line; origin; the source's size, mtime_ns; height, width

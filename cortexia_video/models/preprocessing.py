@@ -107,6 +107,10 @@ class Preprocessing:
             return resize_image(image, *size)
         return image if image.shape[:2] == size else average(image, *size, self.resampling)
 
+    def apply(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
+        """Resample and normalise a uint8 (H, W, 3) image to float32 (h, w, 3)."""
+        return self.normalize(self.resample(image, size))
+
     def normalize(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Turn (h, w, 3) in 0..255 into float32 with mean and deviation taken out; may write into `pixels`."""
         scale, shift = self.scale_and_shift()

@@ -25,6 +25,7 @@ from cortexia_video.storage.paths import to_path
 Result = TypeVar("Result")
 
 ENTRY_POINT_GROUP = "cortexia_video.models"
+COMPACT_FILE = Path(__file__).parent / "compact.onnx"  # the network that is in the package
 
 # Licences, as checkpoints name them, that allow use in a product without asking anyone.
 _COMMERCIAL = {
@@ -96,11 +97,6 @@ _BUILT_IN = (
         load="cortexia_video.models.synthetic:load_synthetic",
     ),
 )
-
-
-def compact_file() -> Path:
-    """Return the path of the network that is in the package."""
-    return Path(__file__).parent / "compact.onnx"
 
 
 def list_models() -> list[ModelInfo]:

@@ -66,7 +66,7 @@ def point_cloud(
     max_gap: float | None = None,
     normals: bool = False,
 ) -> PointCloud:
-    """Return a point for each pixel of a depth map that is known and at no edge, coloured by the image.
+    """Return a point for each pixel of a depth map that is known, valid and at no edge, coloured by the image.
 
     Pixel (row, column) with depth z becomes z ((column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy, 1).
 
@@ -79,8 +79,8 @@ def point_cloud(
         camera: The camera of the image, in any size, instead. Without one the axis meets the image's middle.
         max_gap: A pixel is left out where its depth differs by more than this share from a neighbour's, since
             between a thing and its background depth is neither; by default `geometry.choose_max_gap`.
-        normals: Also which way the surface faces (`geometry.depth_to_normals`); to the camera where no
-            neighbour tells.
+        normals: Also which way the surface faces: `depth.normals`, else by `geometry.depth_to_normals`; to the
+            camera where nothing tells.
 
     Returns:
         Points, colours, and normals where they were asked for.
@@ -100,14 +100,16 @@ def point_cloud(
     _require_shape("image", image.shape[:2], depth.full_size or depth.values.shape)
     pinhole = _choose_camera(depth, image, f_px, fov_deg, camera).resized(*depth.values.shape[::-1])
     gap = choose_max_gap(pinhole.fx) if max_gap is None else max_gap
-    values = keep_known(depth.values)
+    values = keep_known(depth.known_values)
     kept = ~(np.isnan(values) | find_edges(values, gap))
     if not kept.any():
         raise InputError(f"no point is left: each pixel is unknown or has a gap of over {gap:.2g} beside it")
     points = unproject(values, pinhole)[kept]
     colors = resize_image(image, *values.shape)[kept]
-    facing = depth_to_normals(values, pinhole, max_gap=gap)[kept] if normals else None
-    if facing is not None:
+    facing = None
+    if normals:
+        seen = depth_to_normals(values, pinhole, max_gap=gap) if depth.normals is None else depth.normals
+        facing = seen[kept]
         lost = np.isnan(facing[:, 0])  # points without a normal face the camera
         towards = -points[lost]
         facing[lost] = towards / np.linalg.norm(towards, axis=1, keepdims=True)

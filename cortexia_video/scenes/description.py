@@ -6,7 +6,7 @@ World axes: x right, y up, z forward; metres. Angles are radians. A local frame'
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import pairwise
@@ -170,6 +170,10 @@ class Camera:
     def rotation(self) -> Vector:
         """Matrix (3, 3) from camera axes (x right, y up, z forward) to world."""
         return rotation(self.yaw, -self.pitch, self.roll)
+
+
+Aim = Callable[[Generator], Camera]
+"""Draws one of the views of a place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cortexia_video.scenes import indoor, outdoor
-from cortexia_video.scenes.description import Scene
+from cortexia_video.scenes import fields, furnished, gardens, indoor, outdoor, roads, woods
+from cortexia_video.scenes.description import Aim, Primitive, Scene
+from cortexia_video.scenes.furniture_models import find_folder, open_library
+from cortexia_video.scenes.meshes import triangles_of
 from cortexia_video.scenes.ray_casting import cast_views, solids_of, views_of
 from cortexia_video.scenes.shading import mask_sky
 
@@ -29,39 +34,100 @@ _LAYOUTS: dict[str, tuple[Layout, float]] = {
     "open": (outdoor.open_ground, 0.06),
     "facade": (outdoor.near_facade, 0.04),
 }
-LAYOUTS: tuple[str, ...] = tuple(_LAYOUTS)
+# places of meshes, seen from VIEWS sides; drawn where they are named only
+_PLACES: dict[str, Callable[[Generator], tuple[Scene, Aim]]] = {
+    "driving": roads.driving,
+    "pavement": roads.pavement,
+    "houses": roads.houses,
+    "rows": fields.rows,
+    "forest": woods.forest,
+    "garden": gardens.garden,
+    "playground": gardens.playground,
+    "terrace": gardens.terrace,
+}
+NEED_MODELS: tuple[furnished.Theme, ...] = ("furnished", "desk", "under")
+"""Places that are rooms of a person's models."""
+LAYOUTS: tuple[str, ...] = (*_LAYOUTS, *_PLACES, *NEED_MODELS)
 """Names of the kinds of scene."""
+VIEWS = 8
+"""Neighbouring seeds, from a multiple of it on, that look at one place of meshes."""
 
 _MOST_ATTEMPTS = 12
+_PLACE_SHARE = 0.1  # how often a place comes beside other kinds
 _PLANES_KEPT = 0.12  # of views of a bare floor or wall: they exist, and teach little
+_MOST_VIEWS = 25  # drawn of a furnished room, for one that shows what rooms rarely do by chance
+_LEAST_SURFACES = 6
+_LEAST_SPREAD = 0.3  # of disparity: standard deviation by mean
 _PREVIEW = (24, 32)  # rows and columns that decide whether a view is worth rendering
 
 
-def build_scene(seed: int, layouts: Sequence[str] | None = None) -> tuple[str, Scene]:
-    """Build the scene of a seed, of a layout drawn from all or from some of LAYOUTS; say which it is.
+def build_scene(
+    seed: int, layouts: Sequence[str] | None = None, furniture: Path | None = None
+) -> tuple[str, Scene]:
+    """Build the scene of a seed, of a layout drawn from some of LAYOUTS; say which it is.
+
+    layouts: by default all but places. Where a place is among them, VIEWS neighbouring seeds have one layout.
+    furniture: the folder of models of NEED_MODELS.
 
     Views that show next to nothing (one wall, something before the lens) are drawn again, from the same seed.
     """
-    names = LAYOUTS if layouts is None else tuple(layouts)
-    weights = np.array([_LAYOUTS[name][1] for name in names])
-    number = int(np.random.default_rng([seed, 0]).choice(len(names), p=weights / weights.sum()))
-    name = names[number]
+    names = tuple(_LAYOUTS) if layouts is None else tuple(layouts)
+    shares = {name: share for name, (_, share) in _LAYOUTS.items()}
+    weights = np.array([shares.get(name, _PLACE_SHARE) for name in names])
+    drawn = [seed, 0] if shares.keys() >= set(names) else [seed // VIEWS, 0, 0]
+    name = names[int(np.random.default_rng(drawn).choice(len(names), p=weights / weights.sum()))]
     rng = np.random.default_rng([seed, 1 + LAYOUTS.index(name)])
+    if name in NEED_MODELS:
+        return name, _look_around(rng, *_build_place(name, seed // VIEWS, furniture))
     for _ in range(_MOST_ATTEMPTS):
-        scene = _LAYOUTS[name][0](rng)
-        margin_m = 0.12 if scene.sky is None else 0.4
-        scene.primitives = [  # without those that the camera is in or just before
-            item
-            for item in scene.primitives
-            if item.half_size.max() >= 100
-            or np.any(
-                np.abs(item.rotation.T @ (scene.camera.position - item.centre)) >= item.half_size + margin_m
-            )
-        ]
+        if name in _PLACES:
+            place, aim = _build_place(name, seed // VIEWS, None)
+            scene = replace(place, camera=aim(rng))
+        else:
+            scene = _LAYOUTS[name][0](rng)
+        scene.primitives = [item for item in scene.primitives if _is_clear_of(item, scene)]
         depth_m = preview_depth(scene)
         if is_worth_showing(depth_m) and (rng.random() < _PLANES_KEPT or not is_one_plane(depth_m)):
             break
     return name, scene
+
+
+@lru_cache(maxsize=2)
+def _build_place(name: str, number: int, furniture: Path | None) -> tuple[Scene, Aim]:
+    """Build a place, and what Embree searches, once for its views."""
+    rng = np.random.default_rng([number, 1 + LAYOUTS.index(name), VIEWS])
+    if name in _PLACES:
+        place, aim = _PLACES[name](rng)
+    else:
+        theme = NEED_MODELS[NEED_MODELS.index(name)]
+        place, aim = furnished.build_room(rng, open_library(find_folder(furniture)), theme)
+    triangles_of(place)
+    return place, aim
+
+
+def _look_around(rng: Generator, room: Scene, aim: Aim) -> Scene:
+    """Draw cameras until one sees several things at very different distances; take the best of what was drawn."""
+    best, most = room, -1.0
+    for _ in range(_MOST_VIEWS):
+        scene = replace(room, camera=aim(rng))
+        hits = cast_views(solids_of([scene]), views_of([scene.camera], *_PREVIEW))
+        disparity = 1 / hits.distance.numpy()
+        spread = float(disparity.std() / disparity.mean())
+        clear = disparity.max() < 1 / 0.12 and (disparity > 1 / 0.3).mean() < 0.03
+        varied = len(np.unique(hits.surface.numpy())) >= _LEAST_SURFACES and np.percentile(disparity, 15) < 1
+        score = min(spread, _LEAST_SPREAD) + 2 * clear + varied
+        if score > most:
+            best, most = scene, score
+        if clear and varied and spread > _LEAST_SPREAD:
+            break
+    return best
+
+
+def _is_clear_of(item: Primitive, scene: Scene) -> bool:
+    """Return whether the camera is neither in a primitive nor right before it."""
+    margin_m = 0.12 if scene.sky is None else 0.4
+    apart = np.abs(item.rotation.T @ (scene.camera.position - item.centre))
+    return bool(item.half_size.max() >= 100 or np.any(apart >= item.half_size + margin_m))
 
 
 def preview_depth(scene: Scene) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from cortexia_video.errors import DecodeError, InputError, describe
 from cortexia_video.images.decode import decode
 from cortexia_video.scenes.noise import SIDE
 from cortexia_video.scenes.textures import FloatArray
-from cortexia_video.storage.named_file import read_named
+from cortexia_video.storage.paths import read_named
 
 PHOTO_SHARE = 0.4
 """Share of materials that wear an image where there are any."""

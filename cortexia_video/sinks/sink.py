@@ -29,7 +29,7 @@ from cortexia_video.errors import (
 )
 from cortexia_video.formats import npy
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.formats.registry import FORMATS, PREVIEW, RELATIVE, Format, is_own_output
+from cortexia_video.formats.registry import FORMATS, MAPS, PREVIEW, RELATIVE, Format, is_own_output
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.atomic_file import open_plain, try_lock, try_lock_shared
@@ -67,9 +67,9 @@ Item = TypeVar("Item", bound=Keyed)
 class Sink(ABC):
     """Write depth maps to `root/<key><suffix>`, each file there atomically. A context manager.
 
-    format: its name, or the formats of the files of a key. preview, relative: also write a coloured image, and
-    the map before it was aligned. suffixes: of the files of a key, where they are no depth maps but, say, made
-    of them. clip_files: clips become folders with a file for each frame.
+    format: its name, or the formats of the files of a key. preview, relative, also: also write a coloured image,
+    the map before it was aligned, and maps of these names of `MAPS`. suffixes: of the files of a key, where they are
+    no depth maps but, say, made of them. clip_files: clips become folders with a file for each frame.
     Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not installed, and on
     entering `OutputError` where nothing can be written.
     """
@@ -85,6 +85,7 @@ class Sink(ABC):
         format: str | Sequence[Format] = "npy",
         preview: bool = False,
         relative: bool = False,
+        also: Sequence[str] = (),
         suffixes: Sequence[str] | None = None,
         clip_files: bool = False,
     ) -> None:
@@ -95,7 +96,7 @@ class Sink(ABC):
             if each.extra:
                 each.require()
         more = [each for each, wanted in ((PREVIEW, preview), (RELATIVE, relative)) if wanted]
-        self.formats: tuple[Format, ...] = (*chosen, *more)
+        self.formats: tuple[Format, ...] = (*chosen, *more, *(MAPS[each] for each in also))
         self.suffixes = suffixes or [each.suffix for each in self.formats]
         of_clips = (
             [f"/{depth_clip.TIMES}", f"/000000{chosen[0].suffix}"] if clip_files else [depth_clip.SUFFIX]

@@ -15,8 +15,7 @@ from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.entries import Source
 from cortexia_video.sources.inputs import Found, InputFile
 from cortexia_video.storage.archive_member import IMAGES, SmallHeaders, choose_column, name_absolute
-from cortexia_video.storage.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
-from cortexia_video.storage.paths import AnyPath, find_problem
+from cortexia_video.storage.paths import LARGEST_FILE, LARGEST_TEXT, AnyPath, find_problem, open_named
 from cortexia_video.storage.row_groups import list_row_groups, open_parquet, read_row_group, require_rows
 
 _KEYS = ("key", "__key__", "name")

@@ -15,7 +15,7 @@ from pathlib import Path
 from cortexia_video.errors import Failure, InputError, attempt
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata
-from cortexia_video.formats.registry import FORMATS, HEAD_BYTES, READERS, is_own_head, is_own_output
+from cortexia_video.formats.registry import FORMATS, HEAD_BYTES, READERS, is_map, is_own_head, is_own_output
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.artifacts import find_depth, list_outputs
 from cortexia_video.ledger.entries import Source
@@ -76,7 +76,7 @@ class DepthFiles:
         rule = Rule(
             accepts=self._accepts,
             takes_own=True,
-            may_be=lambda name: name.lower().endswith(_SUFFIXES),
+            may_be=_may_be,
             looks_inside=lambda name: name.lower().endswith((".png", depth_clip.SUFFIX)),
             accepts_object=self._accepts_object,
             name_keys=partial(_name_keys, bare=self._bare),
@@ -115,6 +115,11 @@ class DepthFiles:
         return not is_image
 
 
+def _may_be(name: str) -> bool:
+    """Return whether a name is one that depth may have; what lies beside depth has others."""
+    return name.lower().endswith(_SUFFIXES) and not is_map(name)
+
+
 def _expand_clip(found: Found) -> Iterator[Found]:
     """Yield the frames of a clip of depth, each as a file of its own; all else as it is."""
     if isinstance(found, Failure) or not found.source.path.lower().endswith(depth_clip.SUFFIX):
@@ -139,7 +144,7 @@ def find_suffix(name: str) -> str:
 
 
 def _name_keys(names: Sequence[str], *, bare: bool) -> Mapping[str, str]:
-    depth = [name for name in names if name.lower().endswith(_SUFFIXES)]
+    depth = [name for name in names if _may_be(name)]
     stems = {name: name[: -len(find_suffix(name))] or name for name in depth}
     if bare:
         cut = {name: stem.rpartition(".") for name, stem in stems.items()}

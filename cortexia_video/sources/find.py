@@ -39,8 +39,7 @@ from cortexia_video.sources.inputs import Found as Found
 from cortexia_video.sources.inputs import InputFile as InputFile
 from cortexia_video.sources.objects import find_named, find_objects
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_places, to_text
+from cortexia_video.storage.paths import AnyPath, open_named, require_object, to_path, to_places, to_text
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import IS_INSTALLED, is_video_name
 

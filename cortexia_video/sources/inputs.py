@@ -14,8 +14,7 @@ from cortexia_video.images.sniff import HEIF_REMEDY, HEIF_SUFFIXES, IMAGE_SUFFIX
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.storage.archive_member import is_depth_shard
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import (
     NEEDS,

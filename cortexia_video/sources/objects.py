@@ -15,8 +15,7 @@ from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.inputs import Found, InputFile, Rule, keep_names
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
-from cortexia_video.storage.named_file import LARGEST_FILE
-from cortexia_video.storage.paths import AnyPath, find_problem
+from cortexia_video.storage.paths import LARGEST_FILE, AnyPath, find_problem
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 from cortexia_video.video.container import is_video_name
 

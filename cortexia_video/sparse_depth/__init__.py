@@ -3,10 +3,13 @@
 Doors: `colmap`, `colmap_points`, `nerfstudio`, `open`, `source`.
 """
 
-from cortexia_video.sparse_depth.colmap import ColmapModel
+from typing import TYPE_CHECKING
+
+from cortexia_video.runtime.lazy_names import load_lazily
+
+if TYPE_CHECKING:
+    from cortexia_video.sparse_depth.colmap import ColmapModel
 
 __all__ = ["ColmapModel"]
 
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = load_lazily(__name__, {"sparse_depth.colmap": __all__})

@@ -23,8 +23,7 @@ from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.geometry.camera_models import LENSES, LensCamera
 from cortexia_video.sparse_depth.names import NameIndex
 from cortexia_video.sparse_depth.visible import project_visible, to_axes
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath, PathLike, to_path
+from cortexia_video.storage.paths import AnyPath, PathLike, open_named, to_path
 
 Floats = NDArray[np.float64]
 Data = mmap.mmap | bytes

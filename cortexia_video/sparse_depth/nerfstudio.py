@@ -22,8 +22,7 @@ from cortexia_video.point_clouds.ply import decode_points
 from cortexia_video.sparse_depth.names import NameIndex
 from cortexia_video.sparse_depth.visible import project_visible, to_axes
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath, PathLike, is_folder, to_path
+from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, PathLike, is_folder, read_named, to_path
 
 Floats = NDArray[np.float64]
 TRANSFORMS = "transforms.json"

@@ -23,8 +23,7 @@ from cortexia_video.geometry.camera_models import LensCamera
 from cortexia_video.pinhole import has_same_shape
 from cortexia_video.sparse_depth.visible import project_visible, to_axes
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, read_named
 
 Floats = NDArray[np.float64]
 RIG = "rig.json"

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.sparse_depth.names import NameIndex
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import PathLike, to_path
+from cortexia_video.storage.paths import LARGEST_TEXT, PathLike, read_named, to_path
 from cortexia_video.storage.spreadsheet import read_text
 
 Floats = NDArray[np.float64]

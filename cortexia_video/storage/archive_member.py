@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from cortexia_video.storage.named_file import LARGEST_FILE, open_named, require_size
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import LARGEST_FILE, AnyPath, open_named, require_size
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.row_groups import RecentGroups, open_parquet, read_row_group
 

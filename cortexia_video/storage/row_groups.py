@@ -12,8 +12,8 @@ from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 from cortexia_video.storage.arrow import import_arrow
-from cortexia_video.storage.named_file import LARGEST_FILE, FileTooLargeError, require_size
 from cortexia_video.storage.parquet_footer import ColumnChunk, RowGroup, parse_footer, parse_page
+from cortexia_video.storage.paths import LARGEST_FILE, FileTooLargeError, require_size
 
 _SMALL = 1 << 28  # bytes of a row group
 _PACKED = 8  # times smaller: more than images and depth are packed

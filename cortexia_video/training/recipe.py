@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from cortexia_video.errors import in_words, redact
 from cortexia_video.storage.documents import parse_toml
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
+from cortexia_video.storage.paths import LARGEST_TEXT, read_named
 from cortexia_video.training.losses import LossWeights
 from cortexia_video.training.network import STRIDE
 

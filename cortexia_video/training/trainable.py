@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.models.registry import compact_file
+from cortexia_video.models.registry import COMPACT_FILE
 from cortexia_video.storage.atomic_file import make_folder, move_whole, scratch_folder, write_atomic
 from cortexia_video.training.backbone import find_classifier, load_classifier, read_state
 from cortexia_video.training.network import (
@@ -75,7 +75,7 @@ def build_compact(recipe: Recipe) -> DepthNetwork:
     """Build the network from weights of its own, a classifier, or from noise and with batch norm."""
     plan = recipe.network
     if plan.weights:
-        path = compact_file() if plan.weights == COMPACT else Path(plan.weights)
+        path = COMPACT_FILE if plan.weights == COMPACT else Path(plan.weights)
         if path.suffix != ".onnx":
             return hold_compact(read_state(path), plan.weights)
         from cortexia_video.training.export import read_compact

@@ -11,8 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from cortexia_video.errors import DecodeError, MissingExtraError, printable, say_install
 from cortexia_video.images.foreign_content import describe_foreign
-from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, open_named
 from cortexia_video.storage.remote_path import RemotePath
 
 if TYPE_CHECKING:

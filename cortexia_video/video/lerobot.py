@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, MissingExtraError, in_words, printable
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, read_named
 from cortexia_video.video.clip_index import ClipIndex, choose_stream, decode_packet, read_index
 from cortexia_video.video.container import open_container
 from cortexia_video.video.depth_clip import DepthClip

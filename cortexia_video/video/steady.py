@@ -47,7 +47,8 @@ class Steady:
     Each pixel becomes the mean of its own depth and what was there before, up to six frames, followed along
     the motion in the images; another grey value or another depth there counts less, down to nothing. What was
     there goes on as it went (Holt 1957: a level and a trend): a mean alone lags behind depth that changes.
-    Metres and scale-invariant depth are averaged as logarithms. At a cut it begins anew.
+    Metres and scale-invariant depth are averaged as logarithms. At a cut it begins anew. What is NaN, such as sky,
+    stays so, and tells nothing to the frame that follows.
 
     Args:
         mode: off; mean; or align, which first takes away changes of scale and shift, and is for models whose
@@ -97,20 +98,23 @@ class Steady:
         if float((same > _SAME).mean()) < _CUT:
             return self._begin(grey, depth, cuts=known["cuts"] + np.float32(1))
         if self._mode == "align":
-            depth = _align(depth, before, (same > _SAME) & inside)
+            depth = _align(depth, before, (same > _SAME) & np.isfinite(before + depth) & inside)
         deeper = (before - depth) / (np.float32(_DEPTH) * known["range"])
         agrees = same * np.exp(-deeper * deeper) * inside
+        if (fresh := np.isnan(agrees)).any():  # unknown before, or now
+            agrees[fresh], trend[fresh], before[fresh] = 0, 0, depth[fresh]
         weight = count * agrees
         expected = before + agrees * trend
         step = (depth - expected) / (weight + 1)
         steadied = expected + step
-        trend = agrees * (trend + np.float32(_TREND) * step)
+        trend = agrees * (trend + np.float32(_TREND) * np.nan_to_num(step))
         count = np.minimum(weight + 1, np.float32(_MOST))
         self._state = {**known, "depth": steadied, "grey": grey, "count": count, "trend": trend}
         return steadied
 
     def _begin(self, grey: Array, depth: Array, cuts: Array) -> Array:
-        low, high = np.quantile(depth, (0.01, 0.99))
+        known = depth[np.isfinite(depth)]
+        low, high = np.quantile(known, (0.01, 0.99)) if known.size else (0.0, 0.0)
         spread = np.array([max(high - low, 1e-6)], np.float32)
         ones, zeros = np.ones_like(depth), np.zeros_like(depth)
         maps = {"depth": depth, "grey": grey, "count": ones, "trend": zeros}

@@ -19,8 +19,7 @@ from cortexia_video.formats.metadata import Metadata
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.state import list_files
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath, find_inside, is_folder, to_path
+from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, find_inside, is_folder, read_named, to_path
 from cortexia_video.video.container import VIDEO_SUFFIXES
 from cortexia_video.video.depth_clip import is_depth_clip, split_frame
 from cortexia_video.viewing.columns import (

@@ -162,7 +162,7 @@ def test_what_readers_of_datasets_ask_for_can_be_given(command: str) -> None:
     asked = {
         match[0]
         for path, text in list_texts()
-        if path.startswith((*rooms, "storage/named_file"))
+        if path.startswith((*rooms, "storage/paths"))
         and "exports" not in path
         and "registry" not in path[:17]
         for match in re.finditer(r"`([a-z][a-z0-9_]*)(?:=[^`]*)?`", text)

@@ -37,6 +37,9 @@ from recipes import network, write_recipe
 IN, OUT = "IN", "OUT"
 COMMANDS = {
     "estimate": "estimate IN/photos --output OUT --preview",
+    "estimate --also": (
+        "estimate IN/photos --output OUT --model synthetic --kind metric --f-px 60 --also normals,points"
+    ),
     "estimate --pack tar": "estimate IN/photos --output OUT --pack tar --pack-size 6 --pack-images",
     "estimate --pack parquet": "estimate IN/photos --output OUT --pack parquet --pack-size 6",
     "estimate --executor ray": "estimate IN/photos --output OUT --executor ray --num-workers 1",

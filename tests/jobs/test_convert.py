@@ -52,7 +52,7 @@ from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.state import LEDGER_NAME, is_ledger
 from cortexia_video.sinks.sink import FolderSink
-from cortexia_video.storage import named_file
+from cortexia_video.storage import paths
 
 READABLE = [name for name, form in FORMATS.items() if form.decode]
 EVERY = pytest.mark.parametrize("format", READABLE)
@@ -713,14 +713,14 @@ def test_several_ledgers_of_a_large_input_are_read_once(
     """Nothing but the mapped file is read for each of many: the ledger is opened once."""
     source = run(photos, "npy", "npy")
     opened: list[Path] = []
-    read = named_file._open_regular
+    read = paths._open_regular
 
     def count(path: str, flags: int) -> int:
         if Path(path) == source / LEDGER_NAME:
             opened.append(Path(path))
         return read(path, flags)
 
-    monkeypatch.setattr(named_file, "_open_regular", count)
+    monkeypatch.setattr(paths, "_open_regular", count)
     convert(source, tmp_path / "out", format="npz")
     assert len(opened) == 1
 

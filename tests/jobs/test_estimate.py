@@ -36,7 +36,7 @@ from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.resources import MemoryBudget
-from cortexia_video.storage import named_file
+from cortexia_video.storage import paths
 
 Make = Callable[..., Path]
 END_OF_RUN = {"found", "done", "skipped", "failed", "interrupted", "seconds"}
@@ -220,14 +220,14 @@ def test_a_shard_of_an_empty_folder_is_no_success(tmp_path: Path) -> None:
 def test_too_little_memory_to_read_a_file_costs_that_file(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = named_file._open_regular
+    whole = paths._open_regular
 
     def refuse(path: str, flags: int) -> int:
         if Path(path).name == "3.jpg":
             raise MemoryError
         return whole(path, flags)
 
-    monkeypatch.setattr(named_file, "_open_regular", refuse)
+    monkeypatch.setattr(paths, "_open_regular", refuse)
     report = run(photos)
     assert counts(report) == (6, 5, 0, 1)
     assert "not enough memory" in report.failures[0].reason
@@ -436,14 +436,14 @@ def test_a_bad_image_is_one_failure_with_a_reason(photos: Path) -> None:
 
 
 def test_an_unreadable_file_is_one_failure(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = named_file._open_regular
+    whole = paths._open_regular
 
     def refuse(path: str, flags: int) -> int:
         if Path(path).name == "3.jpg":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return whole(path, flags)
 
-    monkeypatch.setattr(named_file, "_open_regular", refuse)
+    monkeypatch.setattr(paths, "_open_regular", refuse)
     report = run(photos)
     assert counts(report) == (6, 5, 0, 1)
     assert report.failures[0].reason == "cannot be read: Permission denied"

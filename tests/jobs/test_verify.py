@@ -21,7 +21,7 @@ from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.sinks.sink import FolderSink, Placed
-from cortexia_video.storage import named_file
+from cortexia_video.storage import paths
 
 DEPTH = DepthMap(np.random.default_rng(0).random((30, 40), np.float32), "metric")
 EVERY = pytest.mark.parametrize("form", [*FORMATS.values(), PREVIEW], ids=lambda form: form.suffix)
@@ -156,7 +156,7 @@ def test_what_a_run_does_again_meanwhile_is_not_called_wrong(
     (out / "a.jpg.npy").unlink()
     lines = (out / LEDGER_NAME).read_bytes()
     begun = next(line for line in lines.splitlines() if b'"a.jpg", "outcome": "begun"' in line)
-    read = named_file.read_named
+    read = paths.read_named
 
     def begin_again(path: Path, **options: Any) -> bytes:
         (out / LEDGER_NAME).write_bytes(lines + begun + b"\n")

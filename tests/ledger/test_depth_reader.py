@@ -34,7 +34,7 @@ from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.sinks.sink import Placed
-from cortexia_video.storage import named_file
+from cortexia_video.storage import paths
 
 ZEROS = "0" * 64
 UNSAID = "does not say what it means"
@@ -211,14 +211,14 @@ def test_a_reader_reads_many_on_many_threads_as_one_does(photos: Path) -> None:
 def test_a_ledger_that_cannot_be_read_is_an_error_and_no_guess(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, read = run(photos), named_file._open_regular
+    out, read = run(photos), paths._open_regular
 
     def refuse(path: str, flags: int) -> int:
         if Path(path).name == LEDGER_NAME:
             raise PermissionError(13, "Permission denied")
         return read(path, flags)
 
-    monkeypatch.setattr(named_file, "_open_regular", refuse)
+    monkeypatch.setattr(paths, "_open_regular", refuse)
     with pytest.raises(InputError, match=r"cannot read .*ledger.jsonl: Permission denied"):
         read_depth(out / "a.jpg.npy")
 

@@ -20,7 +20,7 @@ from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.lines import LedgerLines, read_done
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME, LedgerState
-from cortexia_video.storage import named_file
+from cortexia_video.storage import paths
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -42,13 +42,13 @@ COMMANDS: dict[str, Callable[[Path, Path, Path], object]] = {
 def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
     """Count how often each file is opened to be read."""
     counts: Counter[Path] = Counter()
-    read = named_file._open_regular
+    read = paths._open_regular
 
     def count(path: str, flags: int) -> int:
         counts[Path(path)] += 1
         return read(path, flags)
 
-    monkeypatch.setattr(named_file, "_open_regular", count)
+    monkeypatch.setattr(paths, "_open_regular", count)
     return counts
 
 

@@ -21,7 +21,7 @@ from cortexia_video.ledger.ledger import AppendLog, read_ledger
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.schema import is_sound
 from cortexia_video.ledger.state import LEDGER_NAME, parse_line
-from cortexia_video.storage import named_file
+from cortexia_video.storage import paths
 
 WORDS = [
     "key",
@@ -177,14 +177,14 @@ def test_a_ledger_that_may_not_be_read_is_one_error(
     shutil.copytree(made / "out", tmp_path / "out")
     (tmp_path / "other").mkdir()
     np.savez(tmp_path / "other/c.npz", depth=np.ones((2, 2)))
-    read = named_file._open_regular
+    read = paths._open_regular
 
     def refuse(path: str, flags: int) -> int:
         if Path(path) == tmp_path / "out" / LEDGER_NAME:
             raise PermissionError(13, "Permission denied", str(path))
         return read(path, flags)
 
-    monkeypatch.setattr(named_file, "_open_regular", refuse)
+    monkeypatch.setattr(paths, "_open_regular", refuse)
     if command == "merge":
         return  # without shards it reads nothing
     with pytest.raises(InputError, match=r"cannot read .*out/ledger.jsonl: Permission denied$"):

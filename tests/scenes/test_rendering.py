@@ -25,7 +25,7 @@ from cortexia_video.scenes.description import (  # noqa: E402
     Sky,
     rotation,
 )
-from cortexia_video.scenes.layouts import build_scene, is_worth_showing  # noqa: E402
+from cortexia_video.scenes.layouts import NEED_MODELS, build_scene, is_worth_showing  # noqa: E402
 from cortexia_video.scenes.noise import SIDE, periodic_noise  # noqa: E402
 from cortexia_video.scenes.ray_casting import blocked_share, cast_views, solids_of, views_of  # noqa: E402
 from cortexia_video.scenes.rendering import BuiltScene, render_built  # noqa: E402
@@ -246,7 +246,15 @@ def test_other_seeds_give_other_scenes():
     assert len({scene.image.tobytes() for scene in scenes}) == 4
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+KINDS = [name for name in LAYOUTS if name not in NEED_MODELS]
+PLACES = KINDS[KINDS.index("facade") + 1 :]
+"""Kinds of meshes: building one takes seconds."""
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param(name, marks=pytest.mark.slow) if name in PLACES[:-1] else name for name in KINDS],
+)
 def test_every_layout_renders_an_image_with_depth(layout):
     scene = render_scene(11, 32, 48, layout)
     assert scene.layout == layout
@@ -257,6 +265,22 @@ def test_every_layout_renders_an_image_with_depth(layout):
     assert scene.depth_m[known].min() > 0.05 and scene.depth_m[known].max() <= 500
     assert scene.image.std() > 4, "an image shows something"
     assert not np.isinf(scene.depth_m).any()
+
+
+def test_neighbouring_seeds_look_at_one_place_from_other_sides():
+    """VIEWS seeds from a multiple on have one place; the next have another. None needs its neighbours."""
+    pytest.importorskip("embreex")
+    scenes = {seed: build_scene(seed, ["terrace"])[1] for seed in (16, 23, 24)}
+    corners = {seed: scene.triangles.corners for seed, scene in scenes.items()}
+    assert torch.equal(corners[16], corners[23])
+    assert corners[24].shape != corners[16].shape or not torch.equal(corners[24], corners[16])
+    assert not np.array_equal(scenes[16].camera.position, scenes[23].camera.position)
+    alone = build_scene(23, ["terrace"])[1].camera
+    assert np.array_equal(alone.position, scenes[23].camera.position)
+
+
+def test_places_come_where_they_are_named_only():
+    assert not {build_scene(seed)[0] for seed in range(12)} & set(PLACES)
 
 
 def test_only_outdoor_scenes_have_sky():

@@ -14,8 +14,8 @@ from cortexia_video import open_dataset
 from cortexia_video.errors import CortexiaError, DecodeError, Failure
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.storage.archive_member import read_part
-from cortexia_video.storage.named_file import FileTooLargeError
 from cortexia_video.storage.parquet_footer import ColumnChunk, RowGroup, parse_footer
+from cortexia_video.storage.paths import FileTooLargeError
 from cortexia_video.storage.row_groups import list_row_groups, open_parquet, read_row_group, require_rows
 
 CORPUS = Path(__file__).parents[1] / "corpora/dataset-parquet"

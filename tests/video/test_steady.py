@@ -145,3 +145,21 @@ def test_small_maps_are_taken(shape: tuple[int, int]) -> None:
         values = random.random(shape).astype(np.float32)
         ((_, out),) = steady.add(number, 255 * values, values)
         assert out.shape == shape and np.isfinite(out).all()
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("mean", "metric"), ("align", "disparity")])
+def test_sky_stays_unknown_and_takes_nothing_from_what_is_before_it(
+    mode: SteadyMode, kind: DepthKind
+) -> None:
+    steady, whole = Steady(mode, kind), Steady(mode, kind)
+    for number, (grey, depth, _) in enumerate(make_move()):
+        sky = np.indices(depth.shape)[0] < 20 + number % 5  # its border is not quite the same in each frame
+        ((_, values),) = steady.add(number, grey, np.where(sky, np.float32(np.nan), depth))
+        ((_, expected),) = whole.add(number, grey, depth)
+        np.testing.assert_array_equal(np.isnan(values), sky)
+        assert values.dtype == np.float32
+        if mode == "mean":
+            np.testing.assert_allclose(values[60:], expected[60:], rtol=0.05)
+    steady.add(99, grey, np.full_like(grey, np.nan))
+    ((_, values),) = steady.add(100, grey, depth)
+    assert np.isfinite(values).all()

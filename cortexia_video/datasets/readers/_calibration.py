@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from cortexia_video.errors import Failure, InputError, attempt, in_words
 from cortexia_video.pinhole import Pinhole
-from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, read_named_text
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cortexia_video.errors import in_words
-from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, read_named
 
 _LARGEST = 10**8  # bytes of what is packed in a file
 _HEADER = 128  # bytes; the last two say the byte order

@@ -20,8 +20,7 @@ from cortexia_video.images.resampling import resize_image
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.pinhole import Pinhole, has_same_shape
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.paths import AnyPath, find_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, read_named
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,7 @@ from cortexia_video.formats.hdf5 import read_array
 from cortexia_video.formats.quantization import split_rows
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside, read_named_text
 
 _CAMERAS, _SPLIT_LIST = "metadata_camera_parameters.csv", "metadata_images_split_scene_v1.csv"
 _DISTANCES = "**/ai_*/images/scene_*_geometry_hdf5/frame.*.depth_meters.hdf5"

@@ -13,8 +13,7 @@ from cortexia_video.datasets.readers._calibration import Calibration, parse_matr
 from cortexia_video.datasets.readers._pair import Pair, list_images, read_image_file, read_pair
 from cortexia_video.errors import InputError, attempt, in_words
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
-from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath, find_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, read_named_text
 
 _SPLITS = ("train", "val", "selection")
 _SELECTION = ("val_selection_cropped", "depth_selection/val_selection_cropped")

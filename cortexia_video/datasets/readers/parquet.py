@@ -15,8 +15,7 @@ from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DecodeError, Failure, InputError, attempt, in_words
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
-from cortexia_video.storage.named_file import LARGEST_TEXT, open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, open_named
 from cortexia_video.storage.row_groups import (
     RecentGroups,
     list_row_groups,

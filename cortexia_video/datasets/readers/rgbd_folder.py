@@ -14,8 +14,7 @@ from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.readers._pair import Pair, read_image_file, read_pair
 from cortexia_video.errors import InputError, describe, in_words
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath, follow
+from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, follow, read_named
 
 SET_JSON = "set.json"
 _FLAGS = {"registered": True, "sparse": False, "same_view": False}  # what is so where it is not said

@@ -11,8 +11,7 @@ from cortexia_video.datasets.eval_region import Region
 from cortexia_video.datasets.readers._calibration import try_matrix
 from cortexia_video.datasets.readers._pair import Pair, list_images, read_image_file, read_pair
 from cortexia_video.errors import in_words
-from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside, read_named_text
 
 _SPLITS = ("train", "val", "test")
 _CAMERAS = ("intrinsic/intrinsic_depth.txt", "intrinsics_depth.txt")

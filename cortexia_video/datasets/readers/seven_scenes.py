@@ -9,8 +9,7 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError, in_words
-from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside, read_named_text
 
 _LISTS = {"train": "TrainSplit.txt", "test": "TestSplit.txt"}
 

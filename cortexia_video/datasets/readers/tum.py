@@ -15,8 +15,7 @@ from cortexia_video.datasets.readers._association import associate
 from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.readers._pair import Pair, read_image_file, read_pair
 from cortexia_video.errors import InputError, in_words
-from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath, find_inside, follow, is_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, follow, is_inside, name_inside, read_named_text
 
 _CAMERAS = {
     "1": Calibration(517.306408, 516.469215, 318.643040, 255.313989),

@@ -24,8 +24,7 @@ from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.archive_member import SmallHeaders
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_FILE, open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import LARGEST_FILE, AnyPath, open_named
 
 _DEPTH = re.compile(r"depth(_map)?\.\w+")
 _APART = "the files of a sample must follow each other: make the tar by tar --sort=name"

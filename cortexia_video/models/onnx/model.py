@@ -45,9 +45,9 @@ from cortexia_video.models.onnx.point_maps import OnnxPointMaps, gives_points
 from cortexia_video.models.onnx.session import FLOAT32, Port, first_line, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
-from cortexia_video.models.registry import compact_file
+from cortexia_video.models.registry import COMPACT_FILE
 from cortexia_video.models.sky import find_sky
-from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.paths import open_named
 
 _DTYPES = ("float32", "float16")
 _FOV_DEG, _SKY = "fov_deg", "sky"
@@ -130,6 +130,7 @@ class OnnxModel:
             parse_focal_length(numbers),
             says.read_sky_from(self._session.outputs),
         )
+        self.maps = ("mask",) if self._sky_from else ()
         usual_kind = "metric" if self._canonical_f else None
         self.kind = cast("DepthKind", says.choose("kind", kind, usual_kind, allowed=KINDS))
         if self._canonical_f and self.kind != "metric":
@@ -188,7 +189,7 @@ class OnnxModel:
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resize and normalise one uint8 (H, W, 3) image to (3, h, w) of the network's type."""
-        pixels = self._preprocessing.normalize(self._preprocessing.resample(image, size))
+        pixels = self._preprocessing.apply(image, size)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=self._input.dtype)
 
     def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
@@ -237,7 +238,7 @@ def load_compact(
     name: str, *, device: str = "auto", backend: str | None = None, precision: str | None = None
 ) -> OnnxModel:
     """Load the network that is in the package."""
-    return OnnxModel(compact_file(), name=name, device=device, backend=backend, precision=precision)
+    return OnnxModel(COMPACT_FILE, name=name, device=device, backend=backend, precision=precision)
 
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel | OnnxPointMaps:

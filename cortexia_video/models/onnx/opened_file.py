@@ -7,9 +7,9 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from cortexia_video.errors import ModelLoadError, in_words, redact
+from cortexia_video.errors import ModelLoadError, put_in_words, redact
 from cortexia_video.models.onnx.session import Session, open_session
-from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.paths import open_named
 
 
 class OpenedFile(NamedTuple):
@@ -40,8 +40,10 @@ def name_file(path: Path) -> str:
 def _digest(path: Path) -> str:
     """Hash the file, and those beside it that hold its weights: `m.onnx.data`, `m.onnx_data`."""
     digest = hashlib.sha256()
-    with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
+    try:
         for part in [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]:
             with open_named(part) as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise put_in_words(error, f"cannot read the model {path}", kind=ModelLoadError) from error
     return digest.hexdigest()

@@ -19,7 +19,7 @@ from typing import Any
 from cortexia_video.errors import InputError, ModelLoadError, in_words
 from cortexia_video.models.protocol import as_model_path
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.named_file import LARGEST_TEXT, open_named, read_named, read_named_text
+from cortexia_video.storage.paths import LARGEST_TEXT, open_named, read_named, read_named_text
 
 _FILES = ["*.json", "*.safetensors", "README.md"]
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")

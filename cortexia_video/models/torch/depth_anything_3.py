@@ -72,6 +72,7 @@ class DepthAnything3(TorchModel):
     """Depth Anything 3 for one image; the metric one is a `CameraModel` that estimates no focal length."""
 
     estimates_fov = False
+    maps = ("mask",)  # all but the sky
     export_facts: Mapping[str, object] = {"sky": SKY_FROM}
 
     def __init__(

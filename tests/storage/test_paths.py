@@ -32,7 +32,7 @@ from cortexia_video.ledger.state import read_lines
 from cortexia_video.models.onnx.model import load_onnx, read_licence
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import find_images
-from cortexia_video.storage.named_file import NamedFileError, read_named
+from cortexia_video.storage.paths import NamedFileError, read_named
 from cortexia_video.storage.row_groups import read_row_group
 from cortexia_video.training.recipe import load_recipe
 

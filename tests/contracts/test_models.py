@@ -1,0 +1,105 @@
+"""One contract for every model that can be loaded by name, and for every map beside depth that it declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from telling_model import Telling
+
+from cortexia_video import DepthEstimator, Frame, list_models
+from cortexia_video.inference.maps import find_maps
+from cortexia_video.models.protocol import DepthModel
+from cortexia_video.models.registry import find_model, load_model
+
+TELLING = "telling"  # no row: the one that is known to have every map
+NAMES = [
+    *(info.name for info in list_models() if ":" not in info.name and "broken" not in info.summary),
+    TELLING,
+]
+EVERY = pytest.mark.parametrize("name", NAMES)
+Load = Callable[[str], DepthModel]
+
+
+@pytest.fixture(scope="module")
+def load(hub_cache: Path) -> Load:
+    """Return load(name), a model of the table with small weights; each is loaded once."""
+    loaded: dict[str, DepthModel] = {TELLING: Telling()}
+
+    def get(name: str) -> DepthModel:
+        if name not in loaded:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("HF_HOME", str(hub_cache))
+                patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub_cache / "hub"))
+                loaded[name] = load_model(name)
+        return loaded[name]
+
+    return get
+
+
+def photo(seed: int, model: DepthModel, size: tuple[int, int] = (90, 120)) -> Frame:
+    """Return an image, with a focal length where the model needs one and estimates none."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    rows, columns = (np.arange(side) * count // side for side, count in zip(size, coarse.shape, strict=False))
+    f_px = None if getattr(model, "estimates_fov", True) else 100.0
+    return Frame(f"{seed}", coarse[rows][:, columns], f_px, "given" if f_px else None)
+
+
+@EVERY
+def test_depth_is_of_the_kind_that_the_row_says_and_as_large_as_its_image(name: str, load: Load) -> None:
+    model = load(name)
+    if name != TELLING:
+        assert model.kind == (find_model(name).kind or model.kind)
+    for size in ((90, 120), (64, 33)):
+        depth = DepthEstimator(model)(photo(0, model, size))
+        assert depth.values.shape == size and depth.kind == model.kind
+        known = depth.values[np.isfinite(depth.values)]
+        assert known.size and (model.kind not in ("metric", "scale_invariant") or known.min() >= 0)
+
+
+@EVERY
+def test_a_batch_stays_as_it_is_and_none_of_its_images_changes_another(name: str, load: Load) -> None:
+    model = load(name)
+    frames = [photo(seed, model) for seed in range(3)]
+    alone = [DepthEstimator(model, batch_size=1, also=find_maps(model))(frame) for frame in frames]
+    together = DepthEstimator(model, batch_size=3, also=find_maps(model))
+    prepared = [together.prepare(frame) for frame in frames]
+    pixels = together.stack(prepared)
+    before = pixels.tobytes()
+    together.run(pixels, prepared[0].estimate_fov)
+    assert pixels.tobytes() == before
+    for one, depth in zip(alone, together.estimate(frames), strict=True):
+        np.testing.assert_allclose(depth.values, one.values, rtol=2e-3, atol=1e-4)
+        for each in ("valid", "confidence", "normals"):
+            ours, theirs = getattr(depth, each), getattr(one, each)
+            assert (ours is None) == (theirs is None)
+            if ours is not None:
+                np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+@EVERY
+@pytest.mark.parametrize("size", ["full", "native"])
+def test_every_map_that_it_declares_is_there_when_it_is_asked_for(name: str, size: str, load: Load) -> None:
+    model = load(name)
+    depth = DepthEstimator(model, also=find_maps(model), size=size)(photo(1, model))  # type: ignore[arg-type]
+    for map_name in find_maps(model):
+        given = getattr(depth, "valid" if map_name == "mask" else map_name)
+        assert given is not None and given.shape[:2] == depth.values.shape
+    if depth.valid is not None:
+        assert "mask" in find_maps(model), "what is given must be declared"
+        assert np.isnan(depth.values[~depth.valid]).all() or model.kind == "disparity"
+    if depth.confidence is not None:
+        assert np.isfinite(depth.confidence).all()
+    if depth.normals is not None:
+        known = np.isfinite(depth.normals[..., 0])
+        assert known.any()
+        np.testing.assert_allclose(np.linalg.norm(depth.normals[known], axis=-1), 1, atol=1e-5)
+
+
+@EVERY
+def test_what_is_not_asked_for_is_not_carried(name: str, load: Load) -> None:
+    model = load(name)
+    depth = DepthEstimator(model)(photo(2, model))
+    assert depth.normals is None and depth.confidence is None
