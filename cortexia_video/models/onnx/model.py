@@ -13,6 +13,7 @@ What a file says of itself (`metadata_props`), and options where it does not; ev
                         `canonical:300`: metres are what it gives, times the focal length in pixels of its
                         input, over 300; without an output `fov_deg` that must be known
   cortexia.sky          from what number on of its output `sky`, as large as depth, a pixel is sky
+  cortexia.float32_convolutions  how many, from the first on, OpenVINO computes in float32 whatever the precision
   cortexia.backend      what it was exported for and compared in, with cortexia.precision
   cortexia.licence_weights
 """
@@ -126,10 +127,8 @@ class OnnxModel:
         self.max_batch = self._input.shape[0]
         says = Metadata(self.path, self._session.metadata)
         numbers = says.choose_numbers(canonical_f)
-        self._canonical_f, self._sky_from = (
-            parse_focal_length(numbers),
-            says.read_sky_from(self._session.outputs),
-        )
+        self._canonical_f = parse_focal_length(numbers) if numbers else None
+        self._sky_from = says.read_sky_from(self._session.outputs)
         self.maps = ("mask",) if self._sky_from else ()
         usual_kind = "metric" if self._canonical_f else None
         self.kind = cast("DepthKind", says.choose("kind", kind, usual_kind, allowed=KINDS))
