@@ -212,14 +212,17 @@ class DepthEstimator:
         steady: SteadyMode = "mean",
         numbers: slice = slice(None),
         f_px: float | None = None,
+        fps: float = 24.0,
     ) -> Iterator[tuple[Frame, DepthMap | Failure]]:
         """Yield the frames of a video with their depth, which does not flicker.
 
         Args:
-            path: A video; a path or a URL.
+            path: A video, or a folder of its frames, taken in natural order; a path or a URL.
             steady: mean, align or off, as of `estimate` (docs/video.md).
             numbers: Which frames, as `slice(0, 500)`, `slice(None, None, 5)`.
-            f_px: Focal length of its frames; else a model that needs one estimates one for all.
+            f_px: Focal length of its frames, by default as EXIF says; else a model that needs one estimates one for
+                all.
+            fps: Frames per second of a folder.
 
         Yields:
             The frame, with `timestamp_s` and its number as key, and its depth, or what went wrong. Frames
@@ -237,7 +240,7 @@ class DepthEstimator:
 
         native = DepthEstimator(self.model, size="native")
         native.limits = self.limits
-        return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px)
+        return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px, fps=fps)
 
     def __call__(self, image: Frame | ImageLike | PathLike) -> DepthMap:
         """Estimate the depth of one image.
@@ -507,6 +510,7 @@ def load_estimator(
     also: Iterable[str] = (),
     sky: Sky = "unknown",
     commercial_only: CommercialOnly = False,
+    thorough: bool = False,
     **options: Any,
 ) -> DepthEstimator:
     """Load a model by name.
@@ -520,6 +524,7 @@ def load_estimator(
         sky: `unknown` makes depth NaN (disparity 0) where the model knows of sky; `keep` leaves the numbers.
         commercial_only: Refuse weights that are not known to be free for use in a product; `strict` also those
             whose training data or teachers are not.
+        thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
             `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
             None stands for what the model says.
@@ -541,7 +546,7 @@ def load_estimator(
     """
     if commercial_only:
         require_commercial(model, strict=commercial_only == "strict")
-    loaded = load_model(model, device=device, **_keep_given(options))
+    loaded = load_model(model, device=device, thorough=thorough, **_keep_given(options))
     return DepthEstimator(loaded, batch_size=batch_size, size=size, also=also, sky=sky)
 
 
