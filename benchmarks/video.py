@@ -2,6 +2,7 @@
 
     cortexia scenes --count 1 --output moves/orbit --move orbit --kinds room --frames 40 --size 360 480
     python benchmarks/video.py flicker moves/orbit moves/dolly ...    # rendered moves: true motion and depth
+    python benchmarks/video.py picture moves/orbit docs/images/flicker.jpg      # a row of pixels over the frames
     python benchmarks/video.py sequence FOLDER 'fr1-*'                # rgb, depth of TUM RGB-D, 5000 a metre
     python benchmarks/video.py memory clip.mp4 200 2000               # peak of a process of its own, for each
     python benchmarks/video.py speed clip.mp4 120                     # interleaved with plain PyAV loops
@@ -25,10 +26,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from sleeping_model import SleepingModel
 
-from cortexia_video import DepthEstimator, Frame, estimate, load_estimator, open_dataset, read_depth
+from cortexia_video import (
+    DepthEstimator,
+    Failure,
+    Frame,
+    colored_depthmap,
+    estimate,
+    load_estimator,
+    open_dataset,
+    read_depth,
+)
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.video.depth_clip import DepthClip
 from cortexia_video.video.frames import write_frames
@@ -37,6 +47,7 @@ from cortexia_video.video.optical_flow import sample
 Array = NDArray[np.float32]
 ROUNDS = 3
 FARTHEST_M = 80
+PANEL = (576, 280)  # pixels, of the picture
 
 
 def run(clip: Path, out: Path, estimator: DepthEstimator, steady: str) -> list[Array]:
@@ -132,6 +143,25 @@ def measure_flicker(folders: list[Path]) -> None:
     )
 
 
+def draw_picture(folder: str, out: str) -> None:
+    """Draw a row of pixels over the frames of a move, time runs down: without and with the filter."""
+    estimator, (clip,) = load_estimator("compact"), Path(folder).glob("clips/*.mkv")
+    panels = []
+    for steady, title in (("off", "--steady off"), ("mean", "--steady mean (default)")):
+        with tempfile.TemporaryDirectory() as work:
+            maps = run(clip, Path(work), estimator, steady)
+        row = np.stack([each[len(each) // 2] for each in maps])
+        panels.append((title, row))
+    ends = float(min(row.min() for _, row in panels)), float(max(row.max() for _, row in panels))
+    page = Image.new("RGB", (2 * PANEL[0] + 20, PANEL[1] + 26), "white")
+    for number, (title, row) in enumerate(panels):
+        image = Image.fromarray(colored_depthmap(row, *ends))
+        left = number * (PANEL[0] + 20)
+        page.paste(image.resize(PANEL, Image.Resampling.NEAREST), (left, 26))
+        ImageDraw.Draw(page).text((left + 4, 5), title, fill="black", font_size=12)
+    page.save(out, quality=85)
+
+
 def measure_sequence(folder: Path, names: str = "*") -> None:
     import cv2
 
@@ -211,8 +241,18 @@ def measure_speed(clip: str, count: int) -> None:
         with tempfile.TemporaryDirectory() as work:
             estimate(clip, work, model=estimator, frames=f"0:{count}")
 
+    frames = [estimator.prepare(Frame("", image)) for image in decode_plainly(clip, count)]
+    batches = [
+        [each for each in frames[at : at + 4] if not isinstance(each, Failure)] for at in range(0, count, 4)
+    ]
+
+    def run_network() -> None:
+        for batch in batches:
+            estimator.run(estimator.stack(batch), batch[0].estimate_fov)
+
     ways: dict[str, Callable[[], None]] = {
         "ours": run_ours,
+        "the network alone": run_network,
         "OpenCV's PNG": lambda: loop_plainly(clip, count, estimator, cv2.imwrite),
         "Pillow's PNG": lambda: loop_plainly(
             clip, count, estimator, lambda name, values: Image.fromarray(values).save(name)
@@ -281,6 +321,8 @@ def main() -> None:
         measure_flicker([Path(each) for each in rest])
     elif what == "sequence":
         measure_sequence(Path(rest[0]), *rest[1:])
+    elif what == "picture":
+        draw_picture(*rest)
     elif what == "overlap":
         measure_overlap(rest[0], int(rest[1]))
     elif what == "memory":

@@ -129,11 +129,12 @@ class DepthEstimator:
         self.model = model
         self.size = size
         self.also, self.sky = frozenset([also] if isinstance(also, str) else also), sky
-        if lacking := sorted(self.also - {"normals", *find_maps(model)}):
-            has = dict.fromkeys((*(["normals"] if model.kind in SHAPED else []), *find_maps(model)))
+        given = find_maps(model) if self.also else ()
+        if lacking := sorted(self.also - {"normals", *given}):
+            has = dict.fromkeys((*(["normals"] if model.kind in SHAPED else []), *given))
             can = f"`also` can be {', '.join(has)}" if has else "leave `also` out"
             raise InputError(f"{printable(model.name)} gives no {', '.join(lacking)}: {can}")
-        self._asks = self.also & {*find_maps(model)} - {"mask"}
+        self._asks = self.also & {*given} - {"mask"}
         self.limits = BatchLimits(batch_size, model.max_batch)
 
     def __repr__(self) -> str:
@@ -213,14 +214,17 @@ class DepthEstimator:
         steady: SteadyMode = "mean",
         numbers: slice = slice(None),
         f_px: float | None = None,
+        fps: float = 24.0,
     ) -> Iterator[tuple[Frame, DepthMap | Failure]]:
         """Yield the frames of a video with their depth, which does not flicker.
 
         Args:
-            path: A video; a path or a URL.
+            path: A video, or a folder of its frames, taken in natural order; a path or a URL.
             steady: mean, align or off, as of `estimate` (docs/video.md).
             numbers: Which frames, as `slice(0, 500)`, `slice(None, None, 5)`.
-            f_px: Focal length of its frames; else a model that needs one estimates one for all.
+            f_px: Focal length of its frames, by default as EXIF says; else a model that needs one estimates one for
+                all.
+            fps: Frames per second of a folder.
 
         Yields:
             The frame, with `timestamp_s` and its number as key, and its depth, or what went wrong. Frames
@@ -236,9 +240,9 @@ class DepthEstimator:
         """
         from cortexia_video.inference.clip_estimation import estimate_video
 
-        native = DepthEstimator(self.model, size="native")
+        native = DepthEstimator(self.model, size="native", sky=self.sky)
         native.limits = self.limits
-        return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px)
+        return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px, fps=fps)
 
     def __call__(self, image: Frame | ImageLike | PathLike) -> DepthMap:
         """Estimate the depth of one image.
@@ -387,7 +391,7 @@ class DepthEstimator:
         height, width = full_size if self.size == "full" else output.values.shape
         memory = scratch.take(4 * origin.height * origin.width) if scratch and self.size == "full" else None
         out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
-        known = find_known(output.maps)
+        known = find_known(output.maps) if output.maps else None
         if known is None or self.sky == "keep":
             values = resize_depth(output.values, height, width, out)
         else:
@@ -396,6 +400,7 @@ class DepthEstimator:
         sky = output.maps.get("sky")
         if sky is not None and sky.any() and self.sky == "unknown" and larger_is_nearer(self.model.kind):
             values[resize_mask(sky, height, width)] = 0  # infinitely far
+        maps = {**self._derive_normals(origin, output), **output.maps}
         return DepthMap(
             values,
             self.model.kind,
@@ -404,7 +409,7 @@ class DepthEstimator:
             full_size if self.size == "native" else None,
             self.model.name,
             self.model.weights_digest,
-            **resize_maps({**self._derive_normals(origin, output), **output.maps}, height, width),
+            **(resize_maps(maps, height, width) if maps else {}),
         )
 
     def _derive_normals(self, origin: FrameInfo, output: ModelOutput) -> Maps:
@@ -438,11 +443,11 @@ class DepthEstimator:
         infer = getattr(self.model, method)
         asked = {"estimate_fov": True} if estimate_fov else {}
         answer = infer(pixels, **asked, **({"also": self._asks} if self._asks else {}))
-        if not isinstance(answer, Prediction):
+        if is_bare := not isinstance(answer, Prediction):
             answer = Prediction(answer)
         count, name = len(pixels), self.model.name
         values = _check_shape(answer.values, count, name)
-        maps = take_maps(answer, values.shape, name)
+        maps = {} if is_bare else take_maps(answer, values.shape, name)
         lacking = self._asks - maps.keys()
         if "mask" in self.also and find_known(maps) is None:
             lacking |= {"mask"}
@@ -508,6 +513,7 @@ def load_estimator(
     also: Iterable[str] = (),
     sky: Sky = "unknown",
     commercial_only: CommercialOnly = False,
+    thorough: bool = False,
     **options: Any,
 ) -> DepthEstimator:
     """Load a model by name.
@@ -521,6 +527,7 @@ def load_estimator(
         sky: `unknown` makes depth NaN (disparity 0) where the model knows of sky; `keep` leaves the numbers.
         commercial_only: Refuse weights that are not known to be free for use in a product; `strict` also those
             whose training data or teachers are not.
+        thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
             `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
             None stands for what the model says.
@@ -542,7 +549,7 @@ def load_estimator(
     """
     if commercial_only:
         require_commercial(model, strict=commercial_only == "strict")
-    loaded = load_model(model, device=device, **_keep_given(options))
+    loaded = load_model(model, device=device, thorough=thorough, **_keep_given(options))
     return DepthEstimator(loaded, batch_size=batch_size, size=size, also=also, sky=sky)
 
 

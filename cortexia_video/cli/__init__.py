@@ -47,14 +47,14 @@ def _show_default(value: object) -> str | None:
     return None if value is None or value is False or value in ("", ()) else str(value)
 
 
-def _unwrap(text: str) -> str:
+def unwrap(text: str) -> str:
     """Make one line of each paragraph, for a terminal of any width; examples, which are indented, stay."""
     return re.sub(r"(?<=\S)\n(?=\S)", " ", cleandoc(text))
 
 
 app = App(
     name="cortexia",
-    help=_unwrap("""Estimate depth for image collections: images in, depth maps out that say what they mean.
+    help=unwrap("""Estimate depth for image collections: images in, depth maps out that say what they mean.
 
     To begin with:
 
@@ -72,20 +72,25 @@ app = App(
 )
 
 
-def _add_command(to: App, module: str, name: str, **more: Any) -> None:
-    """Register a command by its name alone; its help is its docstring, read without importing it."""
+def _add_command(to: App, module: str, name: str, app: str = "", **more: Any) -> None:
+    """Register a command by its name alone; its help is its docstring, read without importing it.
+
+    app: what holds it and its own commands, where it has some.
+    """
     function = f"{name}_command"
     source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
     docstring = re.search(rf'def {function}\(.*?"""(.*?)"""', source, re.DOTALL)
     assert docstring, function
-    help = _unwrap(docstring[1])
-    to.command(f"cortexia_video.cli.{module}:{function}", name=name, help=help, **more)
+    help = unwrap(docstring[1])
+    to.command(f"cortexia_video.cli.{module}:{app or function}", name=name, help=help, **more)
 
 
 _panels = {title: Group(title, sort_key=number) for number, title in enumerate(_COMMANDS, 1)}
 for _title, _names in _COMMANDS.items():
     for _number, _name in enumerate(_names):
-        _add_command(app, _name, _name, group=_panels[_title], sort_key=_number)
+        _add_command(
+            app, _name, _name, "models" if _name == "models" else "", group=_panels[_title], sort_key=_number
+        )
 _dataset = App(name="dataset", help="Build, describe and preview datasets of images with depth.")
 for _number, _name in enumerate(_OF_DATASETS):
     _add_command(_dataset, "dataset", _name, sort_key=_number)

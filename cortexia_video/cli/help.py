@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +35,10 @@ def help_command(words: Annotated[tuple[str, ...], Parameter(name="COMMAND|PAGE"
         words: A command, or the name of a page, with docs/ where there is a command of that name; a wrong one
             is answered with all pages.
     """
-    pages = _find_pages()
+    package = Path(__file__).parents[1]  # which holds the pages, unless it was not installed
+    folder = next(each for each in (package / "docs", package.parent / "docs") if each.is_dir())
+    names = {each: each.relative_to(folder).with_suffix("").as_posix() for each in folder.rglob("*.md")}
+    pages = {names[each]: each for each in sorted(names) if not names[each].startswith("decisions/")}
     page = pages.get("/".join(words).removeprefix("docs/").removesuffix(".md"))
     commands = [name for name in app if not name.startswith("-")]
     if words and words[0] in commands and (len(words) == 1 or not page):
@@ -52,12 +54,3 @@ def help_command(words: Annotated[tuple[str, ...], Parameter(name="COMMAND|PAGE"
         )
     else:
         app.help_print([])
-
-
-def _find_pages() -> Mapping[str, Path]:
-    """Return the pages by name, in the package, or beside it where it was not installed."""
-    package = Path(__file__).parents[1]
-    folder = next(each for each in (package / "docs", package.parent / "docs") if each.is_dir())
-    pages = sorted(folder.rglob("*.md"))
-    names = {each: each.relative_to(folder).with_suffix("").as_posix() for each in pages}
-    return {names[each]: each for each in pages if not names[each].startswith("decisions/")}

@@ -14,7 +14,7 @@ from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
 from cortexia_video.cli.failures import FailureGroups
 from cortexia_video.cli.quiet import is_quiet, is_verbose
 from cortexia_video.errors import Failure, printable
-from cortexia_video.html.wording import format_bytes, format_count
+from cortexia_video.html.wording import format_bytes, format_inputs
 from cortexia_video.jobs.outcomes import Listener, Report
 from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.sources.inputs import list_passed_over
@@ -74,6 +74,7 @@ def _describe(report: Report, output: AnyPath, made: str) -> None:
         shown = f"{place}{os.sep}" if isinstance(output, Path) else place
         kinds = "; ".join(_MEANINGS.get(kind, kind) for kind in sorted(report.kinds))
         meaning = f"; {kinds}" if kinds else ""
-        print(f"in {shown}: {format_count(there, made)}, {format_bytes(report.bytes)}{meaning}")
+        counted = format_inputs(there - report.clips, report.clips, report.frames, made)
+        print(f"in {shown}: {counted}, {format_bytes(report.bytes)}{meaning}")
         if made == "depth map":
             print(f"next: cortexia view {place}")

@@ -36,6 +36,7 @@ MODEL_OPTIONS = (
     "multiple_of",
     "normalize",
     "output_name",
+    "thorough",
     "canonical_f",
     "commercial_only",
 )

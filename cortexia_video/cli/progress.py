@@ -14,7 +14,6 @@ from cortexia_video.errors import printable
 from cortexia_video.runtime.progress import Stage, watch_progress
 
 if TYPE_CHECKING:
-    from rich.console import Group
     from rich.live import Live
     from rich.table import Table
 
@@ -104,14 +103,16 @@ class Bars(Lines):
         self._live: Live | None = None
 
     def show(self) -> None:
-        from rich.console import Console
+        from rich.console import Console, Group
         from rich.live import Live
 
         with self._changing:
             if self._live is None and self.stages and not self._over.is_set():
                 console = Console(stderr=True)
                 self._live = Live(
-                    get_renderable=lambda: self._draw(console.width),
+                    get_renderable=lambda: Group(
+                        *(draw_bar(each, console.width) for each in self.stages[-_SHOWN:])
+                    ),
                     console=console,
                     transient=True,
                     redirect_stdout=sys.stdout.isatty(),  # what is piped stays where it was sent
@@ -123,11 +124,6 @@ class Bars(Lines):
             if self._live is not None and not self.stages:
                 self._live.stop()
                 self._live = None
-
-    def _draw(self, width: int) -> Group:
-        from rich.console import Group
-
-        return Group(*(draw_bar(each, width) for each in self.stages[-_SHOWN:]))
 
 
 def draw_bar(stage: Stage, width: int) -> Table:

@@ -15,7 +15,7 @@ from cortexia_video.scenes import ScenePlan
 from cortexia_video.storage.paths import to_path
 
 
-@take_options(ScenePlan, (OPTIONS, ("seed", "textures", "move", "frames", "device")))
+@take_options(ScenePlan, (OPTIONS, ("seed", "textures", "furniture", "move", "frames", "device")))
 def scenes_command(
     *,
     count: int,
@@ -42,7 +42,7 @@ def scenes_command(
         output: A new or empty folder, or one that this command began.
         size: Height and width in pixels.
         kinds: room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for
-            several. All by default.
+            several. All of these by default; furnished, desk and under are made of furniture models.
         workers: Processes; one per core by default. A GPU has one.
     """
     try:

@@ -51,16 +51,14 @@ def find_loss() -> OSError | None:
 def open_text(number: int, like: TextIO | None) -> TextIO:
     """Return a text stream that writes to an open file's number, and drops what it does not take."""
     buffer = io.BufferedWriter(_Patient(number, "w", closefd=False))
-    lines = os.isatty(number) or (number == 2 if like is None else _writes_lines(like))
+    lines = os.isatty(number) or (number == 2 if like is None else bool(like.line_buffering))
+    lines = lines or bool(
+        getattr(like, "write_through", False)
+    )  # PYTHONUNBUFFERED: no whole line is kept back
     encoding = None if like is None else like.encoding
     kind = Terminal if os.isatty(number) else io.TextIOWrapper
     # file names can hold what a terminal cannot
     return kind(buffer, encoding, "backslashreplace", line_buffering=lines)
-
-
-def _writes_lines(stream: TextIO) -> bool:
-    """Return whether a stream keeps no whole line back: PYTHONUNBUFFERED makes it write each piece through."""
-    return bool(stream.line_buffering) or bool(getattr(stream, "write_through", False))
 
 
 class Terminal(io.TextIOWrapper):

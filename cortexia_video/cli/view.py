@@ -54,7 +54,11 @@ def view_command(
         output: Write a recording (.rrd) instead, which `rerun FILE` shows; an earlier one is replaced.
     """
     wanted = CloudOptions(**{name: options.pop(name) for name in _OF_POINTS})
-    report = view(paths, output=output, options=wanted, wording=to_options, on_url=_show_url, **options)
+
+    def show_url(url: str) -> None:
+        print(f"{url}\nfor browsers on this machine, until Ctrl-C", flush=True)
+
+    report = view(paths, output=output, options=wanted, wording=to_options, on_url=show_url, **options)
     for each in report.problems[:_LISTED]:
         print(printable(to_options(each)), file=sys.stderr)
     if len(report.problems) > _LISTED:
@@ -62,7 +66,3 @@ def view_command(
     said = to_options(str(report))
     print(f"{to_path(output)}: {said}\n`rerun {to_path(output)}` shows it" if output else said)
     return SOME_FAILED if report.failed else DONE
-
-
-def _show_url(url: str) -> None:
-    print(f"{url}\nfor browsers on this machine, until Ctrl-C", flush=True)

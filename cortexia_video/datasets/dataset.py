@@ -85,7 +85,11 @@ class RGBDDataset:
     @property
     def shards(self) -> Sequence[ShardReader]:
         """Return the samples as those of a stream are given, a few hundred each."""
-        return [partial(self._list_loads, start) for start in range(0, len(self), _SHARD_ENTRIES)]
+
+        def list_loads(start: int) -> Iterator[Load]:
+            return (partial(self._try, entry) for entry in self.entries[start : start + _SHARD_ENTRIES])
+
+        return [partial(list_loads, start) for start in range(0, len(self), _SHARD_ENTRIES)]
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
         """Read all samples in order, a few ahead, on so many threads (by default one a core)."""
@@ -96,9 +100,6 @@ class RGBDDataset:
     def try_read(self, index: int) -> Attempt:
         """Read one sample, or say what is wrong with it."""
         return self._try(self.entries[index])
-
-    def _list_loads(self, start: int) -> Iterator[Load]:
-        return (partial(self._try, entry) for entry in self.entries[start : start + _SHARD_ENTRIES])
 
     def _try(self, entry: DatasetEntry) -> Attempt:
         return attempt(entry.key, "decode", lambda: self.read(entry))

@@ -28,7 +28,6 @@ from cortexia_video.evaluation.metrics.pixel_sums import Array
 from cortexia_video.evaluation.predictors import StoredPredictor
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.reference import Destination, Items
-from cortexia_video.pinhole import Pinhole
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.sparse_depth.colmap import to_matrix
 from cortexia_video.storage.paths import AnyPath, read_named_text, to_path
@@ -117,7 +116,8 @@ def _measure(clip: _Clip, predictor: StoredPredictor, items: Items, protocol: Pr
     results = []
     for alignment in protocol.list_alignments({kind}):
         require_alignment(kind, alignment)
-        camera = _find_camera(clip, items)
+        opened = filter(None, map(items.open, clip.places))
+        camera = next((item.reference.camera for item in opened), None)
         frames = partial(_read, clip, predictor, items, protocol, kind)
         pixels = len(clip.places) * next((frame.truth_m.size for frame in frames()), 0)
         try:
@@ -130,11 +130,6 @@ def _measure(clip: _Clip, predictor: StoredPredictor, items: Items, protocol: Pr
         lacks = lacks if any(each is not None for each in clip.poses) else "no poses are known"
         results.append(ClipResult(predictor.name, clip.name, alignment, fit, score, lacks))
     return results
-
-
-def _find_camera(clip: _Clip, items: Items) -> Pinhole | None:
-    opened = filter(None, map(items.open, clip.places))
-    return next((item.reference.camera for item in opened), None)
 
 
 def _read(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS, Fit
 from cortexia_video.evaluation.metrics.registry import choose_groups
 from cortexia_video.evaluation.predictors import (
     FolderPredictor,
+    KeptPredictor,
     Prediction,
     Predictor,
     StoredPredictor,
@@ -153,13 +156,20 @@ def measure_predictors(
     for each in stored:
         each.learn_keys(truth.list_keys())
     workers = choose_workers(workers)
+    if protocol.align_per == "clip" and models:
+        with tempfile.TemporaryDirectory(prefix="cortexia-") as work:
+            folders = [Path(tempfile.mkdtemp(dir=work)) for _ in models]
+            items = Items(truth, protocol)
+            kept_depth = {
+                each.name: KeptPredictor(each, items, folder, workers)
+                for each, folder in zip(models, folders, strict=True)
+            }
+            run = [kept_depth.get(each.name, each) for each in predictors]
+            return measure_predictors(
+                truth, run, protocol, metrics=metrics, kept=kept, workers=workers, look=look
+            )
     clips: list[ClipResult] = []
     if protocol.align_per == "clip":
-        if models:
-            raise InputError(
-                f"{models[0].name} is a model, and `align_per='clip'` takes depth of a whole clip: run "
-                "`cortexia estimate` over it, and give its output folder"
-            )
         with stage("fitting clips"):
             clips = measure_clips(truth, protocol, stored, workers)
     job = EvaluateJob(

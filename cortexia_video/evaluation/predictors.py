@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError, attempt, describe, in_words
+from cortexia_video.errors import Failure, InputError, attempt, describe, in_words, output_lost
 from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_files, index_depth_files
-from cortexia_video.evaluation.reference import Destination, EvalItem
+from cortexia_video.evaluation.reference import Destination, EvalItem, Items
 from cortexia_video.formats.decode_depth import decode_depth
+from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import decode
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import (
@@ -35,6 +37,7 @@ from cortexia_video.ledger.artifacts import (
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
+from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.paths import AnyPath, read_named, to_path
@@ -193,6 +196,37 @@ class HeldPredictor(StoredPredictor):
 
     def read(self, key: str) -> Prediction:
         return self._depths.get(key)
+
+
+class KeptPredictor(StoredPredictor):
+    """The depth that a predictor gives, run once, in files: for what looks at each map several times."""
+
+    def __init__(self, predictor: Predictor, items: Items, folder: Path, workers: int) -> None:
+        self.name, self.identify = predictor.name, predictor.identify  # type: ignore[method-assign]
+        self._folder = folder
+        self._failures: dict[str, Failure] = {}
+
+        def begin(place: Destination) -> EvalItem | Skipped[None]:
+            return items.open(place) or Skipped(None)
+
+        def keep(item: EvalItem, depth: Prediction) -> None:
+            if isinstance(depth, Failure):
+                self._failures[item.frame.key] = depth
+            elif depth is not None:
+                with output_lost(folder):
+                    self._place(item.frame.key).write_bytes(b"".join(FORMATS["npz"].encode(depth)))
+
+        with stage(f"running {self.name}") as begun:
+            work = Work(begin=begin, measure=keep, settle=lambda _: begun.advance(), workers=workers)
+            predictor.work_through(items.list_places(), work)
+
+    def read(self, key: str) -> Prediction:
+        """See `StoredPredictor`."""
+        place = self._place(key)
+        return decode_depth(place.read_bytes(), key) if place.exists() else self._failures.get(key)
+
+    def _place(self, key: str) -> Path:
+        return self._folder / f"{xxhash.xxh3_128_hexdigest(key.encode(errors='surrogatepass'))}.npz"
 
 
 class DepthSource(NamedTuple):
@@ -405,19 +439,16 @@ def _list_run(root: AnyPath) -> dict[str, DepthSource]:
 def _read_named(root: AnyPath) -> Iterator[tuple[list[str], Line]]:
     """Yield the lines of what a run has done, of each frame of a clip its own, with the names of their images."""
     for whole in read_done(root):
-        images = _list_images(whole)
+        images, folder = (
+            list[str](),
+            Path(whole.get("path") or ""),
+        )  # names, of a clip that was a folder of images
+        if "clip" in whole and folder.is_dir():
+            found = list_images(folder)
+            images = [each.name for each in found] if [*describe_images(found)] == whole["source"] else []
         for line in expand_clip(whole):
             names = [line["key"]]
             if "frame" in line:
                 number = list_numbers(line["clip"])[line["frame"]]
                 names = [f"{whole['key']}/{each}" for each in (f"{number:06}", *images[number : number + 1])]
             yield [bare(name) for name in names], line
-
-
-def _list_images(line: Line) -> list[str]:
-    """Return the names of the images that a clip was, in order, if it was a folder of them and is as it was."""
-    folder = Path(line.get("path") or "")
-    if "clip" not in line or not folder.is_dir():
-        return []
-    images = list_images(folder)
-    return [each.name for each in images] if [*describe_images(images)] == line["source"] else []

@@ -97,7 +97,12 @@ def compare(
         name = model if isinstance(model, str) else model.model.name
         if name in folders:
             raise InputError(f"{name} is given twice: give each model once")
-        folders[name] = folder = _find_folder(name, root)
+        folder = to_path(name)
+        if not (is_folder(name) and list_files(folder)):  # of no run: that is where the model's will be
+            plain = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+            unlike = f"{plain[-80:]}-{xxhash.xxh32_hexdigest(name.encode())}"
+            folder = root / (plain if plain == name else unlike)
+        folders[name] = folder
         if folder != to_path(name):
             if images is None:
                 raise InputError(f"{name} is no output folder of a run: give `images` for it to look at")
@@ -115,15 +120,6 @@ def compare(
     with write_atomic(result.path) as file:
         file.write_bytes(write_comparison(result).encode())
     return result
-
-
-def _find_folder(name: str, root: AnyPath) -> AnyPath:
-    """Return the folder that a name is, if it is that of a run; else where the model's run will be."""
-    place = to_path(name)
-    if is_folder(name) and list_files(place):
-        return place
-    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.")
-    return root / (plain if plain == name else f"{plain[-80:]}-{xxhash.xxh32_hexdigest(name.encode())}")
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -269,7 +269,9 @@ def apply_fit(
         near_m=fit.near_m,
         far_m=fit.far_m,
         beyond=1 - inside / max(1, known),
-        residual_grid=tuple(_find_grid(shares, cells)),
+        residual_grid=tuple(  # the median of each ninth of the image
+            _median(shares[cells == cell]) if (cells == cell).any() else None for cell in range(9)
+        ),
     )
     if depth.kind == "metric":
         _log.warning("the metric depth was off by a factor of %.4g; it is multiplied by it", fit.scale)
@@ -392,13 +394,6 @@ def _refuse_lost(fit: Fit, share: float, lowest: float) -> None:
             f"its shift of {fit.shift:.4g} / m puts {100 * share:.2g} % of the pixels beyond infinity, where depth "
             f"is negative: give points that are farther, {remedy}"
         )
-
-
-def _find_grid(shares: Floats, cells: NDArray[np.intp]) -> Iterator[float | None]:
-    """Yield the median of each ninth of the image."""
-    for cell in range(9):
-        inside = shares[cells == cell]
-        yield _median(inside) if inside.size else None
 
 
 def _median(values: Floats) -> float | None:

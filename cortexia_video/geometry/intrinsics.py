@@ -225,7 +225,13 @@ def _read_entries(text: str, path: AnyPath) -> Iterator[_Entry]:
     is_yaml = re.search(r"^\s*(camera_matrix|[Kk])\s*:", text, re.MULTILINE)
     if path.suffix.lower() == ".json" or text.lstrip().startswith(("{", "[")):
         document = parse_json(text, path, build=_Pairs)
-        if isinstance(document, _Pairs) and not _is_camera(dict(document)):
+        one = [
+            {"f_px"},
+            {"fx", "fy"},
+            {"intrinsic"},
+            *({name} for name in _NAMES),
+        ]  # names that make a camera
+        if isinstance(document, _Pairs) and not any(names <= dict(document).keys() for names in one):
             for key, value in document:
                 yield str(path), key, _to_fields(value, f"{path}: {printable(key)}")
             return
@@ -246,12 +252,6 @@ def _read_entries(text: str, path: AnyPath) -> Iterator[_Entry]:
         yield str(path), _EVERY, _to_fields(list(map(float, found)), str(path))
     else:
         yield from _read_csv(text, path)
-
-
-def _is_camera(fields: Mapping[str, object]) -> bool:
-    """Return whether an object says one camera, rather than cameras by key."""
-    one = [{"f_px"}, {"fx", "fy"}, {"intrinsic"}, *({name} for name in _NAMES)]
-    return any(names <= fields.keys() for names in one)
 
 
 def _to_fields(value: object, place: str) -> Mapping[str, object]:

@@ -48,6 +48,13 @@ def format_count(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def format_inputs(images: int, clips: int, frames: int, one: str = "image") -> str:
+    """Return `2 images`, `1 clip (300 frames)`, or both. one: what an image is called."""
+    counted = [format_count(images, one)] if images or not clips else []
+    counted += [f"{format_count(clips, 'clip')} ({format_count(frames, 'frame')})"] if clips else []
+    return " and ".join(counted)
+
+
 def format_bytes(count: float) -> str:
     """Return a size: 812 bytes, 1.2 kB, 45 MB, 1.3 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):

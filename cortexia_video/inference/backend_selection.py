@@ -116,17 +116,14 @@ class BackendSelector:
         first = None if self.is_settled(loaded) else next(frames, None)
         if first is None:  # where there are none to compare on, the run will find none to do
             return loaded
-        with stage("choosing a backend" if self._is_auto else "comparing with float32"):
-            return self._settle(loaded, chain([first], frames))
-
-    def _settle(self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame]) -> Sequence[DepthEstimator]:
-        reference = loaded[0]
-        if not self._is_auto:
-            reference = load_estimator(self._model, **self._on_first(self._reference))
-        chosen = _choose_frames(reference, frames)
+        frames = chain([first], frames)
         if self._is_auto:
-            return self._choose(loaded, chosen) if chosen else loaded
-        parity = self._compare(loaded[0], reference, chosen)
+            with stage("choosing a backend"):
+                chosen = _choose_frames(loaded[0], frames)
+                return self._choose(loaded, chosen) if chosen else loaded
+        with stage("comparing with float32"):
+            reference = load_estimator(self._model, **self._on_first(self._reference))
+            parity = self._compare(loaded[0], reference, _choose_frames(reference, frames))
         _log.info("%s against float32: %s", self._find_way(loaded[0]), parity)
         return loaded
 

@@ -15,8 +15,9 @@ from cortexia_video.errors import DecodeError, Failure
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.storage.paths import PathLike, to_path
-from cortexia_video.video.clip_index import ClipIndex, choose_probes, read_index
+from cortexia_video.video.clip_index import ClipIndex, choose_probes
 from cortexia_video.video.frames import read_frames, read_some
+from cortexia_video.video.image_sequence import read_any_index
 from cortexia_video.video.steady import Steady, SteadyMode, to_grey
 
 if TYPE_CHECKING:
@@ -31,14 +32,16 @@ def estimate_video(
     steady: SteadyMode = "mean",
     numbers: slice = slice(None),
     f_px: float | None = None,
+    fps: float = 24.0,
 ) -> Iterator[tuple[Frame, DepthMap | Failure]]:
     """Yield what `DepthEstimator.estimate_video` does. native: the estimator at the network's size."""
     place = to_path(path)
-    index = read_index(place)
+    index = read_any_index(place, fps=fps)
     chosen = range(index.frames)[numbers]
     if not chosen:
         raise DecodeError(f"{place} has {index.frames} frames, and `numbers` takes none of them")
-    f_source: FocalSource | None = "given" if f_px else None
+    f_source: FocalSource | None = "given" if f_px else "exif" if index.f_px else None
+    f_px = f_px or index.f_px
     if f_px is None and estimator.uses_focal_length:
         some = _to_frames(index, read_some(place, index, choose_probes(index, chosen)))
         found = [each.f_px for each in native.estimate(some) if isinstance(each, DepthMap) and each.f_px]
@@ -62,7 +65,7 @@ def estimate_video(
         if estimator.size == "full":
             values = resize_depth(values, frame.height, frame.width)
         full_size = (frame.height, frame.width) if values.shape != (frame.height, frame.width) else None
-        yield frame, replace(depth, values=values, full_size=full_size, valid=None)
+        yield frame, replace(depth.without_maps(), values=values, full_size=full_size)
 
 
 def _to_frames(index: ClipIndex, images: Iterable[tuple[int, NDArray[np.uint8] | None]]) -> Iterator[Frame]:

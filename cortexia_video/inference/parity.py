@@ -85,14 +85,18 @@ def compare(
     """
     frames, ours, theirs = tee(frames, 3)  # none is kept longer than until both have done it
     found = estimator.estimate(frame for frame in ours for _ in range(together))
-    differences = []
+    differences: list[Difference] = []
+    failed = ""
     for frame, expected in zip(frames, reference.estimate(theirs), strict=True):
         for depth in islice(found, together):
-            if isinstance(expected, Failure) or not np.isfinite(expected.values).any():
+            if isinstance(expected, Failure):
+                failed = f": {expected.reason}"
+                continue
+            if not np.isfinite(expected.values).any():
                 continue
             if isinstance(depth, Failure):
                 raise ParityError(depth.reason) from depth.error
             differences.append(measure_difference(depth, expected, frame.key))
     if not differences:
-        raise ParityError("none of the images to compare on can be estimated")
+        raise ParityError(f"none of the images to compare on can be estimated{failed}")
     return Parity(differences)

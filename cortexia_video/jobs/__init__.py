@@ -1,7 +1,7 @@
 """One file per thing the command line does to a folder; here are what the jobs return, and point clouds.
 
-Doors: `align`, `aligner`, `convert`, `estimate`, `export`, `fuse`, `input_sample`, `inspect`, `outcomes`, `plan`,
-`point_clouds`, `ray_cluster`, `status`, `verify`, `worker`.
+Doors: `align`, `aligner`, `check_model`, `convert`, `estimate`, `export`, `fuse`, `input_sample`, `inspect`,
+`outcomes`, `plan`, `point_clouds`, `ray_cluster`, `status`, `verify`, `worker`.
 """
 
 from typing import TYPE_CHECKING

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import get_args
+from typing import Any, get_args
 
 from cortexia_video.depth_map import DepthKind, DepthMap, Share
 from cortexia_video.errors import Failure, InputError, LossError, attempt, printable, suggest_keywords
@@ -24,7 +24,7 @@ from cortexia_video.geometry.alignment import (
 )
 from cortexia_video.jobs.aligner import OF_EACH, Aligner, AlignTo
 from cortexia_video.jobs.convert import DepthFileJob, find_run_format, open_folders, require_depth_files
-from cortexia_video.jobs.outcomes import Listener, Report, open_outcomes
+from cortexia_video.jobs.outcomes import Listener, Report
 from cortexia_video.jobs.splatting import Written, write_depth_params, write_transforms
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.runtime.bounded_map import map_bounded
@@ -139,19 +139,9 @@ def align_folder(
             raise fit.error
         return aligner.align(reading.line.get("key", item.key), reading.depth, fit, share), {}
 
-    opened = open_outcomes(
-        root,
-        settings,
-        sink,
-        follows=True,
-        doing="aligning",
-        count=lambda: DepthFiles(inputs, output=root, convention=convention, about=about),
-        overwrite=overwrite,
-        on_outcome=on_outcome,
-        stop=stop,
-    )
-    with opened as outcomes:
-        report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
+    more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
+    job = DepthFileJob(reader, FORMATS[format], change, allow_loss)
+    report = job.run(found, files, sink, settings, doing="aligning", workers=workers, **more)
     if write and isinstance(root, Path):
         source = aligner.source
         if write == "transforms.json" and isinstance(source, NerfstudioPoints):
@@ -160,7 +150,6 @@ def align_folder(
             model = source.model if isinstance(source, ColmapPoints) else None
             count = write_depth_params(root, model, workers=workers)
         _log.info("%s: %s of %d images", printable(str(root / write)), write, count)
-    found.warn_of_images()
     return report
 
 

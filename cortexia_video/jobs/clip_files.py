@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +17,17 @@ from typing import Any
 
 import numpy as np
 
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import OutputLostError, output_lost
 from cortexia_video.formats.quantization import to_values
 from cortexia_video.formats.registry import FORMATS, Format
 from cortexia_video.ledger.entries import Placed
+from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.sinks.sink import Sink
+from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import TIMES, DepthClip, describe_times
+
+_PUT = 4  # objects at once
 
 
 def choose_format(form: Format, about: Mapping[str, Any]) -> Format:
@@ -41,9 +48,15 @@ def place_frames(sink: Sink, key: str, form: Format, clip: DepthClip) -> dict[st
     """
     chosen, outputs = choose_format(form, clip.metadata), dict[str, Placed]()
     sink.check_key(key)
-    for number, depth in enumerate(clip):
+
+    def place(numbered: tuple[int, DepthMap]) -> dict[str, Placed]:
+        number, depth = numbered
         chosen.require_kept(depth)
-        outputs |= sink.place({f"{key}/{number:06}{form.suffix}": chosen.encode(depth)})
+        return sink.place({f"{key}/{number:06}{form.suffix}": chosen.encode(depth)})
+
+    is_remote = isinstance(sink.root, RemotePath)
+    for placed in map_bounded(enumerate(clip), place, workers=_PUT if is_remote else 1):
+        outputs |= placed
     times = describe_times(clip.times_s, form.suffix)
     outputs |= sink.place({f"{key}/{TIMES}": [times.encode("ascii")]})
     number = len(clip)
@@ -56,13 +69,17 @@ def place_frames(sink: Sink, key: str, form: Format, clip: DepthClip) -> dict[st
 class ScratchFile(io.FileIO):
     """A file without a name, which remembers why it could not be written: FFmpeg says so in its own words.
 
-    Not buffered: what a full disk refuses is known in `write`, and not when it is closed.
+    Not buffered: what a full disk refuses is known in `write`, and not when it is closed. It closes itself with
+    whoever holds it.
     """
 
     def __init__(self, folder: Path | None) -> None:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             super().__init__(os.dup(file.fileno()), "rb+")
         self.error: OSError | None = None
+
+    def __del__(self) -> None:
+        self.close()
 
     def write(self, data: Any) -> int:
         """Write every byte; the system may take fewer at a time."""
@@ -75,3 +92,16 @@ class ScratchFile(io.FileIO):
             self.error = error
             raise
         return size
+
+
+@contextlib.contextmanager
+def disk_errors(place: object, *files: ScratchFile) -> Iterator[None]:
+    """Make `OutputLostError` for `place` of whatever is raised once the disk has refused one of the files."""
+    try:
+        with output_lost(place):
+            yield
+    except Exception as error:
+        full = next((each.error for each in files if each.error), None)
+        if full is None or isinstance(error, OutputLostError):
+            raise
+        raise OutputLostError(place, full) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,14 +14,14 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, FrameInfo, Size
 from cortexia_video.depth_map import Alignment, DepthMap
-from cortexia_video.errors import InputError, ModelError, OutputLostError, output_lost
+from cortexia_video.errors import InputError, ModelError, output_lost
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.frame import FocalSource
 from cortexia_video.geometry.alignment import Floats, to_metres
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
 from cortexia_video.jobs.aligner import Aligner
-from cortexia_video.jobs.clip_files import ScratchFile, place_frames
+from cortexia_video.jobs.clip_files import ScratchFile, disk_errors, place_frames
 from cortexia_video.jobs.clip_parts import ClipParts, FilePieces
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
@@ -36,7 +35,7 @@ from cortexia_video.video.preview import write_preview
 from cortexia_video.video.steady import Steady, SteadyMode
 
 PROVEN = 16  # frames before a part: they must come out again where decoding begins near it
-_PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most: it is encoded in memory
+_PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most
 _LONGEST_WINDOW = 1000  # frames that a filter may see at once
 _MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
 RecordBegun = Callable[[str, Sequence[str]], None]
@@ -128,7 +127,7 @@ class ClipOutput:
     ) -> None:
         self._key, self._numbers, self._index, self._options = key, numbers, index, options
         self._place = place
-        self._native = DepthEstimator(estimator.model, size="native")
+        self._native = DepthEstimator(estimator.model, size="native", sky=estimator.sky)
         self._sink, self._parts, self._clock, self._record_begun = sink, parts, clock, record_begun
         self._aligner = aligner
         self._state = parts.load()
@@ -140,8 +139,7 @@ class ClipOutput:
         sides = (index.height, index.width)
         height, width = sides if options.size == "full" else estimator.model.processed_size(*sides)
         self.part_frames = max(PROVEN, min(_PART_FRAMES, _PART_PIXELS // (height * width)))
-        self._buffer = io.BytesIO()
-        self._writer: DepthClipWriter | None = None
+        self._part: tuple[ScratchFile, DepthClipWriter] | None = None  # that is being written
         self._late: list[int] = []  # times of frames at the beginning of which there is no depth
 
     @property
@@ -231,21 +229,15 @@ class ClipOutput:
         about, names = self._describe(depth), self._sink.output_names(self._key, is_clip=True)
         with ExitStack() as stack:
             stack.enter_context(self._clock.measure("write", self._key))
-            partial = self._sink.partial
             shown = [name for name in names if name.endswith(PREVIEW)]
-            with output_lost(self._sink.root / names[0]):
-                files = [stack.enter_context(ScratchFile(partial)) for _ in ("", *shown)]
-            try:
-                with output_lost(self._sink.root / names[0]), self._parts.open(self._state) as earlier:
-                    join_parts(chain(earlier, [io.BytesIO(self._end_part())]), files[0], about)
-                if shown:
-                    with DepthClip(files[0]) as clip:
-                        write_preview(self._place, index, self._numbers, clip, files[1], tick)
-            except Exception as error:
-                full = next((each.error for each in files if each.error), None)
-                if full is None or isinstance(error, OutputLostError):
-                    raise
-                raise OutputLostError(self._sink.root / names[0], full) from error
+            with output_lost(self._target):
+                files = [stack.enter_context(ScratchFile(self._sink.partial)) for _ in ("", *shown)]
+            last = stack.enter_context(self._end_part())
+            with disk_errors(self._target, *files), self._parts.open(self._state) as earlier:
+                join_parts(chain(earlier, [last]), files[0], about)
+            if shown:
+                with disk_errors(self._target, *files), DepthClip(files[0]) as clip:
+                    write_preview(self._place, index, self._numbers, clip, files[1], tick)
             self._record_begun(self._key, names)
             if self._options.files is None:
                 outputs = self._sink.place({names[0]: FilePieces(files[0])})
@@ -256,6 +248,11 @@ class ClipOutput:
         facts = facts_of(depth) | {"clip": {**about["clip"], "coding": dict(progress.coding)}}
         facts |= {"f_px_used": True} if self._native.uses_focal_length and not self._aligner else {}
         return ItemDone(outputs, facts)
+
+    @property
+    def _target(self) -> AnyPath:
+        """What a full disk is said to have refused."""
+        return self._sink.root / self._sink.output_names(self._key, is_clip=True)[0]
 
     @property
     def _alignment(self) -> Alignment | None:
@@ -327,27 +324,33 @@ class ClipOutput:
         if self._shown is None:
             self._late.append(time_ms)
             return
-        if self._writer is None:
-            self._writer = DepthClipWriter(self._buffer, *self._shown.shape)
+        if self._part is None:
+            with output_lost(self._target):
+                file = ScratchFile(self._sink.partial)
+            self._part = file, DepthClipWriter(file, *self._shown.shape)
+        file, writer = self._part
+        with disk_errors(self._target, file):
             for each in self._late:
-                self._writer.add(np.zeros_like(self._shown), each)
+                writer.add(np.zeros_like(self._shown), each)
             self._late = []
-        self._writer.add(self._shown, time_ms)
+            writer.add(self._shown, time_ms)
 
     def _keep_part(self) -> None:
         assert self._shown is not None
         self._state.facts = asdict(self._progress)
         self._state.arrays = {**self._steady.state(), "shown": self._shown}
-        with self._clock.measure("write", self._key):
-            self._parts.keep(self._state, self._end_part())
+        with self._clock.measure("write", self._key), self._end_part() as file:
+            self._parts.keep(self._state, FilePieces(file))
         self._progress.proof = {}
 
-    def _end_part(self) -> bytes:
+    def _end_part(self) -> ScratchFile:
         """Return the part that was being written; the next frame begins another."""
-        if self._writer:
-            self._writer.finish()
-        data, self._buffer, self._writer = self._buffer.getvalue(), io.BytesIO(), None
-        return data
+        assert self._part is not None
+        (file, writer), self._part = self._part, None
+        with disk_errors(self._target, file):
+            writer.finish()
+            file.seek(0)
+        return file
 
     def _describe(self, depth: DepthMap) -> dict[str, Any]:
         index, progress, options = self._index, self._progress, self._options

@@ -65,11 +65,11 @@ class ClipParts:
                 return state
         return ClipState()
 
-    def keep(self, state: ClipState, part: bytes) -> None:
+    def keep(self, state: ClipState, part: Sequence[bytes]) -> None:
         """Keep a part that is whole, and then the state after it, which is told of it."""
         self._written = True
         number = len(state.parts)
-        (placed,) = self._sink.place({self._name(number): [part]}).values()
+        (placed,) = self._sink.place({self._name(number): part}).values()
         state.parts.append(placed)
         text = json.dumps({"of": self._made_of, "facts": state.facts, "parts": state.parts})
         packed = io.BytesIO()

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -38,14 +39,20 @@ from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.jobs.clip_files import choose_format
-from cortexia_video.jobs.convert_clips import CLIP_FORMS, LEROBOT, convert_clips, find_clips
-from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of, open_outcomes
+from cortexia_video.jobs.convert_clips import (
+    CLIP_FORMS,
+    LEROBOT,
+    convert_clips,
+    find_clip_form,
+    find_clips,
+)
+from cortexia_video.jobs.outcomes import Listener, Report, facts_of, open_outcomes
 from cortexia_video.ledger.artifacts import find_image
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
-from cortexia_video.sinks.sink import open_sink
+from cortexia_video.sinks.sink import Sink, open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import AnyPath, is_inside, is_remote, is_same_folder, to_path
@@ -142,14 +149,15 @@ def convert(
     given = load_intrinsics(f_px, intrinsics)
     given.require_square()
     open_folders(reader, inputs, root)
+    more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
     name = str(to or format)
     if name in CLIP_FORMS or convention == LEROBOT:
         if not 0 < fps < math.inf:
             raise InputError(f"`fps` must be above 0, got {fps}")
-        if name not in CLIP_FORMS or (to and format) or given.settings:
+        if not (name in CLIP_FORMS or format in FORMATS) or (to and format) or given.settings:
             raise InputError(
-                "clips are written by `format` mkv or mp4, or `to` lerobot, one of them, with the focal length that "
-                "they have; videos of LeRobot become mkv, which then becomes files"
+                "clips are written by `format` or `to` lerobot, one of them, with the focal length that they have; "
+                "to another convention what was written is converted again"
             )
         clips = find_clips(inputs, root, convention, about)
         made_by: dict[str, object] = {
@@ -160,8 +168,8 @@ def convert(
             "fps": fps,
         }
         made_by |= {"about": {**(about or {})}}
-        sink = open_sink(root, suffixes=CLIP_FORMS[name].suffixes)
-        more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
+        of_frames = name if name in FORMATS else "npy"
+        sink = open_sink(root, format=of_frames, suffixes=find_clip_form(name).suffixes)
         opened = open_outcomes(root, made_by, sink, doing="converting", count=lambda: clips, **more)
         return convert_clips(
             clips,
@@ -196,25 +204,13 @@ def convert(
         "about": {**(about or {})},
         **given.settings,
     }
-    opened = open_outcomes(
-        root,
-        settings,
-        sink,
-        follows=True,
-        doing="converting",
-        count=lambda: DepthFiles(inputs, output=root, convention=convention, about=about),
-        overwrite=overwrite,
-        on_outcome=on_outcome,
-        stop=stop,
-    )
-    with opened as outcomes:
-        change = _FocalLength(given, {"convention": to, **EXPORTS[to].facts} if to else {})
-        report = DepthFileJob(outcomes, reader, forms[0], change, allow_loss).run(files, workers)
+    change = _FocalLength(given, {"convention": to, **EXPORTS[to].facts} if to else {})
+    job = DepthFileJob(reader, forms[0], change, allow_loss)
+    report = job.run(found, files, sink, settings, doing="converting", workers=workers, **more)
     if unused := given.describe_unused():
         _log.warning("%s", unused)
     for reason, count in sorted(change.kept.items()):
         _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
-    found.warn_of_images()
     return report
 
 
@@ -226,34 +222,47 @@ class DepthFileJob:
 
     def __init__(
         self,
-        outcomes: Outcomes,
         reader: DepthReader,
         form: Format,
         change: Callable[[InputFile, Reading], tuple[DepthMap, Mapping[str, object]]],
         allow_loss: bool,
     ) -> None:
-        self.outcomes = outcomes
-        self.sink, self.ledger = outcomes.sink, outcomes.ledger
         self._reader = reader
         self._form = form
         self._change = change
         self._allow_loss = allow_loss
         self._told = False  # what is lost
-        self._root = self.sink.root.resolve()
         self._budget = MemoryBudget(MEMORY)
 
-    def run(self, found: Iterable[Found], workers: int) -> Report:
-        """Take every input to its outcome; the ledger then ends with the counts."""
-        with self.outcomes:
-            run_bounded(
-                self._find_work(found),
-                lambda item: (item, attempt(item.key, "decode", lambda: self._convert(item))),
-                lambda result: self.outcomes.settle(*result),
-                workers=workers,
-            )
-            complete_depth_json(self.sink, self.ledger.state)
-        self.outcomes.record_end()
-        return self.outcomes.report
+    def run(
+        self,
+        found: DepthFiles,
+        files: Iterable[Found],
+        sink: Sink,
+        settings: Mapping[str, object],
+        *,
+        workers: int,
+        **of_outcomes: Any,
+    ) -> Report:
+        """Take every input to its outcome in the sink's folder; its ledger then ends with the counts.
+
+        files: what was found. The others are those of `open_outcomes`.
+        """
+        self._sink, self._root = sink, sink.root.resolve()
+        count = partial(copy, found)  # which counts the images that are none by itself
+        with open_outcomes(sink.root, settings, sink, follows=True, count=count, **of_outcomes) as outcomes:
+            self._outcomes, self._ledger = outcomes, outcomes.ledger
+            with outcomes:
+                run_bounded(
+                    self._find_work(files),
+                    lambda item: (item, attempt(item.key, "decode", lambda: self._convert(item))),
+                    lambda result: outcomes.settle(*result),
+                    workers=workers,
+                )
+                complete_depth_json(sink, outcomes.ledger.state)
+            outcomes.record_end()
+        found.warn_of_images()
+        return outcomes.report
 
     def _find_work(self, found: Iterable[Found]) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
@@ -265,10 +274,10 @@ class DepthFileJob:
             return replace(item, source=item.source._replace(mtime_ns=changed))
 
         dated = (attempt(each.key, "find", partial(add_beside, each)) for each in found)
-        work = self.outcomes.claimed(dated)
+        work = self._outcomes.claimed(dated)
         first = next(work, None)
         if first:
-            keep_depth_json(self.sink, self.ledger)
+            keep_depth_json(self._sink, self._ledger)
             yield first
             yield from work
 
@@ -295,8 +304,11 @@ class DepthFileJob:
 
     def _place(self, item: InputFile, reading: Reading) -> None:
         depth, more = self._change(item, reading)
-        form = self._form
-        if (about := _describe_clip(item, reading)) and depth.values is reading.depth.values:
+        form, clip = self._form, reading.line.get("clip", {})
+        about: Mapping[str, Any] = {**clip["coding"], "unknown": 0, "clip": clip} if "coding" in clip else {}
+        if frame := split_frame(item.place):
+            about = read_about(frame[0], item.source.mtime_ns)
+        if about and depth.values is reading.depth.values:  # of a clip, which says it of all its frames
             form = choose_format(form, about)
         lost = form.lost(depth)
         if lost and not self._allow_loss:
@@ -308,23 +320,15 @@ class DepthFileJob:
             _log.warning(
                 "%s: %s; the ledger says of each file what it lost", printable(item.source.path), lost
             )
-        files = self.sink.encode(item.key, depth, form)
-        self.ledger.record_begun(item.key, list(files))
-        outputs = self.sink.place(files)
+        files = self._sink.encode(item.key, depth, form)
+        self._ledger.record_begun(item.key, list(files))
+        outputs = self._sink.place(files)
         facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
         facts |= {**more, "lost": lost} if lost else more
         facts["made_of"] = "depth"  # its source is no image
         image = find_image(reading.line)
         facts |= {"image": image} if image else {}
-        self.ledger.record_done(item.key, item.source, outputs, **facts)
-
-
-def _describe_clip(item: InputFile, reading: Reading) -> Mapping[str, Any]:
-    """Return what the clip that a depth file is a frame of says of all of them; nothing of other files."""
-    if frame := split_frame(item.place):
-        return read_about(frame[0], item.source.mtime_ns)
-    clip = reading.line.get("clip", {})
-    return {**clip["coding"], "unknown": 0, "clip": clip} if "coding" in clip else {}
+        self._ledger.record_done(item.key, item.source, outputs, **facts)
 
 
 class _FocalLength:

@@ -28,7 +28,8 @@ from cortexia_video.errors import (
     printable,
 )
 from cortexia_video.formats.metadata import Metadata
-from cortexia_video.jobs.clip_files import ScratchFile
+from cortexia_video.formats.registry import FORMATS, Format
+from cortexia_video.jobs.clip_files import ScratchFile, place_frames
 from cortexia_video.jobs.clip_parts import FilePieces
 from cortexia_video.jobs.outcomes import Outcomes, Report, facts_of
 from cortexia_video.ledger.artifacts import find_image
@@ -57,10 +58,12 @@ _SAME = 1e-6  # relative: focal lengths that differ by no more are one
 class ClipForm(NamedTuple):
     """A way to write depth of a clip. suffixes: of its files.
 
-    write: gives what else is written, and what is lost, in words; None where the clip is kept as it is.
+    files: of which each frame becomes one. write: gives what else is written, and what is lost, in words; None
+    where the clip is kept as it is.
     """
 
     suffixes: tuple[str, ...]
+    files: Format | None = None
     write: Callable[[DepthClip, IO[bytes]], tuple[list[bytes], str]] | None = None
 
 
@@ -76,9 +79,15 @@ def _write_colors(clip: DepthClip, out: IO[bytes]) -> tuple[list[bytes], str]:
 
 CLIP_FORMS: Mapping[str, ClipForm] = {
     "mkv": ClipForm((depth_clip.SUFFIX,)),
-    "mp4": ClipForm((preview.SUFFIX,), _write_colors),
-    LEROBOT: ClipForm((lerobot.SUFFIX, lerobot.INFO_SUFFIX), _write_lerobot),
+    "mp4": ClipForm((preview.SUFFIX,), write=_write_colors),
+    LEROBOT: ClipForm((lerobot.SUFFIX, lerobot.INFO_SUFFIX), write=_write_lerobot),
 }
+
+
+def find_clip_form(name: str) -> ClipForm:
+    """Return the form of a name; of a format of files each frame becomes one."""
+    form = FORMATS.get(name)
+    return ClipForm((f"/{depth_clip.TIMES}", f"/000000{form.suffix}"), form) if form else CLIP_FORMS[name]
 
 
 class _Source(NamedTuple):
@@ -123,7 +132,7 @@ def convert_clips(
     """Write clips in the form of a name. options: of `ClipConversion`."""
     clips = name_for_lerobot(clips) if name == LEROBOT else clips
     with opened as outcomes:
-        return ClipConversion(reader, CLIP_FORMS[name], **options).run(clips, outcomes, workers)
+        return ClipConversion(reader, find_clip_form(name), **options).run(clips, outcomes, workers)
 
 
 class ClipConversion:
@@ -197,8 +206,11 @@ class ClipConversion:
                 )
             depth, names = clip.read(0), [item.key + suffix for suffix in self._form.suffixes]
             self._ledger.record_begun(item.key, names)
-            contents = [FilePieces(out), *([each] for each in more)]
-            outputs = self._sink.place(dict(zip(names, contents, strict=True)))
+            if self._form.files:
+                outputs = place_frames(self._sink, item.key, self._form.files, clip)
+            else:
+                contents = [FilePieces(out), *([each] for each in more)]
+                outputs = self._sink.place(dict(zip(names, contents, strict=True)))
         facts: dict[str, Any] = {
             **facts_of(depth),
             "model": depth.model,
@@ -219,7 +231,10 @@ class ClipConversion:
             return _Source(lambda: iter(found), found.times_s, found.rate, {}), None
         line = self._reader.decode(self._reader.read_bytes(files[0].place), files[0].place).line
         about = line.get("clip", {}) if line.get("clip", {}).get("frames") == len(files) else {}
-        times_s = self._read_times(to_path(files[0].place).parent, len(files))
+        times_s, beside = None, to_path(files[0].place).parent / depth_clip.TIMES
+        if beside.is_file():
+            listed = parse_times(read_named_text(beside))
+            times_s = listed if len(listed) == len(files) and (np.diff(listed) > 0).all() else None
         rate = about.get("rate", self._fps)
         if times_s is None:
             times_s = [number / rate for number in range(len(files))]
@@ -231,14 +246,6 @@ class ClipConversion:
                 yield self._reader.read(each.place)
 
         return _Source(read, times_s, rate, about), find_image(line) if about else None
-
-    def _read_times(self, folder: AnyPath, count: int) -> list[float] | None:
-        """Return the times beside frames, where there is a list of as many, one after the other."""
-        place = folder / depth_clip.TIMES
-        if not place.is_file():
-            return None
-        times_s = parse_times(read_named_text(place))
-        return times_s if len(times_s) == count and (np.diff(times_s) > 0).all() else None
 
 
 def _write_clip(source: _Source, scratch: IO[bytes], out: IO[bytes]) -> str:

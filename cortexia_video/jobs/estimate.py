@@ -58,6 +58,7 @@ from cortexia_video.video.steady import SteadyMode
 VideoFormat = Literal["mkv", "frames"]
 _NO_CLIPS = "a video has no other maps than depth: leave `also` out, or take its frames as images"
 _THREADS_A_CORE = 4  # that wait for URLs
+_HELD = "%s: %d of %d frames have no depth, or cannot be decoded: they show that of the one before"
 _BYTES_A_MEGAPIXEL = PLENTY * 4_000_000  # that are to be free
 _WITH_MAPS = 7  # times as many, at most
 
@@ -98,6 +99,7 @@ def estimate(
     normalize: str | None = None,
     output_name: str | None = None,
     canonical_f: float | None = None,
+    thorough: bool = False,
     commercial_only: CommercialOnly = False,
     align_to: str | AlignTo | None = None,
     drop_relative: bool = False,
@@ -169,6 +171,7 @@ def estimate(
         output_name: For onnx: files with several outputs, where their names leave open which is depth.
         canonical_f: For onnx: files whose depth is metres at one focal length: that, in pixels (Depth Anything 3
             metric: 300, Metric3D: 1000).
+        thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product;
             --commercial-only=strict also those whose training data, or teachers, are not.
         align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model, a
@@ -231,7 +234,7 @@ def estimate(
     if f_px is not None or intrinsics is not None:
         given = load_intrinsics(f_px, intrinsics)
         given.require_square()
-    maps = choose_maps(also)
+    maps = choose_maps(also) if also else ()
     if maps and sequence:
         raise InputError(_NO_CLIPS)
     if maps and pack == "parquet":
@@ -242,6 +245,7 @@ def estimate(
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name, "canonical_f": canonical_f}
+    options |= {"thorough": thorough}
     spec = RunSpec(
         inputs=[*inputs],
         root=root,
@@ -359,10 +363,14 @@ def _run(
             for item, result in results:
                 if isinstance(result, ItemDone):
                     ledger.record_done(item.key, item.source, result.outputs, **result.facts)
-                    _warn_of_held(item.key, result.facts)
-                outcomes.settle(item, None if isinstance(result, ItemDone) else result)
+                    clip: Any = result.facts.get("clip", {})
+                    if clip.get("held"):
+                        _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])
+                    outcomes.settle(item, None, clip.get("frames", 1))
+                else:
+                    outcomes.settle(item, result)
     usage = executor.usage()
-    report.speed = usage.measure(report.done + report.failed, report.seconds) if report.done else None
+    report.speed = usage.measure(report.images + report.failed, report.seconds) if report.done else None
     speed = report.speed.as_dict() if report.speed else None
     outcomes.record_end(batch_sizes=usage.batch_sizes, speed=speed)
     return report
@@ -456,13 +464,14 @@ class RunSpec:
         if aligner := self.task.aligner:
             more = {"drop_relative": True} if self.drop_relative else {}
             settings |= {"aligned_by": aligner.by, **aligner.settings, **more, "kind": "metric"}
-        settings |= {"also": [*self.task.also]} if self.task.also else {}
-        following = {*self.task.also} & {"normals", "points"} - {*find_maps(estimator.model)}
-        if following and settings["kind"] not in SHAPED:
-            raise InputError(
-                f"{' and '.join(sorted(following))} (`also`) follow from metric or scale_invariant depth, and "
-                f"{printable(estimator.model.name)} gives {settings['kind']}: take another model, or `align_to`"
-            )
+        if self.task.also:
+            settings |= {"also": [*self.task.also]}
+            following = {*self.task.also} & {"normals", "points"} - {*find_maps(estimator.model)}
+            if following and settings["kind"] not in SHAPED:
+                raise InputError(
+                    f"{' and '.join(sorted(following))} (`also`) follow from metric or scale_invariant depth, and "
+                    f"{printable(estimator.model.name)} gives {settings['kind']}: take another model, or `align_to`"
+                )
         settings |= {"video": self.task.video.settings} if self.task.video != VideoOptions() else {}
         return settings | {**(selector.settings if selector else {})}
 
@@ -511,18 +520,6 @@ def _refuse_clip(found: Found) -> Found:
     if isinstance(found, InputFile) and found.is_clip:
         return Failure(found.key, "find", InputError(_NO_CLIPS))
     return found
-
-
-def _warn_of_held(key: str, facts: Mapping[str, Any]) -> None:
-    """Say of a clip that is done how many of its frames show another's depth."""
-    clip = facts.get("clip", {})
-    if clip.get("held"):
-        _log.warning(
-            "%s: %d of %d frames have no depth, or cannot be decoded: they show that of the one before",
-            printable(key),
-            clip["held"],
-            clip["frames"],
-        )
 
 
 class LocalExecutor:

@@ -97,7 +97,13 @@ def export(
                 "compact is copied as it is, for images of any size and for every backend: leave out `size`, "
                 "`check`, `backend` and `precision`"
             )
-        return _copy_compact(place)
+        data = COMPACT_FILE.read_bytes()
+        with (
+            in_words(f"cannot write {place}", "choose another `output`", of=OSError),
+            write_atomic(place) as partial,
+        ):
+            partial.write_bytes(data)
+        return Export(place, None, len(data), None)
     if "torch" not in find_model(model).backends:
         raise ModelLoadError(
             f"model {model!r} is no network of torch's to export: `backend` runs it as it is"
@@ -148,13 +154,3 @@ def export(
         for each in files:
             move_whole(each, place.parent / each.name)
     return Export(place, size, written, parity)
-
-
-def _copy_compact(place: AnyPath) -> Export:
-    data = COMPACT_FILE.read_bytes()
-    with (
-        in_words(f"cannot write {place}", "choose another `output`", of=OSError),
-        write_atomic(place) as partial,
-    ):
-        partial.write_bytes(data)
-    return Export(place, None, len(data), None)

@@ -48,6 +48,9 @@ class Report:
         failures: The first of them.
         bytes: Of the outputs of what is done or was skipped.
         kinds: Of depth, and how many of these have it, as far as is known.
+        clips: Videos of what is done or was skipped.
+        frames: Of these videos.
+        images: That are done, now; each frame of a video is one.
         speed: How near the run was to what the machine can do, where it was measured.
         passed_over: Files in folders that may look like inputs and are none, counted by type and remedy.
 
@@ -66,12 +69,16 @@ class Report:
     failures: list[Failure] = field(default_factory=list)
     bytes: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
+    clips: int = 0
+    frames: int = 0
+    images: int = 0
     speed: Speed | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
-        rate = f", {self.images_per_second:.2f} images/s" if self.done else ""
+        unit = "images" if self.images == self.done else "frames"
+        rate = f", {self.images_per_second:.2f} {unit}/s" if self.done else ""
         return f"{counts}; {self.seconds:.1f} s{rate}"
 
     def __repr__(self) -> str:
@@ -87,8 +94,8 @@ class Report:
 
     @property
     def images_per_second(self) -> float:
-        """Of what was done."""
-        return self.done / self.seconds if self.seconds else 0.0
+        """Of what was done; each frame of a video counts."""
+        return self.images / self.seconds if self.seconds else 0.0
 
 
 Listener = Callable[[Report, Failure | None], None]
@@ -151,12 +158,13 @@ class Outcomes:
                 return
             yield item
 
-    def settle(self, item: InputFile, failure: Failure | None) -> None:
-        """Count an input that was worked on; the ledger has the line of one that is done already."""
+    def settle(self, item: InputFile, failure: Failure | None, images: int = 1) -> None:
+        """Count an input that was worked on, of so many images; of one that is done the ledger has the line."""
         if failure:
             self.fail(failure, item)
         else:
             self.report.done += 1
+            self.report.images += images
             self.stage.advance()
             self._on_outcome(self.report, None)
         with self._noting:
@@ -177,12 +185,18 @@ class Outcomes:
             return
         self._recorded = now
         clips = {key: said[:3] for key, said in self._clips.items()}
+        frames = self.report.images + sum(int(at - first) for at, _, _, first, _ in self._clips.values())
         self.ledger.record_progress(
             **self.report.counts,
             seconds=round(now - self._began, 3),
             slowest=self.slowest(),
             **({"clips": clips} if clips else {}),
+            **self._count_frames(frames),
         )
+
+    def _count_frames(self, frames: int) -> dict[str, int]:
+        """Return how many images and frames of videos are done, where that is not the number of inputs."""
+        return {"frames": frames} if frames != self.report.done else {}
 
     def fail(self, failure: Failure, item: InputFile | None = None) -> None:
         """Record and count an input that failed."""
@@ -205,6 +219,7 @@ class Outcomes:
         self.stage.end()
         report = self.report
         report.bytes, report.kinds = self.ledger.bytes, self.ledger.kinds
+        report.clips, report.frames = self.ledger.clips, self.ledger.frames
         report.seconds = time.monotonic() - self._began
         report.failures.sort(key=lambda failure: failure.key)
         unsettled = not self._all_found or report.found > report.done + report.skipped + report.failed
@@ -221,6 +236,7 @@ class Outcomes:
             interrupted=report.interrupted,
             seconds=round(report.seconds, 3),
             images_per_second=round(report.images_per_second, 3),
+            **self._count_frames(report.images),
             **({"passed_over": {**report.passed_over}} if report.passed_over else {}),
             **more,
         )
@@ -240,7 +256,7 @@ class Outcomes:
             if is_moved:
                 self.ledger.record_moved(item.key, item.source)
             self.report.skipped += 1
-            self.ledger.count(outputs, self.ledger.settings.get("kind"))
+            self.ledger.count_kept(item.key, outputs, is_clip=item.is_clip)
             self.stage.skip()
             self._on_outcome(self.report, None)
             return False

@@ -39,7 +39,7 @@ from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, require_ledger
 from cortexia_video.pinhole import Pinhole, to_f_px
-from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
+from cortexia_video.point_clouds.cloud import NO_SHAPE, UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
@@ -60,10 +60,6 @@ MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers
 _IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
 
 VIEW_ONLY = "there is only a view of the depth"
-NO_SHAPE = (
-    "relative depth has no shape in space: give `near_m` and `far_m` with the focal length, align it to what "
-    "you know (cortexia align), or use a model of metric depth"
-)
 NO_FOCAL_LENGTH = "no focal length is known: give `f_px`, `fov_deg` or `intrinsics`"
 
 
@@ -206,7 +202,10 @@ def make_point_clouds(
     if is_same_folder(place, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = CloudMaker(options), open_sink(place, suffixes=[f".{format}"])
-    settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
+    asked = {name: value for name, value in vars(options).items() if value not in (None, False)}
+    asked |= {name: str(asked[name]) for name in ("max_gap",) if name in asked}  # JSON has no infinity
+    asked.pop("intrinsics", None)  # `maker.given` has what the file holds
+    settings = {"job": "pointcloud", "format": format, **asked, **maker.given.settings}
     more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
     opened = open_outcomes(place, settings, sink, doing="making point clouds", **more)
     with opened as outcomes:
@@ -235,7 +234,7 @@ class CloudMaker:
     def find_obstacle(self, line: Line) -> str | None:
         """Return why a line of a ledger can give no point cloud, if so; raises what `Intrinsics.find` does."""
         if line.get("kind") not in UNITS and self._options.near_m is None:
-            return NO_SHAPE
+            return NO_SHAPE.format(line.get("kind"))
         height, width = _image_size(line)
         known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
         return None if known else self.given.describe_unused() or NO_FOCAL_LENGTH
@@ -368,13 +367,6 @@ class PointCloudJob:
             frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)
             return attempt(key, "write", lambda: place(cloud))
-
-
-def _settings_of(options: CloudOptions) -> dict[str, object]:
-    """Return what point clouds depend on, besides depth and image; of a file of cameras what it holds."""
-    given = {name: value for name, value in vars(options).items() if value not in (None, False)}
-    given.pop("intrinsics", None)
-    return given | {name: str(given[name]) for name in ("max_gap",) if name in given}  # JSON has no infinity
 
 
 def _fit(depth: DepthMap, frame: Frame) -> DepthMap:

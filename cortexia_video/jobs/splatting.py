@@ -132,9 +132,11 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
     left_out = len(transforms.frames) - len(frames)
     if left_out:
         _log.warning("%d frames without depth are left out of %s", left_out, TRANSFORMS)
-    splits = {
-        name: _keep_named(transforms.said[name], places, base) for name in _SPLITS & transforms.said.keys()
-    }
+    splits = {}  # frames that have depth, as absolute paths: nerfstudio refuses a split with others
+    for name in _SPLITS & transforms.said.keys():
+        split = transforms.said[name]
+        named = [each for each in split if isinstance(each, str)] if isinstance(split, list) else []
+        splits[name] = [str(base.resolve() / each) for each in named if str(PurePosixPath(each)) in places]
     said = {**_make_absolute(transforms.said, base), **splits, "frames": frames}
     _put_json(root / TRANSFORMS, said, "frames")
     return len(frames)
@@ -168,12 +170,6 @@ def _make_absolute(said: Mapping[str, Any], base: Any) -> dict[str, Any]:
     """Return what transforms.json says, its paths absolute, since it moves to another folder."""
     paths = {name: str(base.resolve() / said[name]) for name in said if name.endswith("_path") and said[name]}
     return {**said, **paths}
-
-
-def _keep_named(split: Any, places: Mapping[str, str], base: Any) -> list[str]:
-    """Return the frames of a split that have depth, as absolute paths: nerfstudio refuses a split with others."""
-    names = [each for each in split if isinstance(each, str)] if isinstance(split, list) else []
-    return [str(base.resolve() / each) for each in names if str(PurePosixPath(each)) in places]
 
 
 def _put(place: Path, chunks: Chunks) -> None:

@@ -33,6 +33,7 @@ _COUNTS = ("found", "done", "skipped", "failed")
 @dataclass(frozen=True, slots=True)
 class RunStatus:
     """What a run last said of itself. seconds: since it began, then. slowest: the stage to look at first.
+    frames: images that are done, and frames of videos.
 
     died: it has no end, and no process has its ledger; where nobody can tell (at a URL), it is but silent.
     """
@@ -45,11 +46,12 @@ class RunStatus:
     counts: Mapping[str, int]
     seconds: float
     slowest: str | None
+    frames: int
     died: bool = False
 
     @property
     def images_per_second(self) -> float:
-        return self.counts["done"] / self.seconds if self.seconds else 0.0
+        return self.frames / self.seconds if self.seconds else 0.0
 
     def is_at_work(self, now: datetime.datetime) -> bool:
         return not (self.ended or self.died) and (now - self.said).total_seconds() < _SILENT_S
@@ -59,10 +61,12 @@ class RunStatus:
         silent = _clock((now - self.said).total_seconds())
         state = "ended" if self.ended else "died" if self.died else f"silent for {silent}"
         state = "at work" if self.is_at_work(now) else state
-        counts = ", ".join(f"{self.counts[name]} {name}" for name in _COUNTS[1:])
+        done, *others = (f"{self.counts[name]} {name}" for name in _COUNTS[1:])
+        unit = "images" if self.frames == self.counts["done"] else "frames"
+        counts = ", ".join([done if unit == "images" else f"{done} ({self.frames} frames)", *others])
         slowest = f"; slowest: {self.slowest}" if self.slowest else ""
         began = self.started.strftime("%Y-%m-%d %H:%M:%S")
-        took = f"{_clock(self.seconds)}, {self.images_per_second:.2f} images/s{slowest}"
+        took = f"{_clock(self.seconds)}, {self.images_per_second:.2f} {unit}/s{slowest}"
         return f"run {self.run} of {began} UTC with {printable(self.model)}: {state}: {counts} in {took}"
 
 
@@ -94,15 +98,15 @@ class Status:
 
     @property
     def images_per_second(self) -> float:
-        """Return the rate of all runs that are at work together."""
+        """Return the rate of all runs that are at work together; each frame of a video counts."""
         return sum(each.images_per_second for each in self.runs if each.is_at_work(self.now))
 
     @property
     def seconds_left(self) -> float | None:
         """Return the time that what is left takes at this rate; None where one of both is not known."""
-        if self.left is None or not self.images_per_second:
-            return None
-        return self.left / self.images_per_second
+        at_work = [each for each in self.runs if each.is_at_work(self.now) and each.seconds]
+        inputs_per_second = sum(each.counts["done"] / each.seconds for each in at_work)
+        return self.left / inputs_per_second if self.left is not None and inputs_per_second else None
 
     def __repr__(self) -> str:
         return f"Status({printable(str(self.folder))}: {self.done} done, {self.failed} failed)"
@@ -166,6 +170,10 @@ def status(
     local, now = not isinstance(root, RemotePath), datetime.datetime.now(datetime.UTC)
     counts = state.counts()
     runs = [each for run in state.runs.values() if (each := _describe(run, local and run.name not in alive))]
+    clips = {each.key: each for each in list_unfinished(root)}  # by the parts that are kept
+    for name in (each.run for each in runs if each.is_at_work(now)):  # what such a run says is newer
+        at_work = (state.runs[name].progress or {}).get("clips", {})
+        clips |= {key: UnfinishedClip(key, *frames) for key, frames in at_work.items()}
     said = Status(
         folder=printable(str(root)),
         done=counts["done"],
@@ -173,7 +181,7 @@ def status(
         begun=counts["begun"] + counts["requeued"],
         runs=runs,
         now=now,
-        clips=_list_clips(root, state, {each.run for each in runs if each.is_at_work(now)}),
+        clips=sorted(clips.values()),
     )
     if not inputs:
         return said
@@ -185,17 +193,6 @@ def status(
             entry = state.get(item.key)
             left += not (entry and isinstance(item, InputFile) and entry.made_of(item.source))
     return replace(said, found=found, left=left)
-
-
-def _list_clips(root: AnyPath, state: LedgerState, busy: set[str]) -> list[UnfinishedClip]:
-    """Return the clips that are not done: as the runs say that are at work, else by the parts that are kept."""
-    at_work = {
-        key: UnfinishedClip(key, *said)
-        for name in busy
-        for key, said in (state.runs[name].progress or {}).get("clips", {}).items()
-    }
-    kept = {each.key: each for each in list_unfinished(root)}
-    return sorted({**kept, **at_work}.values())
 
 
 def _describe(run: Run, is_over: bool) -> RunStatus | None:
@@ -214,6 +211,7 @@ def _describe(run: Run, is_over: bool) -> RunStatus | None:
         counts={name: int(last.get(name) or 0) for name in _COUNTS},
         seconds=float(last.get("seconds") or 0),
         slowest=str(slowest) if slowest else None,
+        frames=int(last.get("frames", last.get("done")) or 0),
         died=is_over and run.end is None,
     )
 

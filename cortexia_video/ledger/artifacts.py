@@ -135,9 +135,14 @@ def read_output(root: AnyPath, name: str, line: Line) -> bytes:
         return read_frame_file(root / name, line["frame"], max_megapixels=math.inf)
     with in_words(f"{printable(name)}: it cannot be read", kind=DepthFileError):
         try:
-            data = (
-                _read_part(root, name, line) if "inside" in line else read_named(root / name, limit=math.inf)
-            )
+            if "inside" not in line:
+                data = read_named(root / name, limit=math.inf)
+            else:
+                (shard,) = line["outputs"]
+                _require_inside(shard)
+                where, size, _ = line["inside"][name]
+                column = "preview" if name.endswith(PREVIEW.suffix) else "depth"
+                data = read_part(root / shard, where, [column], max(LARGEST_FILE, 4 * size))
         except FileNotFoundError as error:
             raise DepthFileError(f"{printable(name)}: it is missing: {_REMEDY}") from error
     if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != list_outputs(line)[name]:
@@ -148,14 +153,6 @@ def read_output(root: AnyPath, name: str, line: Line) -> bytes:
 def _require_inside(name: str) -> None:
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise DepthFileError(f"{printable(name)}: its name leads out of the folder")
-
-
-def _read_part(root: AnyPath, name: str, line: Line) -> bytes:
-    (shard,) = line["outputs"]
-    _require_inside(shard)
-    column = "preview" if name.endswith(PREVIEW.suffix) else "depth"
-    where, size, _ = line["inside"][name]
-    return read_part(root / shard, where, [column], max(LARGEST_FILE, 4 * size))
 
 
 def find_image(line: Line) -> Source | None:

@@ -68,7 +68,12 @@ def join(statements: Iterable[Statement]) -> Statement:
     """Keep what all statements say alike; name the rest in `in_ledger`."""
     every = [*statements]
     names = dict.fromkeys(name for each in every for name in each if name != _IN_LEDGER)
-    alike = {name: every[0][name] for name in names if all(_is_same(name, every[0], each) for each in every)}
+    missing = object()
+    alike = {
+        name: every[0][name]
+        for name in names
+        if all(each.get(name, missing) == every[0].get(name, missing) for each in every)
+    }
     unsure = [name for each in every for name in each.get(_IN_LEDGER, ())]
     return {**alike, _IN_LEDGER: [*dict.fromkeys([*unsure, *(name for name in names if name not in alike)])]}
 
@@ -117,10 +122,6 @@ def read_depth_json(root: AnyPath) -> Statement:
     except InputError:
         return {}
     return statement if isinstance(statement, dict) else {}
-
-
-def _is_same(name: str, one: Statement, other: Statement) -> bool:
-    return (name in one, one.get(name)) == (name in other, other.get(name))
 
 
 def _is_ours(data: bytes) -> bool:

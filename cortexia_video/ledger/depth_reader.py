@@ -256,7 +256,13 @@ class _Folder:
             if isinstance(placed, list) and placed[0] == len(data):
                 digest = digest or xxhash.xxh3_128_hexdigest(data)
                 if placed[1] == digest:
-                    return _Known(self._read(line), LEDGER_NAME, line)
+                    run = self._ledger.settings(str(line.get("run"))) if self._ledger else {}
+                    words = {name: line.get(name) for name in _OF_FILE}
+                    words |= {
+                        name: line.get(name, run.get(name)) for name in _OF_MODEL
+                    }  # its own, or the run's
+                    said = {name: value for name, value in words.items() if value is not None}
+                    return _Known(said, LEDGER_NAME, line)
         return known
 
     def find_packed(self, name: str) -> Mapping[str, Any] | None:
@@ -264,13 +270,6 @@ class _Folder:
         lines = self._ledger.find(name) if self._ledger else ()
         last = next((line for line in lines if line.get("outcome") == "done"), {})
         return last if name in last.get("inside", ()) else None
-
-    def _read(self, line: Mapping[str, Any]) -> Metadata:
-        """Return the words of a line; the model is the run's where the line names none."""
-        run = self._ledger.settings(str(line.get("run"))) if self._ledger else {}
-        words = {name: line.get(name) for name in _OF_FILE}
-        words |= {name: line.get(name, run.get(name)) for name in _OF_MODEL}
-        return {name: value for name, value in words.items() if value is not None}
 
 
 def _has_ledger(place: AnyPath) -> bool:

@@ -232,6 +232,7 @@ class Ledger:
         self._archives: set[str] = set()
         self.bytes = 0  # of the outputs that were counted
         self.kinds: Counter[str] = Counter()  # of their depth
+        self.clips = self.frames = 0  # videos among them, and the frames of these
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -314,7 +315,7 @@ class Ledger:
         Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
         partitions, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
         """
-        if self.is_alone and not self._state.runs:
+        if self.is_alone and not any(size for _, size in self._state.files):  # the first run
             return [self.settings]
         of_parts: dict[str, Run] = {}
         if not self.is_alone:
@@ -360,15 +361,24 @@ class Ledger:
         """Append that `key` is done; call it after its files are in place."""
         entry = {"key": key, "outcome": "done", "run": self.run, "path": source.path}
         self._append({**entry, "source": source[1:], "outputs": dict(outputs), **facts})
-        self.count(outputs, facts.get("kind"))
+        self.count(outputs, facts)
 
-    def count(self, outputs: Mapping[str, Placed], kind: object = None) -> None:
-        """Add outputs that are there to `bytes` and `kinds`; of an archive with many maps the bytes count once."""
+    def count_kept(self, key: str, outputs: Mapping[str, Placed], *, is_clip: bool) -> None:
+        """Count the outputs of an earlier run, which are left as they are."""
+        facts = {"kind": self.settings.get("kind")}
+        self.count(outputs, self._state.read_line(self._state.place(key)) if is_clip else facts)
+
+    def count(self, outputs: Mapping[str, Placed], facts: Mapping[str, object]) -> None:
+        """Count outputs that are there; of an archive with many maps the bytes count once. facts: of their line."""
+        kind, clip = facts.get("kind"), facts.get("clip")
         with self._counting:
             self.bytes += sum(each.size for name, each in outputs.items() if name not in self._archives)
             self._archives.update(name for name in outputs if name.endswith(SHARD_SUFFIXES))
             if isinstance(kind, str):
                 self.kinds[kind] += 1
+            if isinstance(clip, Mapping):
+                self.clips += 1
+                self.frames += clip["frames"]
 
     def record_failure(self, failure: Failure, path: str | None = None) -> None:
         """Append that an input failed, where and why."""

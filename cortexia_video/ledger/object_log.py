@@ -32,7 +32,10 @@ class ObjectStoreLog:
 
     def __init__(self, root: RemotePath, writer: str) -> None:
         self.path = root / SEGMENTS
-        self._prefix = f"{_next_generation(root):08d}.{writer}"
+        with in_words(f"cannot write to {root}", "choose another `output`", OutputError, OSError):
+            numbers = [name.partition(".")[0] for name in _list_names(root)]
+        generation = 1 + max((int(each) for each in numbers if each.isdecimal()), default=0)
+        self._prefix = f"{generation:08d}.{writer}"
         self._number = 0
         self._lines: list[bytes] = []
         self._size = 0
@@ -112,9 +115,3 @@ def _list_names(root: RemotePath) -> list[str]:
         return []
     listed = (root / SEGMENTS).list_files(recursive=False)
     return sorted(name for name, _ in listed if name.endswith(".jsonl"))
-
-
-def _next_generation(root: RemotePath) -> int:
-    with in_words(f"cannot write to {root}", "choose another `output`", OutputError, OSError):
-        numbers = [name.partition(".")[0] for name in _list_names(root)]
-    return 1 + max((int(each) for each in numbers if each.isdecimal()), default=0)

@@ -122,8 +122,12 @@ def _are_clips(value: Any) -> bool:
     )
 
 
+def _is_clip(value: Any) -> bool:
+    return type(value) is dict and _is_count(value.get("frames"))
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("found", "done", "skipped", "failed"), _is_count),
+    **dict.fromkeys(("found", "done", "skipped", "failed", "frames"), _is_count),
     **dict.fromkeys(("seconds", "images_per_second"), _is_number),
     **dict.fromkeys(("height", "width"), _is_side),
     **dict.fromkeys(("f_px", "rescaled_from"), _is_focal_length),
@@ -134,5 +138,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "image": _is_image,
     "outputs": _are_outputs,
     "inside": _are_parts,
+    "clip": _is_clip,
     "clips": _are_clips,
 }

@@ -15,13 +15,14 @@ from cortexia_video.errors import ModelLoadError, not_known
 from cortexia_video.images.resampling import (
     Filter,
     average_image,
+    cover_image,
     fit_short_side,
     resize_image,
     sample_image,
 )
 from cortexia_video.models.protocol import InputSize
 
-Resampling = Literal["reduced", "bilinear", "bicubic", "sampled", "sampled_corners"]
+Resampling = Literal["reduced", "bilinear", "bicubic", "area", "sampled", "sampled_corners"]
 MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
 Average = Callable[[NDArray[np.uint8], int, int, Filter], NDArray[np.uint8]]
 
@@ -48,7 +49,8 @@ class Preprocessing:
         multiple_of: Both sides become multiples of this.
         resampling: `bilinear` and `bicubic` average where they shrink and give 8-bit images, by
             `resampling.average_image`; `reduced` does so in two steps, faster and less exact, by
-            `resampling.resize_image`; `sampled` and `sampled_corners` average nothing and give floats, by
+            `resampling.resize_image`; `area` is `resampling.cover_image`, once to the size before its sides become
+            multiples, and again to that; `sampled` and `sampled_corners` average nothing and give floats, by
             `resampling.sample_image`.
         mean: Of red, green and blue in 0..1; subtracted.
         std: Divided by.
@@ -83,12 +85,10 @@ class Preprocessing:
             return self.size
         if self.scaling == "short_side":
             return fit_short_side(height, width, short_side=min(self.size), multiple_of=self.multiple_of)
-        if (
-            self.scaling == "long_side"
-        ):  # to whole pixels first, then to the nearest multiple, up where two are
-            scale, step = max(self.size) / max(height, width), self.multiple_of
-            tall, wide = (max(1, round(side * scale) + step // 2) // step for side in (height, width))
-            return max(1, tall) * step, max(1, wide) * step
+        if self.scaling == "long_side":  # the nearest multiple, up where two are
+            step = self.multiple_of
+            tall, wide = (max(1, (side + step // 2) // step) for side in self._scale_long_side(height, width))
+            return tall * step, wide * step
         scales = (self.size[0] / height, self.size[1] / width)
         scale = scales[1] if abs(1 - scales[1]) < abs(1 - scales[0]) else scales[0]
         scale = min(scale, _LONGEST * max(self.size) / max(height, width))
@@ -103,6 +103,10 @@ class Preprocessing:
         """
         if self.resampling == "sampled" or self.resampling == "sampled_corners":
             return sample_image(image, *size, corners=self.resampling == "sampled_corners")
+        if self.resampling == "area":
+            if self.scaling == "long_side":
+                image = cover_image(image, *self._scale_long_side(*image.shape[:2]))
+            return cover_image(image, *size)
         if self.resampling == "reduced":
             return resize_image(image, *size)
         return image if image.shape[:2] == size else average(image, *size, self.resampling)
@@ -143,6 +147,12 @@ class Preprocessing:
             "normalize": f"mean {mean} std {std}",
             **({"pad_to": self.pad_to} if self.pad_to > 1 else {}),
         }
+
+    def _scale_long_side(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size in whole pixels at which an image's long side is the target's."""
+        assert self.size is not None
+        scale = max(self.size) / max(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
 
     def _round(self, side: float) -> int:
         parts = side // self.multiple_of if self.floors else side / self.multiple_of

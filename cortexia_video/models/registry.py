@@ -19,6 +19,7 @@ from cortexia_video.errors import (
 from cortexia_video.models.catalog import BACKENDS, NEEDS, PUBLISHED
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS
 from cortexia_video.models.protocol import DepthModel, ModelInfo
+from cortexia_video.models.thorough import Thorough
 from cortexia_video.runtime.progress import stage
 from cortexia_video.storage.paths import to_path
 
@@ -170,9 +171,10 @@ def find_licence(name: str) -> str | None:
         raise explain_import(error, f"model {name!r} needs", info.needs) from error
 
 
-def load_model(name: str, *, device: str = "auto", **options: object) -> DepthModel:
+def load_model(name: str, *, device: str = "auto", thorough: bool = False, **options: object) -> DepthModel:
     """Load a model by name on a device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
+    thorough: let it see each image mirrored, too, and give the mean.
     Options go to the model. Raises `UnknownModelError`, `MissingExtraError` or `ModelLoadError`.
     """
     info = find_model(name)
@@ -199,7 +201,7 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
     lacking = [member for member in members if not hasattr(model, member)]
     if lacking:
         raise ModelLoadError(f"model {name!r} is no DepthModel: it lacks {', '.join(lacking)}")
-    return model
+    return Thorough(model) if thorough else model
 
 
 def _resolve(function: str | Callable[..., Result]) -> Callable[..., Result]:

@@ -135,13 +135,16 @@ def _draw(cloud: PointCloud) -> NDArray[np.uint8]:
     return image
 
 
+NO_SHAPE = (
+    "depth of kind {} is shifted by an unknown amount and has no shape in space: give `near_m` and `far_m` with the "
+    "focal length, align it to what you know (cortexia align), or use a model of metric depth"
+)
+
+
 def require_unit(kind: DepthKind) -> Unit:
     """Return the unit of points made of this kind of depth; `InputError` for kinds without a shape."""
     if kind not in UNITS:
-        raise InputError(
-            f"depth of kind {kind} is shifted by an unknown amount and has no shape in space: use a model of "
-            "metric depth, or say how many metres away the nearest and the farthest are (`near_m`, `far_m`)"
-        )
+        raise InputError(NO_SHAPE.format(kind))
     return UNITS[kind]
 
 

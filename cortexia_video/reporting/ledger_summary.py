@@ -36,8 +36,9 @@ class LedgerSummary:
 
     done: have depth. failed: do not (or another image has the place of theirs). requeued: were found wrong
     by `verify` and wait for the next run. unfinished: a run was about to write them when it ended.
-    meanings: how many of the done mean what. sample: lines of done images, in the order of a hash of their
-    keys. failed_sample: lines of a few that failed after they were decoded.
+    clips: videos among the done, with so many `frames`. meanings: how many of the done mean what.
+    sample: lines of done images, in the order of a hash of their keys.
+    failed_sample: lines of a few that failed after they were decoded.
     """
 
     runs: list[Run]
@@ -45,6 +46,8 @@ class LedgerSummary:
     failed: int = 0
     requeued: int = 0
     unfinished: int = 0
+    clips: int = 0
+    frames: int = 0
     meanings: Counter[Meaning] = field(default_factory=Counter)
     failures: FailureGroups = field(default_factory=FailureGroups)
     focal_lengths: FocalLengths = field(default_factory=FocalLengths)
@@ -88,6 +91,9 @@ def summarise_ledger(root: AnyPath, *, sample: int) -> LedgerSummary:
             for line in found:
                 summary.focal_lengths.add(line)
                 summary.alignments.add(line)
+                if "clip" in line:
+                    summary.clips += 1
+                    summary.frames += line["clip"]["frames"]
                 summary.meanings[_find_meaning(line, runs)] += 1
                 yield line
 

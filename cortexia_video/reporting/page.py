@@ -12,7 +12,7 @@ from cortexia_video.formats.registry import REPORT_MARK
 from cortexia_video.html.blocks import quiet, write_document
 from cortexia_video.html.markup import element
 from cortexia_video.html.views import find_bar
-from cortexia_video.html.wording import format_count, format_share
+from cortexia_video.html.wording import format_count, format_inputs, format_share
 from cortexia_video.reporting.contact_sheet import Pair
 from cortexia_video.reporting.depth_sample import DepthSample
 from cortexia_video.reporting.ledger_summary import LedgerSummary
@@ -83,7 +83,7 @@ def write_page(found: Findings) -> str:
 def _show_header(found: Findings) -> Element:
     summary, sample = found.summary, found.sample
     tiles = {
-        "images": summary.images,
+        "inputs" if summary.clips else "images": summary.images,
         "done": summary.done,
         "failed": summary.failed,
         "requeued": summary.requeued,
@@ -91,7 +91,7 @@ def _show_header(found: Findings) -> Element:
     }
     boxes = []
     for label, count in tiles.items():
-        bad = count and label not in ("images", "done")
+        bad = count and label not in ("images", "inputs", "done")
         number = element("dd", f"{count:,}", class_="bad" if bad else None)
         boxes.append(element("div", element("dt", label), number))
     # for a person who reads no more
@@ -99,7 +99,10 @@ def _show_header(found: Findings) -> Element:
     if summary.images:
         failed = f", {summary.failed:,} failed" if summary.failed else ""
         have = "has" if summary.images == 1 else "have"
-        said = f"{summary.done:,} of {format_count(summary.images, 'image')} {have} depth{failed}."
+        one = "input" if summary.clips else "image"
+        made = format_inputs(summary.done - summary.clips, summary.clips, summary.frames)
+        of_them = f": {made}" if summary.clips else ""
+        said = f"{summary.done:,} of {format_count(summary.images, one)} {have} depth{failed}{of_them}."
     if summary.images and sample.images:
         unusual = f"{len(found.outliers):,} {'looks' if len(found.outliers) == 1 else 'look'} unusual"
         broken = f" and {len(sample.unreadable):,} cannot be read" if sample.unreadable else ""

@@ -43,10 +43,12 @@ def show_speed(runs: Sequence[Run]) -> Element | None:
         return None
     speed = run.speed
     cores, devices = (int(_number(speed, name)) for name in ("cores", "devices"))
-    done, rate = int(_number(run.end, "done")), _number(run.end, "images_per_second")
+    name = "frames" if run.end and "frames" in run.end else "done"
+    done, rate = int(_number(run.end, name)), _number(run.end, "images_per_second")
+    one = "frame" if name == "frames" else "image"
     said = (
-        f"The run of {_say_time(run.started)} UTC did {format_count(done, 'image')} at "
-        f"{format_number(rate)} images/s on {format_count(cores, 'core')} and "
+        f"The run of {_say_time(run.started)} UTC did {format_count(done, one)} at "
+        f"{format_number(rate)} {one}s/s on {format_count(cores, 'core')} and "
         f"{format_count(devices, 'device')}."
     )
     named = {

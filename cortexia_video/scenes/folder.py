@@ -29,7 +29,9 @@ from cortexia_video.ledger.state import read_lines
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import choose_workers
-from cortexia_video.scenes.layouts import LAYOUTS
+from cortexia_video.scenes.furniture_models import describe_library, find_folder, open_library
+from cortexia_video.scenes.layouts import LAYOUTS, NEED_MODELS
+from cortexia_video.scenes.meshes import require_embree
 from cortexia_video.scenes.moves import RATE, describe_poses, render_move
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
 from cortexia_video.scenes.plan import MOVES, ScenePlan
@@ -221,7 +223,13 @@ def _render_named(sink: Sink, plan: ScenePlan, seeds: Sequence[int]) -> Iterator
     """Yield each image with its name; of a move also place the clip, lossless, and its poses."""
     if plan.move is None:
         scenes = render_scenes(
-            seeds, plan.height, plan.width, plan.kinds or None, device=plan.device, textures=plan.textures
+            seeds,
+            plan.height,
+            plan.width,
+            plan.kinds or None,
+            device=plan.device,
+            textures=plan.textures,
+            furniture=plan.furniture,
         )
         yield from ((_name(scene.seed), scene) for scene in scenes)
         return
@@ -235,6 +243,7 @@ def _render_named(sink: Sink, plan: ScenePlan, seeds: Sequence[int]) -> Iterator
             plan.kinds or None,
             plan.device,
             plan.textures,
+            plan.furniture,
         )
         images, poses = [], []
         for name, shot in zip(_name_frames(plan, seed), shots, strict=True):
@@ -274,11 +283,19 @@ def check_plan(plan: ScenePlan) -> None:
         raise InputError(f"device {plan.device!r} cannot be used: try `device='cpu'`") from error
     if plan.textures is not None:
         list_photos(plan.textures)
+    if set(NEED_MODELS) & set(plan.kinds):
+        require_embree()
+        open_library(find_folder(plan.furniture))
+    elif plan.furniture is not None:
+        raise InputError(f"`furniture` is of the kinds {', '.join(NEED_MODELS)}: name one as `kinds`")
 
 
 def describe_plan(plan: ScenePlan) -> Line:
     """Return what makes scenes the same, as the record keeps it."""
-    left_out = ("textures",) if plan.move else ("textures", "move", "frames")
+    left_out = ("textures", "furniture") if plan.move else ("textures", "furniture", "move", "frames")
     about = {name: value for name, value in asdict(plan).items() if name not in left_out}
     photos = [path.name for path in list_photos(plan.textures)] if plan.textures else []
-    return {"renderer": _RENDERER, **about, "kinds": list(plan.kinds), "textures": photos}
+    told = {"renderer": _RENDERER, **about, "kinds": list(plan.kinds), "textures": photos}
+    if set(NEED_MODELS) & set(plan.kinds):
+        told["furniture"] = describe_library(find_folder(plan.furniture))
+    return told

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cortexia_video.scenes import fields, gardens, indoor, outdoor, roads, woods
+from cortexia_video.scenes import fields, furnished, gardens, indoor, outdoor, roads, woods
 from cortexia_video.scenes.description import Aim, Primitive, Scene
+from cortexia_video.scenes.furniture_models import find_folder, open_library
 from cortexia_video.scenes.meshes import triangles_of
 from cortexia_video.scenes.ray_casting import cast_views, solids_of, views_of
 from cortexia_video.scenes.shading import mask_sky
@@ -43,7 +45,9 @@ _PLACES: dict[str, Callable[[Generator], tuple[Scene, Aim]]] = {
     "playground": gardens.playground,
     "terrace": gardens.terrace,
 }
-LAYOUTS: tuple[str, ...] = (*_LAYOUTS, *_PLACES)
+NEED_MODELS: tuple[furnished.Theme, ...] = ("furnished", "desk", "under")
+"""Places that are rooms of a person's models."""
+LAYOUTS: tuple[str, ...] = (*_LAYOUTS, *_PLACES, *NEED_MODELS)
 """Names of the kinds of scene."""
 VIEWS = 8
 """Neighbouring seeds, from a multiple of it on, that look at one place of meshes."""
@@ -51,13 +55,20 @@ VIEWS = 8
 _MOST_ATTEMPTS = 12
 _PLACE_SHARE = 0.1  # how often a place comes beside other kinds
 _PLANES_KEPT = 0.12  # of views of a bare floor or wall: they exist, and teach little
+_MOST_VIEWS = 25  # drawn of a place, for one that shows what they rarely do by chance
+_LEAST_SURFACES = 6
+_LEAST_KNOWN = 0.25  # of a view, that is not sky
+_LEAST_SPREAD = 0.3  # of disparity: standard deviation by mean
 _PREVIEW = (24, 32)  # rows and columns that decide whether a view is worth rendering
 
 
-def build_scene(seed: int, layouts: Sequence[str] | None = None) -> tuple[str, Scene]:
+def build_scene(
+    seed: int, layouts: Sequence[str] | None = None, furniture: Path | None = None
+) -> tuple[str, Scene]:
     """Build the scene of a seed, of a layout drawn from some of LAYOUTS; say which it is.
 
     layouts: by default all but places. Where a place is among them, VIEWS neighbouring seeds have one layout.
+    furniture: the folder of models of NEED_MODELS.
 
     Views that show next to nothing (one wall, something before the lens) are drawn again, from the same seed.
     """
@@ -67,12 +78,12 @@ def build_scene(seed: int, layouts: Sequence[str] | None = None) -> tuple[str, S
     drawn = [seed, 0] if shares.keys() >= set(names) else [seed // VIEWS, 0, 0]
     name = names[int(np.random.default_rng(drawn).choice(len(names), p=weights / weights.sum()))]
     rng = np.random.default_rng([seed, 1 + LAYOUTS.index(name)])
+    if name in NEED_MODELS:
+        return name, _look_around(rng, *_build_place(name, seed // VIEWS, furniture))
+    if name in _PLACES:
+        return name, _look_around(rng, *_build_place(name, seed // VIEWS, None))
     for _ in range(_MOST_ATTEMPTS):
-        if name in _PLACES:
-            place, aim = _build_place(name, seed // VIEWS)
-            scene = replace(place, camera=aim(rng))
-        else:
-            scene = _LAYOUTS[name][0](rng)
+        scene = _LAYOUTS[name][0](rng)
         scene.primitives = [item for item in scene.primitives if _is_clear_of(item, scene)]
         depth_m = preview_depth(scene)
         if is_worth_showing(depth_m) and (rng.random() < _PLANES_KEPT or not is_one_plane(depth_m)):
@@ -81,11 +92,41 @@ def build_scene(seed: int, layouts: Sequence[str] | None = None) -> tuple[str, S
 
 
 @lru_cache(maxsize=2)
-def _build_place(name: str, number: int) -> tuple[Scene, Aim]:
+def _build_place(name: str, number: int, furniture: Path | None) -> tuple[Scene, Aim]:
     """Build a place, and what Embree searches, once for its views."""
-    place, aim = _PLACES[name](np.random.default_rng([number, 1 + LAYOUTS.index(name), VIEWS]))
+    rng = np.random.default_rng([number, 1 + LAYOUTS.index(name), VIEWS])
+    if name in _PLACES:
+        place, aim = _PLACES[name](rng)
+    else:
+        theme = NEED_MODELS[NEED_MODELS.index(name)]
+        place, aim = furnished.build_room(rng, open_library(find_folder(furniture)), theme)
     triangles_of(place)
     return place, aim
+
+
+def _look_around(rng: Generator, place: Scene, aim: Aim) -> Scene:
+    """Draw cameras until one sees several things at very different distances; take the best of what was drawn.
+
+    Outdoors, some views need not be varied: plain ones exist.
+    """
+    best, most = place, -1.0
+    plain = place.sky is not None and rng.random() < _PLANES_KEPT
+    for _ in range(_MOST_VIEWS):
+        scene = replace(place, camera=aim(rng))
+        hits = cast_views(solids_of([scene]), views_of([scene.camera], *_PREVIEW))
+        known = ~mask_sky([scene], hits).numpy()
+        if known.mean() < _LEAST_KNOWN:
+            continue
+        disparity = 1 / hits.distance.numpy()[known]
+        spread = float(disparity.std() / disparity.mean())
+        clear = disparity.max() < 1 / 0.12 and (disparity > 1 / 0.3).mean() < 0.03
+        varied = len(np.unique(hits.surface.numpy())) >= _LEAST_SURFACES and np.percentile(disparity, 15) < 1
+        score = min(spread, _LEAST_SPREAD) + 2 * clear + varied
+        if score > most:
+            best, most = scene, score
+        if clear and (plain or (varied and spread > _LEAST_SPREAD)):
+            break
+    return best
 
 
 def _is_clear_of(item: Primitive, scene: Scene) -> bool:

@@ -40,13 +40,14 @@ def render_move(
     layouts: Sequence[str] | None = None,
     device: str = "cpu",
     textures: Path | None = None,
+    furniture: Path | None = None,
 ) -> Iterator[Shot]:
     """Render a move of the camera through the scene of a seed, each frame with noise of its own.
 
     The distances that it covers follow from what is seen, so that the camera stays clear of things. All else
     is as of `render_scene`.
     """
-    name, scene = build_scene(seed, layouts)
+    name, scene = build_scene(seed, layouts, furniture)
     depth_m = render_built([BuiltScene(scene, seed, name)], max(2, height // 8), max(2, width // 8), device)[
         0
     ].depth_m

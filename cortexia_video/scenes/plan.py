@@ -18,8 +18,10 @@ class ScenePlan:
         seed: Seed of the first scene; the next one has the next seed.
         height: Pixels.
         width: Pixels.
-        kinds: Names of `LAYOUTS`; all if empty.
+        kinds: Names of `LAYOUTS`; all that need no models if empty.
         textures: A folder of images to use as textures of many surfaces, beside painted ones.
+        furniture: A folder of models (.sh3f, .obj, .glb), of which `furnished`, `desk` and `under` are made;
+            by default what `make furniture` or Debian's sweethome3d-furniture put in place.
         device: cpu or cuda.
         move: Move the camera through each scene: also writes OUTPUT/clips, a lossless video of each with
             its poses.
@@ -31,6 +33,7 @@ class ScenePlan:
     width: int = 640
     kinds: tuple[str, ...] = ()
     textures: Path | None = None
+    furniture: Path | None = None
     device: str = "cpu"
     move: Move | None = None
     frames: int = 1

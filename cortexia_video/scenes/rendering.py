@@ -67,7 +67,12 @@ class BuiltScene:
 
 
 def render_scene(
-    seed: int, height: int, width: int, layout: str | None = None, device: str = "cpu"
+    seed: int,
+    height: int,
+    width: int,
+    layout: str | None = None,
+    device: str = "cpu",
+    furniture: Path | None = None,
 ) -> RGBDScene:
     """Render the scene of a seed.
 
@@ -77,13 +82,14 @@ def render_scene(
         seed: Which scene.
         height: Pixels.
         width: Pixels.
-        layout: One of LAYOUTS; drawn from the seed if None.
+        layout: One of LAYOUTS; drawn from the seed, of those that need no models, if None.
         device: Of torch.
+        furniture: A folder of models, of which `furnished`, `desk` and `under` are made.
 
     Returns:
         Image, exact depth in metres, normals and camera.
     """
-    name, scene = build_scene(seed, None if layout is None else [layout])
+    name, scene = build_scene(seed, None if layout is None else [layout], furniture)
     return render_built([BuiltScene(scene, seed, name)], height, width, device)[0]
 
 
@@ -95,6 +101,7 @@ def render_scenes(
     device: str = "cpu",
     batch_size: int | None = None,
     textures: Path | None = None,
+    furniture: Path | None = None,
 ) -> Iterator[RGBDScene]:
     """Render one scene per seed, lazily and in order.
 
@@ -102,11 +109,12 @@ def render_scenes(
         seeds: Which scenes.
         height: Pixels.
         width: Pixels.
-        layouts: The kinds to draw from; all if None.
+        layouts: The kinds to draw from; all that need no models if None.
         device: Of torch.
         batch_size: Scenes rendered at once; by default 1 on the processor, where more are no faster, and 32
             elsewhere.
         textures: A folder of images to wear.
+        furniture: A folder of models, of which `furnished`, `desk` and `under` are made.
 
     Yields:
         The scenes.
@@ -117,7 +125,7 @@ def render_scenes(
             built = [
                 BuiltScene(scene, seed, name)
                 for seed in batch
-                for name, scene in [build_scene(seed, layouts)]
+                for name, scene in [build_scene(seed, layouts, furniture)]
             ]
             yield from render_built(built, height, width, device, textures)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cortexia_video.scenes.atlas import Atlas, grain_field
+from cortexia_video.scenes.bounce import gather_light, smooth_along
 from cortexia_video.scenes.description import Material, Scene, Shape, Sun
 from cortexia_video.scenes.noise import SIDE, periodic_noise
 from cortexia_video.scenes.photo_textures import PHOTO_SHARE
@@ -52,6 +53,10 @@ def shade(
     looks = table[hits.surface].movedim(-1, 1)
     albedo = _albedo(looks, views, hits, surfaces, atlas)
     diffuse, highlight = _light(scenes, solids, views, hits, surfaces, seeds)
+    for number, triangles in enumerate(solids.triangles):
+        if triangles is not None and scenes[number].bounces:
+            sent = torch.cat([_mean_albedo(table, atlas), table[:, 8:9]], 1)
+            diffuse[number] += _bounce(scenes, solids, hits, surfaces, seeds, number, sent)
     light = albedo * (diffuse + looks[:, 8:9]) + looks[:, 9:10] * highlight
     in_sky = mask_sky(scenes, hits)
     for number, scene in enumerate(scenes):
@@ -208,25 +213,92 @@ def _light(
     diffuse = (0.6 * ambient * sky_side * _openness(scenes, hits, surfaces)).expand(-1, 3, -1, -1).clone()
     highlight = torch.zeros_like(diffuse)
     to_eye = unit_length(-views.direction)
-    # (B, L, 7): position or direction, colour, whether it is a sun; where a scene has fewer lights, black
-    table = np.zeros((len(scenes), max(1, *(len(scene.lights) for scene in scenes)), 7), np.float32)
-    for lights, scene in zip(table, scenes, strict=True):
-        for row, lamp in zip(lights, scene.lights, strict=False):
-            is_sun = isinstance(lamp, Sun)
-            row[:] = (*(lamp.direction if isinstance(lamp, Sun) else lamp.position), *lamp.colour, is_sun)
-    for index, light in enumerate(torch.from_numpy(table).to(device).unbind(1)):
-        position, colour, sun = light[:, :3, None, None], light[:, 3:6, None, None], light[:, 6] > 0
-        towards = position - surfaces.point * (~sun)[:, None, None, None]
-        reach = 1 / (0.4 + 0.25 * (towards * towards).sum(1, keepdim=True))
-        strength = torch.where(sun[:, None, None, None], 1.0, reach) * (1.6 if index == 0 else 1.0)
-        if index < _SHADOWS:
+    for index, light in enumerate(_light_table(scenes).to(device).unbind(1)):
+        towards, strength = _reach(light[:, :, None, None], surfaces.point)
+        strength = strength * (1.6 if index == 0 else 1.0)
+        if index < _SHADOWS or any(scene.bounces for scene in scenes):
             clear = _soft_shadow(solids, hits, surfaces, light, [seed + index for seed in seeds])
             strength = strength * clear[:, None]
-        direction = unit_length(towards)
+        direction, colour = unit_length(towards), light[:, 3:6, None, None]
         diffuse += (direction * surfaces.shown).sum(1, keepdim=True).clamp_min(0) * strength * colour
         halfway = unit_length(direction + to_eye)
         highlight += (halfway * surfaces.shown).sum(1, keepdim=True).clamp_min(0) ** 40 * strength * colour
     return diffuse, highlight
+
+
+def _light_table(scenes: Sequence[Scene]) -> Tensor:
+    """List lights (B, L, 8): position or direction, colour, sun or not, radius; black where there are fewer."""
+    table = np.zeros((len(scenes), max(1, *(len(scene.lights) for scene in scenes)), 8), np.float32)
+    for lights, scene in zip(table, scenes, strict=True):
+        for row, lamp in zip(lights, scene.lights, strict=False):
+            is_sun = isinstance(lamp, Sun)
+            radius = 0.0 if isinstance(lamp, Sun) else lamp.radius_m
+            row[:] = (
+                *(lamp.direction if isinstance(lamp, Sun) else lamp.position),
+                *lamp.colour,
+                is_sun,
+                radius,
+            )
+    return torch.from_numpy(table)
+
+
+def _reach(light: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the way from points (B, 3, ...) to lights (B, 8, 1...), and how much of each one's light gets there."""
+    sun = light[:, 6:7] > 0
+    towards = light[:, :3] - point * ~sun
+    reach = 1 / (0.4 + 0.25 * (towards * towards).sum(1, keepdim=True))
+    return towards, torch.where(sun, 1.0, reach)
+
+
+def _mean_albedo(table: Tensor, atlas: Atlas) -> Tensor:
+    """Return the mean colour (S, 3) of every surface."""
+    none = torch.zeros(2, len(table), device=table.device)
+    return atlas.sample(table[:, 4].long(), none, torch.full_like(none[0], SIDE)) * table[:, 5:8]
+
+
+def _bounce(
+    scenes: Sequence[Scene],
+    solids: Solids,
+    hits: Hits,
+    surfaces: Surfaces,
+    seeds: Sequence[int],
+    number: int,
+    sent: Tensor,
+) -> Tensor:
+    """Return the light (3, H, W) that falls on what is seen of a scene from its other surfaces."""
+    triangles, scene = solids.triangles[number], scenes[number]
+    assert triangles is not None
+    lights = _light_table([scene]).to(sent.device)[0]
+
+    def lit_by(_: int, point: Tensor, normal: Tensor) -> Tensor:
+        light = torch.full_like(point, 0.6 * scene.ambient)
+        for index, row in enumerate(lights):
+            towards, strength = (each[0] for each in _reach(row[None, :, None], point[None]))
+            cosine = (unit_length(towards[None])[0] * normal).sum(0).clamp_min(0)
+            clear = ~triangles.block(
+                point, towards * (_BEYOND_M if row[6] > 0 else 1), cosine.new_full(cosine.shape, 0.98)
+            )
+            light += row[3:6, None] * (strength * cosine * clear * (1.6 if index == 0 else 1.0))
+        return light
+
+    point, normal, shown = (each[number] for each in (surfaces.point, surfaces.normal, surfaces.shown))
+    distance = hits.distance[number].clamp_max(1e3)
+    lifted = (point + normal * (2e-3 * distance.clamp_max(5)))[:, ::2, ::2]
+    half = shown[:, ::2, ::2]
+    light = gather_light(
+        solids,
+        number,
+        triangles,
+        lifted.flatten(1),
+        half.flatten(1),
+        scene.bounces,
+        seeds[number],
+        sent,
+        lit_by,
+    )
+    smooth = smooth_along(light.view_as(half), point[:, ::2, ::2], half, distance[::2, ::2], (1, 2, 4, 8))
+    full = F.interpolate(smooth[None], size=distance.shape, mode="nearest")[0]
+    return smooth_along(full, point, shown, distance, (1,))
 
 
 def unit_length(vectors: Tensor) -> Tensor:
@@ -238,12 +310,12 @@ def unit_length(vectors: Tensor) -> Tensor:
 def _soft_shadow(
     solids: Solids, hits: Hits, surfaces: Surfaces, light: Tensor, seeds: Sequence[int]
 ) -> Tensor:
-    """Return the share (B, H, W) of a light (B, 7) that arrives: a jittered ray per 2 x 2, smoothed."""
+    """Return the share (B, H, W) of a light (B, 8) that arrives: a jittered ray per 2 x 2, smoothed."""
     lifted = surfaces.point + surfaces.normal * (2e-3 * hits.distance.clamp_max(5))[:, None]
     origin, sun = lifted[:, :, ::2, ::2], light[:, 6] > 0
     position = light[:, :3, None, None]
     towards = torch.where(sun[:, None, None, None], position * _BEYOND_M, position - origin)
-    spread = torch.where(sun, 0.02 * _BEYOND_M, 0.06)[:, None, None, None]
+    spread = torch.where(sun, 0.02 * _BEYOND_M, light[:, 7])[:, None, None, None]
     # each scene's jitter from its own seed, the same on every device
     jitter = [torch.randn(origin.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     towards = towards + spread * torch.stack(jitter).to(origin.device)

@@ -352,7 +352,9 @@ class _PartialFolder:
                 raise OutputExistsError(f"{self.path}/{error}") from error
             stack.callback(os.close, self._lock)
             if any(map(_OURS.fullmatch, self._list())) and try_lock(self._lock) and self.is_there():
-                self._clean()
+                for name in filter(_OURS.fullmatch, self._list()):  # what else is here is somebody's
+                    if stat.S_ISREG(os.lstat(name, dir_fd=self._folder).st_mode):
+                        os.unlink(name, dir_fd=self._folder)
             if not try_lock_shared(self._lock) or not self.is_there():
                 return False
             stack.pop_all()
@@ -360,12 +362,6 @@ class _PartialFolder:
 
     def _list(self) -> list[str]:
         return os.listdir(self._folder)  # noqa: PTH208 - a Path takes no descriptor
-
-    def _clean(self) -> None:
-        """Remove what a killed run left half-written; what else is here is somebody's."""
-        for name in filter(_OURS.fullmatch, self._list()):
-            if stat.S_ISREG(os.lstat(name, dir_fd=self._folder).st_mode):
-                os.unlink(name, dir_fd=self._folder)
 
 
 def _refuse_link(shown: Path, path: Path | str, folder: int | None, error: OSError) -> None:

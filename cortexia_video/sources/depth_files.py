@@ -24,7 +24,6 @@ from cortexia_video.sources.find import Found, InputFile, find_files
 from cortexia_video.sources.inputs import GREY_16, Rule, read_png_kind
 from cortexia_video.storage.archive_member import name_absolute
 from cortexia_video.storage.paths import AnyPath, to_path
-from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video import depth_clip
 from cortexia_video.video.depth_clip import count_frames
 
@@ -78,7 +77,11 @@ class DepthFiles:
             takes_own=True,
             may_be=_may_be,
             looks_inside=lambda name: name.lower().endswith((".png", depth_clip.SUFFIX)),
-            accepts_object=self._accepts_object,
+            accepts_object=lambda place: (
+                is_own_head(place.read_bytes(0, HEAD_BYTES))
+                if place.suffix.lower() == depth_clip.SUFFIX
+                else self._is_depth(place)
+            ),
             name_keys=partial(_name_keys, bare=self._bare),
             find_packed=_find_packed,
             noun="depth files",
@@ -97,11 +100,6 @@ class DepthFiles:
         if entry.name.lower().endswith(depth_clip.SUFFIX):
             return is_own_output(entry.path)
         return not entry.name.lower().endswith(".png") or self._is_depth(Path(entry.path))
-
-    def _accepts_object(self, place: RemotePath) -> bool:
-        if place.suffix.lower() == depth_clip.SUFFIX:
-            return is_own_head(place.read_bytes(0, HEAD_BYTES))
-        return self._is_depth(place)
 
     def _is_depth(self, place: AnyPath) -> bool:
         """Return whether a PNG can be depth, and count it where not; what cannot be read may be."""

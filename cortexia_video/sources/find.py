@@ -239,8 +239,16 @@ class _Scan:
                 stack.pop()
             elif isinstance(each, tuple):
                 path, inner = each
-                if self._may_descend(path, above):
-                    stack.append((self._list(path, inner, has_images), above | {_identify(Path(path))}))
+                if not self.recursive:
+                    continue
+                identity = _identify(Path(path))
+                output = _identify(self.output) if isinstance(self.output, Path) else None  # made meanwhile
+                if identity is not None and identity == output:
+                    continue
+                if identity in above:
+                    _log.warning("not followed: %s is a link back to a folder above it", printable(path))
+                    continue
+                stack.append((self._list(path, inner, has_images), above | {identity}))
             else:
                 yield each
 
@@ -273,16 +281,6 @@ class _Scan:
         yield from self.rule.list_packed(
             Path(folder), (each.name for each in entries), prefix, self.partition
         )
-
-    def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
-        identity = _identify(Path(folder))
-        output = _identify(self.output) if isinstance(self.output, Path) else None
-        if not self.recursive or (identity is not None and identity == output):
-            return False
-        if identity in above:
-            _log.warning("not followed: %s is a link back to a folder above it", printable(folder))
-            return False
-        return True
 
 
 def _list_lines(path: AnyPath) -> Iterator[str]:

@@ -150,12 +150,6 @@ def _may_be_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - asked of every name
 
 
-def _may_be_output(name: str) -> bool:
-    """Return whether it may be an output: one is named after an image, as `a.jpg.png`."""
-    suffixes = {each.lower() for each in PurePath(name).suffixes[:-1]}
-    return may_be_own(name) and bool((IMAGE_SUFFIXES | VIDEO_SUFFIXES) & suffixes)
-
-
 def _is_not_own(place: RemotePath) -> bool:
     try:
         return not is_own_head(place.read_bytes(0, HEAD_BYTES))
@@ -166,7 +160,10 @@ def _is_not_own(place: RemotePath) -> bool:
 IMAGES = Rule(
     accepts=_is_image,
     may_be=_may_be_image,
-    looks_inside=_may_be_output,
+    looks_inside=lambda name: (  # one that may be an output, which is named after an image, as `a.jpg.png`
+        may_be_own(name)
+        and not (IMAGE_SUFFIXES | VIDEO_SUFFIXES).isdisjoint(map(str.lower, PurePath(name).suffixes[:-1]))
+    ),
     accepts_object=_is_not_own,
     opens_shards=True,
     other_types={
@@ -177,10 +174,6 @@ IMAGES = Rule(
     },
     is_depth=_looks_like_depth,
 )
-
-
-def _is_image_or_video(entry: os.DirEntry[str]) -> bool:
-    return is_video(entry.path) if is_video_name(entry.name) else _is_image(entry)
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
@@ -208,7 +201,7 @@ def holds_video(path: str) -> bool:
 
 IMAGES_AND_VIDEOS = replace(
     IMAGES,
-    accepts=_is_image_or_video,
+    accepts=lambda entry: is_video(entry.path) if is_video_name(entry.name) else _is_image(entry),
     may_be=lambda name: _may_be_image(name) or is_video_name(name),
     takes_clips=True,
     noun="images or videos",

@@ -67,37 +67,30 @@ def find_sequences(
     """
     partition = partition or Partition(1, 1)
     for given in inputs:
-        root, said = to_path(given), redact(to_text(given))
-        found = attempt(said, "find", partial(_find, root, recursive, output))
-        if isinstance(found, Failure):
-            yield found
-            continue
-        name, empty = root.resolve().name, True
-        for folder in attempt_all(said, "find", found):
+        root, empty = to_path(given), True
+        for folder in attempt_all(redact(to_text(given)), "find", _find(root, recursive, output)):
             empty = False
             if isinstance(folder, Failure):
                 yield folder
-            elif partition.holds(key := os.fspath(PurePosixPath(name) / folder)):
+            elif partition.holds(key := os.fspath(PurePosixPath(root.resolve().name) / folder)):
                 yield attempt(key, "find", partial(_describe, key, root / folder if folder else root))
         if empty:
             hint = "" if recursive else "; `recursive=True` looks into the folders inside"
-            yield Failure(name, "find", InputError(f"there are no images in {printable(str(root))}{hint}"))
+            reason = f"there are no images in {printable(str(root))}{hint}"
+            yield Failure(root.resolve().name, "find", InputError(reason))
 
 
 def _find(root: AnyPath, recursive: bool, output: AnyPath | None) -> Iterator[str]:
-    """Return the folders that hold images, as paths from the root; `InputError` for what is no folder."""
+    """Yield the folders that hold images, as paths from the root; `InputError` for what is no folder."""
     with in_words(f"cannot open {printable(str(root))}", of=OSError):
         if not root.is_dir():
             raise InputError(
                 f"{printable(str(root))} is no folder: with `sequence` each input is one, of frames"
             )
-    inside = output.resolve() if output else None
+    output = output.resolve() if output else None
     if isinstance(root, RemotePath):
-        return _list_remote(root, recursive, inside)
-    return _walk(root, recursive, inside)
-
-
-def _walk(root: Path, recursive: bool, output: AnyPath | None) -> Iterator[str]:
+        yield from _list_remote(root, recursive, output)
+        return
     for place, folders, names in os.walk(root):
         folder = Path(place)
         folders[:] = sorted(each for each in folders if recursive and not each.startswith("."))

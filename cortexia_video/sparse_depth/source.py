@@ -55,7 +55,14 @@ class KnownPoints:
     by = "known"
 
     def __init__(self, points: Sequence[str]) -> None:
-        self._rows = np.array([_read_known(each) for each in points], np.float64)
+        rows = []
+        for text in points:
+            match = _KNOWN.fullmatch(text)
+            row = tuple(map(float, match.groups())) if match else (math.nan,) * 3
+            if not all(map(math.isfinite, row)) or not row[2] > 0:
+                raise InputError(f"`known` must be x,y=metres, as 812,440=2.0, not {printable(text)[:60]!r}")
+            rows.append(row)
+        self._rows = np.array(rows, np.float64)
         self.settings: Mapping[str, object] = {"known": self._rows.tolist()}
 
     def find(self, key: str, width: int, height: int) -> Floats:
@@ -133,12 +140,4 @@ def read_length(text: str) -> tuple[float, ...]:
         raise InputError(
             f"`size` must be x1,y1,x2,y2=metres, as 410,300,655,310=0.297, not {printable(text)[:60]!r}"
         )
-    return row
-
-
-def _read_known(text: str) -> tuple[float, ...]:
-    match = _KNOWN.fullmatch(text)
-    row = tuple(map(float, match.groups())) if match else (math.nan,) * 3
-    if not all(map(math.isfinite, row)) or not row[2] > 0:
-        raise InputError(f"`known` must be x,y=metres, as 812,440=2.0, not {printable(text)[:60]!r}")
     return row

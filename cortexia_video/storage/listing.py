@@ -75,7 +75,9 @@ def take_listing(folder: RemotePath, most: int | None = None) -> Listing:
 
 def match_below(folder: RemotePath, pattern: str) -> list[str]:
     """Return what fits a pattern below a URL, relative to it; one listing of where the pattern begins."""
-    literal, rest = _split_literal(pattern)
+    parts = pattern.split("/")  # divided before the first that stands for many names, or before the last
+    first = next((place for place, part in enumerate(parts[:-1]) if is_pattern(part)), len(parts) - 1)
+    literal, rest = "/".join(parts[:first]), "/".join(parts[first:])
     below = folder / literal if literal else folder
     found = find_listing(below)
     listing, inside = found if found is not None else (take_listing(below), "")
@@ -111,13 +113,6 @@ def _find_folders(names: Iterable[str]) -> set[str]:
         above = {name.rpartition("/")[0] for name in above} - folders
         folders |= above
     return folders - {""}
-
-
-def _split_literal(pattern: str) -> tuple[str, str]:
-    """Divide a pattern before its first part that stands for many names, or before its last."""
-    parts = pattern.split("/")
-    first = next((place for place, part in enumerate(parts[:-1]) if is_pattern(part)), len(parts) - 1)
-    return "/".join(parts[:first]), "/".join(parts[first:])
 
 
 @lru_cache

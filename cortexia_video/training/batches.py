@@ -16,7 +16,7 @@ from cortexia_video.augmentation.transform import Chain, RandomTransform, Seed, 
 from cortexia_video.datasets.torch.datasets import MixedBatches
 from cortexia_video.errors import Failure, InputError, attempt_all
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.training.color_jitter import jitter_color
+from cortexia_video.training.color_jitter import add_borders, jitter_color
 
 # width / height, how often
 _ASPECTS = ((4 / 3, 0.5), (3 / 2, 0.14), (1.0, 0.12), (3 / 4, 0.1), (16 / 9, 0.09), (2 / 3, 0.05))
@@ -68,7 +68,7 @@ class BatchView(RandomTransform):
 
 
 class TrainingBatches(IterableDataset[dict[str, Any]]):
-    """Batches as `MixedBatches` gives them, whose images are recoloured by the batch's number.
+    """Batches as `MixedBatches` gives them, whose images are recoloured, and some framed, by the batch's number.
 
     An error ends them as a last batch that says it, for `read_batches`: torch would bring it from a worker
     with all its traceback for a message.
@@ -81,7 +81,9 @@ class TrainingBatches(IterableDataset[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         def recolour(batch: dict[str, Any]) -> dict[str, Any]:
             rng = np.random.default_rng([self._seed, 1, batch["batch"]])
-            return {**batch, "pixel_values": jitter_color(batch["pixel_values"], rng)}
+            image = jitter_color(batch["pixel_values"], rng)
+            image, valid = add_borders(image, batch["valid"], rng)
+            return {**batch, "pixel_values": image, "valid": valid}
 
         for batch in attempt_all("training", "decode", map(recolour, self._batches)):
             yield {_ERROR: batch.reason} if isinstance(batch, Failure) else batch

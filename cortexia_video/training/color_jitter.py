@@ -22,13 +22,20 @@ _SOFT_SHARE = 0.25
 _FILTERED_SHARE = 0.3
 _JPEG_SHARE = 0.4
 _ERASED_SHARE = 0.15
+_DIM_SHARE = 0.12
+_SHAKEN_SHARE = 0.12
+_LONGEST_SHAKE = 0.04  # of the short side
+_BORDER_SHARE = 0.25
+_BORDERS = (0.005, 0.05)  # of the side
 
 
 def jitter_color(image: Tensor, rng: Generator) -> Tensor:
-    """Filter, change light and colours, soften, erase, add noise, compress: (B, 3, H, W) in [0, 1]."""
+    """Filter, change light and colours, shake, soften, erase, add noise, compress: (B, 3, H, W) in [0, 1]."""
     image = filter_randomly(image, rng)
     image = change_light(image, rng)
     image = change_colours(image, rng)
+    image = dim(image, rng)
+    image = shake(image, rng)
     image = soften(image, rng)
     image = erase(image, rng)
     grain = torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32))
@@ -76,6 +83,35 @@ def change_colours(image: Tensor, rng: Generator) -> Tensor:
     return grey + (image - grey) * _factors(rng.normal(0, 0.3, count)) * _column(coloured)
 
 
+def dim(image: Tensor, rng: Generator) -> Tensor:
+    """Make some images dark and reddish, as by one weak lamp."""
+    count = len(image)
+    chosen = (rng.random(count) < _DIM_SHARE)[:, None]
+    lamp = rng.uniform(0, 1, (count, 1)) * np.array([0.0, 0.25, 0.7]) + rng.uniform(0.2, 1.4, (count, 1))
+    return image * _factors(-lamp * chosen)
+
+
+def shake(image: Tensor, rng: Generator) -> Tensor:
+    """Move some images along a line while they are taken."""
+    shaken = []
+    for each in image[:, None]:
+        chance, angle, share = rng.random(3)
+        length = share * _LONGEST_SHAKE * min(each.shape[2:])
+        if chance < _SHAKEN_SHARE and length >= 1:
+            reach = int(np.ceil(length / 2))
+            along = np.linspace(-length / 2, length / 2, 4 * reach + 1)
+            rows, columns = (
+                np.rint(along * way).astype(int) + reach
+                for way in (np.sin(angle * np.pi), np.cos(angle * np.pi))
+            )
+            kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+            np.add.at(kernel, (rows, columns), np.float32(1 / len(along)))
+            channels = F.pad(each.transpose(0, 1), (reach,) * 4, "replicate")
+            each = F.conv2d(channels, torch.from_numpy(kernel)[None, None]).transpose(0, 1)
+        shaken.append(each)
+    return torch.cat(shaken)
+
+
 def soften(image: Tensor, rng: Generator) -> Tensor:
     """Let some images look enlarged: of fewer pixels than they have."""
     height, width = image.shape[2:]
@@ -106,6 +142,27 @@ def erase(image: Tensor, rng: Generator) -> Tensor:
             columns = slice(int(across * width), int((across + 0.05 + 0.25 * wide) * width))
             each[:, rows, columns] = colour
     return image
+
+
+def add_borders(image: Tensor, valid: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
+    """Frame some images in white, black or grey, as files of scans and sensors are; there nothing is known.
+
+    image: (B, 3, H, W) in [0, 1]. valid: bool (B, 1, H, W). Returns both anew.
+    """
+    image, valid = image.clone(), valid.clone()
+    height, width = image.shape[2:]
+    for pixels, known in zip(image, valid, strict=True):
+        chance, grey = rng.random(2)
+        sides = rng.uniform(*_BORDERS, 4) * (rng.random(4) < 0.9)
+        colour = float(rng.choice([1.0, 0.0, grey], p=[0.5, 0.25, 0.25]))
+        if chance >= _BORDER_SHARE:
+            continue
+        top, bottom, left, right = np.rint(sides * [height, height, width, width]).astype(int).tolist()
+        inner = torch.zeros_like(known)
+        inner[:, top : height - bottom, left : width - right] = True
+        pixels.masked_fill_(~inner, colour)
+        known &= inner
+    return image, valid
 
 
 def compress(image: Tensor, rng: Generator) -> Tensor:

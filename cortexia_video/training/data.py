@@ -84,14 +84,16 @@ def _weights(names: Iterable[str], recipe: Recipe) -> dict[str, float]:
 
 
 def _plan_scenes(plan: DataPlan) -> Maker:
-    if unknown := set(plan.options) - {*_SCENE_NUMBERS, "kinds"}:
+    if unknown := set(plan.options) - {*_SCENE_NUMBERS, "kinds", "furniture"}:
         raise InputError(
-            f"scenes have no option {unknown.pop()!r}: they have {', '.join(_SCENE_NUMBERS)}, kinds"
+            f"scenes have no option {unknown.pop()!r}: they have {', '.join(_SCENE_NUMBERS)}, kinds, furniture"
         )
     options = {**_SCENE_NUMBERS, **plan.options}
-    kinds = options.pop("kinds", [])
+    kinds, furniture = options.pop("kinds", []), options.pop("furniture", None)
     if not isinstance(kinds, list):
         raise InputError(f'scenes of {plan.root}: kinds is {kinds!r}; give a list, such as ["room", "table"]')
+    if not isinstance(furniture, str | None):
+        raise InputError(f"scenes of {plan.root}: furniture is {furniture!r}; give a folder of models")
     for name, value in options.items():
         if type(value) is not int or value < _LEAST.get(name, 0):
             raise InputError(
@@ -103,7 +105,10 @@ def _plan_scenes(plan: DataPlan) -> Maker:
         raise InputError(
             f"scenes are rendered to a folder of this machine, not {to_path(plan.root)}: name one"
         )
-    folder, pool = Path(plan.root), PoolPlan(**options, kinds=tuple(kinds))
+    folder, pool = (
+        Path(plan.root),
+        PoolPlan(**options, kinds=tuple(kinds), furniture=None if furniture is None else Path(furniture)),
+    )
     check_pool(folder, pool)
     return partial(make_pool, folder, pool, workers)
 

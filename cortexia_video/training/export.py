@@ -19,7 +19,6 @@ from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv, hold_compact
 from cortexia_video.training.recipe import Recipe
 
-OFFSET = 7.0  # added to disparity, which is then above 0: evaluations of others drop what is not
 _FLOAT16 = "_float16"  # ends the name of a tensor that is stored so
 _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
@@ -32,7 +31,7 @@ def compact_metadata(short_side: int, source: str) -> dict[str, str]:
         "cortexia.multiple_of": str(STRIDE),
         "cortexia.normalize": "unit",
         "cortexia.resampling": "reduced",
-        "cortexia.offset": f"{OFFSET:g}",
+        "cortexia.float32_convolutions": "6",
         "cortexia.licence_code": "Apache-2.0",
         "cortexia.licence_weights": "Apache-2.0",
         "cortexia.commercial": "yes",
@@ -57,7 +56,6 @@ def read_compact(path: Path) -> DepthNetwork:
         model = onnx.load(path)
     except Exception as error:
         raise ModelLoadError(f"{path} is no ONNX file that can be read: {first_line(error)}") from error
-    says = {each.key: each.value for each in model.metadata_props}
     state = {
         each.name.removesuffix(_FLOAT16): torch.from_numpy(numpy_helper.to_array(each).astype(np.float32))
         for each in model.graph.initializer
@@ -69,12 +67,7 @@ def read_compact(path: Path) -> DepthNetwork:
         values = [state.pop(each) for each in node.input if each.startswith("val_") and each in state]
         if name and values and values[0].ndim == 3:
             state[f"head.attention.norm.{name}"] = values[0].flatten()
-    network = hold_compact({name: value for name, value in state.items() if "." in name}, str(path))
-    bias = network.output.coarse.bias
-    assert bias is not None
-    with torch.no_grad():
-        bias -= float(says.get("cortexia.offset", 0))
-    return network
+    return hold_compact({name: value for name, value in state.items() if "." in name}, str(path))
 
 
 def describe_source(recipe: Recipe) -> str:
@@ -90,15 +83,10 @@ def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) 
     """Write `network`, which is changed, as one ONNX file that appears at `path` atomically.
 
     Input `image` float32 (B, 3, H, W) in [0, 1], output `disparity` float32 (B, H, W); B, H, W free, H and W
-    multiples of 32. Disparity is the network's and `OFFSET`, which changes nothing after an alignment of
-    factor and shift. Weights are stored as float16 and cast to float32 when the file is loaded.
+    multiples of 32. Weights are stored as float16 and cast to float32 when the file is loaded.
     metadata: what goes into `metadata_props`.
     """
     fold_batch_norm(network.eval())
-    bias = network.output.coarse.bias
-    assert bias is not None
-    with torch.no_grad():
-        bias += OFFSET  # what the last step gives are weighted means of these
     example = torch.zeros(2, 3, 3 * STRIDE, 4 * STRIDE)
     batch = torch.export.Dim("batch", min=1, max=256)
     height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)

@@ -14,6 +14,7 @@ SKY_M = 1000.0
 """From here on depth is the sky: of disparity nearly nothing, of no known log depth."""
 
 _SCALES = 4
+_CONTOUR = 0.1  # difference of log depth between neighbours
 _FARTHEST_DEVIATION = 6.0
 _SILOG_MEAN_SHARE = 0.85
 _NEAREST_M = 1e-3
@@ -25,6 +26,7 @@ class LossWeights:
 
     value: disparity without factor and shift. gradient: its differences between neighbours. log_depth: depth
     after the alignment that the evaluation uses. edge: the differences of that between neighbours.
+    contour: how many times more of both counts across a contour, where depth jumps by a tenth.
     silog: depth in metres. trim: share of the largest errors in value of each image that do not count.
     """
 
@@ -32,6 +34,7 @@ class LossWeights:
     gradient: float = 0.5
     log_depth: float = 0.5
     edge: float = 0.25
+    contour: float = 0.0
     silog: float = 1.0
     trim: float = 0.0
 
@@ -41,11 +44,12 @@ def disparity_loss(disparity: Tensor, target: Tensor, valid: Tensor, weights: Lo
     limit = _FARTHEST_DEVIATION
     error = normalise(disparity, valid) - normalise(target, valid).clamp(-limit, limit)
     log_error, known = aligned_log_error(disparity, target, valid)
+    log_target = target.clamp_min(1 / SKY_M).log()
     return (
         weights.value * trimmed_mean(error.abs(), valid, weights.trim)
-        + weights.gradient * gradient_loss(error, valid)
+        + weights.gradient * gradient_loss(error, valid, log_target, weights.contour)
         + weights.log_depth * mean_of_images(log_error.abs(), known)
-        + weights.edge * gradient_loss(log_error, known)
+        + weights.edge * gradient_loss(log_error, known, log_target, weights.contour)
     )
 
 
@@ -90,16 +94,23 @@ def trimmed_mean(error: Tensor, valid: Tensor, trim: float) -> Tensor:
     return mean_of_images(error, valid)
 
 
-def gradient_loss(error: Tensor, valid: Tensor) -> Tensor:
+def gradient_loss(
+    error: Tensor, valid: Tensor, log_target: Tensor | None = None, contour: float = 0.0
+) -> Tensor:
     """Average the differences of an error map between valid neighbours, over four scales.
 
+    contour: how many times more those count between which `log_target` jumps.
     Source: Li and Snavely, "MegaDepth", CVPR 2018, equation 3.
     """
     total = error.new_zeros(())
     for scale in range(_SCALES):
         coarse, known = error[:, :: 2**scale, :: 2**scale], valid[:, :: 2**scale, :: 2**scale]
         for axis, both in ((1, known[:, 1:] & known[:, :-1]), (2, known[:, :, 1:] & known[:, :, :-1])):
-            total = total + mean_of_images(coarse.diff(dim=axis).abs(), both)
+            difference = coarse.diff(dim=axis).abs()
+            if log_target is not None and contour:
+                jump = log_target[:, :: 2**scale, :: 2**scale].diff(dim=axis).abs() > _CONTOUR
+                difference = difference * (1 + contour * jump)
+            total = total + mean_of_images(difference, both)
     return total
 
 

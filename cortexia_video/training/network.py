@@ -53,6 +53,9 @@ _DECODER_CHANNELS = (192, 128, 96, 64, 32)
 _HEADS = 4
 _IMAGE_CHANNELS = 3 * 2 * 2  # of an image folded to half its resolution
 _NEIGHBOURS = 9
+_MARGIN = 0.25  # of a batch's range, below its lowest value
+_FORGETTING = 0.002  # a step, of lower ones seen before
+_LEAST = 1e-3
 
 Norm = Callable[[int], nn.Module]
 
@@ -243,8 +246,27 @@ class ConvexUpsampling(nn.Module):
         return F.pixel_shuffle(finer, 2)[:, 0]
 
 
+class AboveZero(nn.Module):
+    """Lift values above the lowest that training has seen, less a margin, and what is lower still to it.
+
+    A shift is nothing to who aligns; who does not drops what is not above 0. In training values stay as they are.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lowest = nn.Buffer(torch.zeros(()))
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training:
+            return (values - self.lowest).clamp_min(_LEAST)
+        low, high = values.detach().float().aminmax()
+        seen = low - _MARGIN * (high - low)
+        self.lowest.copy_(torch.minimum(seen, self.lowest.lerp(seen, _FORGETTING)))
+        return values
+
+
 class DepthNetwork(nn.Module):
-    """Disparity up to factor and shift, larger is nearer.
+    """Disparity up to factor and shift, larger is nearer, when it is not trained above 0.
 
     image: float32 (B, 3, H, W) RGB in [0, 1], H and W multiples of 32. Returns float32 (B, H, W).
     norm: of the encoder. decoder_norm: of the rest; `no_norm` for weights of a file that runs, which hold it.
@@ -259,6 +281,7 @@ class DepthNetwork(nn.Module):
         widths = zip(_DECODER_CHANNELS[:-1], laterals, _DECODER_CHANNELS[1:], strict=True)
         self.steps = nn.ModuleList(UpStep(*step, decoder_norm) for step in widths)
         self.output = ConvexUpsampling(_DECODER_CHANNELS[-1])
+        self.lift = AboveZero()
 
     def forward(self, image: Tensor) -> Tensor:
         centred = image * 2 - 1
@@ -267,7 +290,7 @@ class DepthNetwork(nn.Module):
         x = self.head(coarse)
         for step, lateral in zip(self.steps, laterals, strict=True):
             x = step(x, lateral)
-        disparity: Tensor = self.output(x)
+        disparity: Tensor = self.lift(self.output(x))
         return disparity
 
 
@@ -282,7 +305,7 @@ def hold_compact(state: State, name: str) -> DepthNetwork:
     has_decoder_norms = any(key.startswith("steps.") and key.endswith(".running_var") for key in state)
     network = DepthNetwork(*(batch_norm if each else no_norm for each in (has_norms, has_decoder_norms)))
     try:
-        network.load_state_dict(dict(state))
+        network.load_state_dict({**network.lift.state_dict(prefix="lift."), **state})
     except RuntimeError as error:
         raise ModelLoadError(
             f"{name} holds no weights of {COMPACT}: {str(error).splitlines()[-1].strip()}"

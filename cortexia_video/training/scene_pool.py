@@ -25,7 +25,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import track
 from cortexia_video.scenes import ScenePlan, render_scenes
-from cortexia_video.scenes.folder import check_plan
+from cortexia_video.scenes.folder import check_plan, describe_plan
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import require_own_folder
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 class PoolPlan:
     """What to render: seeds from `first_seed` on, whole shards of them, at one size in pixels.
 
-    kinds: names of `LAYOUTS`; the usual ones if empty.
+    kinds: names of `LAYOUTS`; the usual ones if empty. furniture: folder of models of kinds that need them.
     """
 
     count: int
@@ -51,11 +51,18 @@ class PoolPlan:
     width: int
     first_seed: int = 0
     kinds: tuple[str, ...] = ()
+    furniture: Path | None = None
 
     def look(self) -> dict[str, Any]:
         """Return what all scenes of a folder share; what is usual goes unsaid, as in pools of before."""
         kinds = {"kinds": list(self.kinds)} if self.kinds else {}
-        return {"height": self.height, "width": self.width, **kinds}
+        told = describe_plan(self.scenes())
+        models = {"furniture": told["furniture"]} if "furniture" in told else {}
+        return {"height": self.height, "width": self.width, **kinds, **models}
+
+    def scenes(self) -> ScenePlan:
+        """Return the plan as that of a folder of scenes."""
+        return ScenePlan(self.first_seed, self.height, self.width, self.kinds, furniture=self.furniture)
 
     def shards(self) -> range:
         """First seeds of all shards."""
@@ -92,7 +99,7 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
 
 def check_pool(folder: Path, plan: PoolPlan) -> None:
     """Raise `InputError` for scenes that cannot be, or a folder of others, `OutputError` where none can be."""
-    check_plan(ScenePlan(plan.first_seed, plan.height, plan.width, plan.kinds))
+    check_plan(plan.scenes())
     require_writable(folder)
     require_own_folder(folder, "a pool of scenes", {_ABOUT: lambda _: True})
     path = folder / _ABOUT
@@ -135,7 +142,8 @@ def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
     size = plan.height, plan.width
     shard = np.empty(SHARD_SIZE, [("image", np.uint8, (*size, 3)), ("disparity", np.float16, size)])
     seeds = range(seed, seed + SHARD_SIZE)
-    for row, scene in zip(shard, render_scenes(seeds, *size, plan.kinds or None), strict=True):
+    scenes = render_scenes(seeds, *size, plan.kinds or None, furniture=plan.furniture)
+    for row, scene in zip(shard, scenes, strict=True):
         row["image"] = scene.image
         row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
     with write_atomic(_shard_path(folder, seed)) as partial, partial.open("wb") as file:

@@ -32,7 +32,7 @@ from cortexia_video.video.clip_index import choose_stream, decode_packet
 from cortexia_video.video.container import open_container, require_video
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
+    pass
 
 SUFFIX = ".mkv"
 TIMES = "depth.txt"  # beside frames that are files: when each is shown, as TUM RGB-D has it
@@ -173,7 +173,7 @@ class DepthClip:
             except (DecodeError, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 raise DepthFileError(f"{self._name}: {reason}") from error
-            self.metadata = _read_tag(self._container)
+            self.metadata: dict[str, Any] = from_text(self._container.metadata.get(_TAG, ""))
             if not isinstance(self.metadata.get("clip"), dict):
                 raise DepthFileError(f"{self._name}: it is a video, but not one of depth")
             try:
@@ -219,7 +219,8 @@ class DepthClip:
         if number != self._at + 1 or self._at < 0:
             self._container.seek(self._pts[number], stream=self._stream)
             self._stream.codec_context.flush_buffers()
-            self._decoded = _decode_all(self._container, self._stream)
+            packets = self._container.demux(self._stream)
+            self._decoded = (frame for packet in packets for frame in decode_packet(packet))
         self._at = number
         frame = next((each for each in self._decoded if each.pts == self._pts[number]), None)
         if frame is None or frame.format.name != "gray16le":
@@ -295,12 +296,3 @@ def count_frames(place: AnyPath) -> int:
 
 def _tags(about: Mapping[str, Any]) -> dict[str, str]:
     return {"title": MARK.decode(), _TAG: to_text(about).decode("ascii")}
-
-
-def _read_tag(container: InputContainer) -> dict[str, Any]:
-    return from_text(container.metadata.get(_TAG, ""))
-
-
-def _decode_all(container: InputContainer, stream: Any) -> Iterator[Any]:
-    for packet in container.demux(stream):
-        yield from decode_packet(packet)

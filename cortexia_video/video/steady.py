@@ -15,8 +15,8 @@ from cortexia_video.video.optical_flow import Array, box_mean, find_flow, sample
 
 SteadyMode = Literal["off", "mean", "align"]
 
-_MOST = 6  # frames that the mean goes over
-_TREND = 0.2  # of what a frame tells, that goes to the trend
+_MOST = 4  # frames that the mean goes over
+_TREND = 0.13  # of what a frame tells, that goes to the trend
 _GREY = 10.0  # of 255: so much another grey value is another thing
 _DEPTH = 0.3  # of the range: so much another depth is another thing
 _SAME = 0.5  # weight from which a pixel counts as seen again
@@ -44,7 +44,7 @@ class Sequencer(Protocol):
 class Steady:
     """A `Sequencer` that takes away what changes from frame to frame though the scene does not.
 
-    Each pixel becomes the mean of its own depth and what was there before, up to six frames, followed along
+    Each pixel becomes the mean of its own depth and what was there before, up to four frames, followed along
     the motion in the images; another grey value or another depth there counts less, down to nothing. What was
     there goes on as it went (Holt 1957: a level and a trend): a mean alone lags behind depth that changes.
     Metres and scale-invariant depth are averaged as logarithms. At a cut it begins anew. What is NaN, such as sky,

@@ -224,16 +224,13 @@ class FilesColumn(Column):
         reading = attempt(key, "decode", lambda: self._reader.decode(self._reader.read_bytes(place), place))
         if isinstance(reading, Failure):
             return Look(key, None, reading)
-        return Look(key, self._read_image(key, reading.line), reading.depth)
-
-    def _read_image(self, key: str, line: Line) -> Frame | Failure | None:
-        images = self._images
+        line, images, frame = reading.line, self._images, None
         if find_image(line) is not None:
-            return attempt(key, "decode", lambda: _decode(read_run_image(line, images=images), key))
-        if images is None:
-            return None
-        place = images / key if is_folder(images) else images
-        return attempt(key, "decode", lambda: _decode(read_image_bytes(place), key))
+            frame = attempt(key, "decode", lambda: _decode(read_run_image(line, images=images), key))
+        elif images is not None:
+            beside = images / key if is_folder(images) else images
+            frame = attempt(key, "decode", lambda: _decode(read_image_bytes(beside), key))
+        return Look(key, frame, reading.depth)
 
     def read(self, key: str, frame: Frame | None = None) -> DepthMap:
         """See `Column`."""

@@ -85,7 +85,12 @@ class Recording:
         self._stream.set_time("image", sequence=number)
         if step.time_s is not None:
             self._stream.set_time(f"seconds of {step.clip}" if step.clip else "seconds", duration=step.time_s)
-        shown: dict[str, Any] = {"about": rr.TextDocument(self._describe(step), media_type="text/markdown")}
+        lines = [f"### {_quote(step.key)}"]
+        for name, each in zip(self._names, step.maps, strict=True):
+            said = [each.reason] if isinstance(each, Failure) else each.lines
+            lines += ["", f"**{_quote(name)}**", "", *(f"- {self._say(line)}" for line in said)]
+        lines += [f"\n{self._say(step.problem)}"] if step.problem else []
+        shown: dict[str, Any] = {"about": rr.TextDocument("\n".join(lines), media_type="text/markdown")}
         if step.image is not None:
             shown["image"] = rr.Image(step.image)  # not as JPEG: these must all be of one size
         for path, each in zip(self._paths, step.maps, strict=True):
@@ -128,13 +133,6 @@ class Recording:
     def _say(self, text: str) -> str:
         return printable(self._wording(text))
 
-    def _describe(self, step: Step) -> str:
-        lines = [f"### {_quote(step.key)}"]
-        for name, each in zip(self._names, step.maps, strict=True):
-            said = [each.reason] if isinstance(each, Failure) else each.lines
-            lines += ["", f"**{_quote(name)}**", "", *(f"- {self._say(line)}" for line in said)]
-        return "\n".join([*lines, *([f"\n{self._say(step.problem)}"] if step.problem else [])])
-
     def _lay_out(self, step: Step) -> None:
         """Send the panels: the image and what is said of it, then a column for each map, with points below it."""
         import rerun as rr
@@ -147,8 +145,10 @@ class Recording:
         for name, path, each in zip(self._names, self._paths, step.maps, strict=True):
             self._stream.log(f"{path}/camera/colors", _list_colors(DEPTH_COLORS), static=True)
             self._stream.log(f"{path}/error/colors", _list_colors(ERROR_COLORS), static=True)
-            title = name if isinstance(each, Failure) else f"{name}: {_name_values(each)}"
-            below = []
+            title, below = name, []
+            if isinstance(each, MapView):
+                how = f" by {each.alignment}" if each.alignment else ""
+                title = f"{name}: {f'metres{how}' if each.is_metric else f'{each.kind}, relative'}"
             if isinstance(each, MapView) and each.error is not None:
                 below.append(rrb.Spatial2DView(origin=f"{path}/error", name=printable(f"{name}: error")))
             if isinstance(each, MapView) and each.points:
@@ -249,11 +249,6 @@ def _view_points(name: str, path: str, shown: MapView) -> Any:
     return rrb.Spatial3DView(
         origin=path, contents=contents, name=printable(f"{name}: points{unit}"), eye_controls=eye
     )
-
-
-def _name_values(shown: MapView) -> str:
-    how = f" by {shown.alignment}" if shown.alignment else ""
-    return f"metres{how}" if shown.is_metric else f"{shown.kind}, relative"
 
 
 def _quote(text: str) -> str:

@@ -177,7 +177,10 @@ def make_map_view(
     try:
         require_unit(depth.kind)
         pinhole = maker.find_camera(depth, seen, camera)
-        points = maker.make_points(_thin(depth), seen, pinhole)
+        height, width = depth.values.shape
+        picked = pick_points(depth.known_values, *_fit(height, width, _LONGEST_CLOUD))  # few enough points
+        thin = replace(depth.without_maps(), values=picked, full_size=depth.full_size or (height, width))
+        points = maker.make_points(thin, seen, pinhole)
     except InputError as error:
         no_points = str(error)
         lines.append(f"no points: {no_points}")
@@ -234,12 +237,3 @@ def _describe(depth: DepthMap, values: NDArray[np.float32], shown: Range) -> Ite
 def _name_alignment(depth: DepthMap) -> str | None:
     by = depth.alignment.by if depth.alignment else None
     return "near and far" if by == "near_far" else by and by.replace("_", " ")
-
-
-def _thin(depth: DepthMap) -> DepthMap:
-    """Return a map of few enough points."""
-    height, width = depth.values.shape
-    size = _fit(height, width, _LONGEST_CLOUD)
-    return replace(
-        depth, values=pick_points(depth.values, *size), full_size=depth.full_size or (height, width)
-    )

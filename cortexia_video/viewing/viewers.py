@@ -65,7 +65,8 @@ def serve_web(pieces: Pieces, port: int) -> Iterator[str]:
 
     port: 0 for any that is free. Raises `InputError` where it is in use.
     """
-    inner = _find_free_port()
+    with socket.create_server((_LOOPBACK, 0)) as free:
+        inner: int = free.getsockname()[1]
     name = f"/{secrets.token_urlsafe(16)}.rrd"  # that other people of this machine do not know
     handler = type("_Handler", (_Handler,), {"inner": inner, "name": name, "pieces": staticmethod(pieces)})
     try:
@@ -176,6 +177,16 @@ def _keep_quiet(home: Path) -> dict[str, str]:
     }
 
 
+def _await(viewer: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until Rerun's server answers; raises `OutputError` where it does not."""
+    end = time.monotonic() + _STARTS_S
+    while viewer.poll() is None and time.monotonic() < end:
+        with suppress(OSError), socket.create_connection((_LOOPBACK, port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise OutputError(f"the web viewer does not start (code {viewer.poll()}): use `output`")
+
+
 def _find_executable() -> Path:
     found = find_spec("rerun_cli")
     assert found is not None and found.origin is not None, "rerun-sdk has both"
@@ -185,19 +196,3 @@ def _find_executable() -> Path:
         if each.is_file():
             return each
     raise OutputError(f"no viewer in {folder}: pip install --force-reinstall rerun-sdk")
-
-
-def _find_free_port() -> int:
-    with socket.create_server((_LOOPBACK, 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
-
-
-def _await(viewer: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until Rerun's server answers; raises `OutputError` where it does not."""
-    end = time.monotonic() + _STARTS_S
-    while viewer.poll() is None and time.monotonic() < end:
-        with suppress(OSError), socket.create_connection((_LOOPBACK, port), timeout=1):
-            return
-        time.sleep(0.05)
-    raise OutputError(f"the web viewer does not start (code {viewer.poll()}): use `output`")

@@ -13,7 +13,7 @@ from cortexia_video.cli import app, main
 
 COMMANDS = ["estimate", "info", "report", "verify", "pointcloud", "convert", "scenes", "evaluate", "models"]
 COMMANDS += ["view", "align", "export", "train", "plan", "status", "merge"]
-COMMANDS += ["dataset build", "dataset info", "dataset preview"]
+COMMANDS += ["dataset build", "dataset info", "dataset preview", "models check"]
 PANELS = ["Arguments", "Options", "Output", "Model", "Camera", "Run", "Cluster"]
 
 

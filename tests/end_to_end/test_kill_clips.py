@@ -16,18 +16,18 @@ from file_digests import file_digests
 from cortexia_video import read_ledger
 from cortexia_video.jobs.clip_parts import FOLDER
 
-MOMENTS = 8
 SCRIPT = """
 import sys
 from cortexia_video import DepthEstimator, SyntheticModel, estimate
 from cortexia_video.jobs import clip_output
 clip_output._PART_FRAMES, clip_output.PROVEN = 24, 4
-estimate(sys.argv[1], sys.argv[2], model=DepthEstimator(SyntheticModel(short_side=48)), preview=True)
+small = DepthEstimator(SyntheticModel(short_side=48))
+estimate(sys.argv[1], sys.argv[2], model=small if sys.argv[3] == "synthetic" else sys.argv[3], preview=True)
 """
 
 
-def start(source: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", SCRIPT, str(source), str(out)]
+def start(source: Path, out: Path, model: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", SCRIPT, str(source), str(out), model]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -36,7 +36,10 @@ def files(out: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_image: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(("model", "moments"), [("synthetic", 8), ("compact", 3)])
+def test_killed_at_any_moment_and_started_again(
+    tmp_path: Path, make_image: Callable[..., Path], model: str, moments: int
+) -> None:
     source = tmp_path / "in"
     write_clip(
         source / "a.mp4", [draw(each, 96, 128) for each in range(200)], options={"x264-params": "bframes=3"}
@@ -44,7 +47,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_image: Call
     write_clip(source / "b.webm", 60, codec="libvpx-vp9", options={"cpu-used": "8"})
     make_image(source / "c.jpg")
     began = time.monotonic()
-    assert start(source, tmp_path / "whole").wait() == 0
+    assert start(source, tmp_path / "whole", model).wait() == 0
     whole_run = time.monotonic() - began
     expected = files(tmp_path / "whole")
     assert [*sorted(expected)] == [
@@ -58,11 +61,11 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_image: Call
         )
     ]
     in_parts = 0
-    for moment in range(MOMENTS):
+    for moment in range(moments):
         out = tmp_path / f"killed-{moment}"
-        process = start(source, out)
+        process = start(source, out, model)
         if moment % 2:
-            time.sleep(whole_run * moment / MOMENTS)
+            time.sleep(whole_run * moment / moments)
         else:  # count parts instead of seconds: a kill in the middle whatever the machine does meanwhile
             while process.poll() is None and len([*out.glob(f"{FOLDER}/*/*.npz")]) < 1 + moment // 4:
                 time.sleep(0.002)
@@ -70,7 +73,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_image: Call
         process.wait()
         in_parts += any(out.glob(f"{FOLDER}/*/*.npz"))
         assert all(expected[name] == digest for name, digest in files(out).items() if name in expected)
-        assert start(source, out).wait() == 0
+        assert start(source, out, model).wait() == 0
         assert files(out) == expected
         assert not (out / FOLDER).exists()
         last = list(read_ledger(out))[-1]

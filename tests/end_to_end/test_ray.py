@@ -27,6 +27,8 @@ import ray_doubles
 from clips import write_clip
 from file_digests import file_digests
 from ray_doubles import MortalModel, PoisonedModel, SlowModel
+from remote_folders import outputs as all_outputs
+from remote_folders import read_folder
 from s3_server import BUCKET, Server, fail_each, put, read_all, serve_s3
 
 import cortexia_video as cx
@@ -266,19 +268,19 @@ def test_without_room_or_model_nothing_is_written(nodes: Any, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_cluster_gives_the_clips_that_one_machine_gives(nodes: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["mkv", "frames"])
+def test_a_cluster_gives_the_clips_that_one_machine_gives(nodes: Any, tmp_path: Path, form: Any) -> None:
+    options: dict[str, Any] = {"recursive": True, "video_format": form}
     for name, frames in (("a.mp4", 40), ("trip/b.mp4", 12)):
         put(f"films/{name}", write_clip(tmp_path / "films" / name, frames).read_bytes())
     with RayExecutor(num_workers=2) as executor:
         report = cx.estimate(
-            f"{S3}/films", f"{S3}/of-films", model=wrap(SyntheticModel()), recursive=True, executor=executor
+            f"{S3}/films", f"{S3}/of-{form}", model=wrap(SyntheticModel()), executor=executor, **options
         )
     assert (report.found, report.done) == (2, 2)
-    cx.estimate(tmp_path / "films", tmp_path / "out", model=wrap(SyntheticModel()), recursive=True)
-    made = {name: data for name, data in read_all("of-films").items() if not name.startswith("ledger")}
-    for name in ("a.mp4.mkv", "trip/b.mp4.mkv"):
-        assert made[name] == (tmp_path / "out" / name).read_bytes()
-    assert {*made} == {"a.mp4.mkv", "trip/b.mp4.mkv", "depth.json"}
+    cx.estimate(tmp_path / "films", tmp_path / "out", model=wrap(SyntheticModel()), **options)
+    made, here = all_outputs(read_all(f"of-{form}")), all_outputs(read_folder(tmp_path / "out"))
+    assert made == here and len(made) == (3 if form == "mkv" else 40 + 12 + 3)
 
 
 @pytest.mark.slow

@@ -37,23 +37,27 @@ def folder(place: str, tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_a_bucket_gives_the_bytes_of_a_folder(place: str, folder: Path, tmp_path: Path) -> None:
-    report = run(f"{S3}/{place}/in", f"{S3}/{place}/out")
+@pytest.mark.parametrize("form", ["mkv", "frames"])
+def test_a_bucket_gives_the_bytes_of_a_folder(place: str, folder: Path, tmp_path: Path, form: Any) -> None:
+    report = run(f"{S3}/{place}/in", f"{S3}/{place}/out", video_format=form)
     assert report.counts == {"found": 3, "done": 3, "skipped": 0, "failed": 0}
-    run(folder, tmp_path / "out")
+    run(folder, tmp_path / "out", video_format=form)
     assert outputs(read_all(f"{place}/out")) == outputs(read_folder(tmp_path / "out"))
-    again = run(f"{S3}/{place}/in", f"{S3}/{place}/out")
+    again = run(f"{S3}/{place}/in", f"{S3}/{place}/out", video_format=form)
     assert (again.done, again.skipped) == (0, 3)
-    depth = cx.read_depth(f"{S3}/{place}/out/deep/a.mp4.mkv#20")
-    assert (depth.values == cx.read_depth(f"{tmp_path}/out/deep/a.mp4.mkv#20").values).all()
+    name = "deep/a.mp4.mkv#20" if form == "mkv" else "deep/a.mp4/000020.npy"
+    depth = cx.read_depth(f"{S3}/{place}/out/{name}")
+    assert (depth.values == cx.read_depth(f"{tmp_path}/out/{name}").values).all()
+    assert cx.verify(f"{S3}/{place}/out").wrong == []
 
 
+@pytest.mark.parametrize("form", ["mkv", pytest.param("frames", marks=pytest.mark.slow)])
 def test_parts_in_a_bucket_survive_a_kill(
-    place: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Any
 ) -> None:
     monkeypatch.setattr(clip_output, "_PART_FRAMES", 8)
     monkeypatch.setattr(clip_output, "PROVEN", 4)
-    run(folder, tmp_path / "out")
+    run(folder, tmp_path / "out", video_format=form)
     add = clip_output.ClipOutput.add
 
     def add_and_end(self: Any, *arguments: Any) -> bool:
@@ -63,13 +67,13 @@ def test_parts_in_a_bucket_survive_a_kill(
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(clip_output.ClipOutput, "add", add_and_end)
-        run(f"{S3}/{place}/in", f"{S3}/{place}/out")
+        run(f"{S3}/{place}/in", f"{S3}/{place}/out", video_format=form)
     assert sum(name.startswith(FOLDER) for name in read_all(f"{place}/out")) == 4
     added: list[int] = []
     monkeypatch.setattr(
         clip_output.ClipOutput, "add", lambda self, *each: added.append(self.following) or add(self, *each)
     )
-    run(f"{S3}/{place}/in", f"{S3}/{place}/out")
+    run(f"{S3}/{place}/in", f"{S3}/{place}/out", video_format=form)
     assert len(added) in (30 - 16, 30 - 16 + 9)  # the other clip may have been done
     assert outputs(read_all(f"{place}/out")) == outputs(read_folder(tmp_path / "out"))
 

@@ -51,11 +51,6 @@ def predict(truth: Sequence[np.ndarray]) -> list[DepthMap]:
     ]
 
 
-def make_sample() -> RGBDSample:
-    depth = DepthMap(np.ones((HEIGHT, WIDTH), np.float32), "metric")
-    return RGBDSample(Frame("walk/0", np.zeros((HEIGHT, WIDTH, 3), np.uint8)), depth)
-
-
 def write_predictions(root: Path, depths: Sequence[DepthMap], names: Sequence[str] = NAMES) -> str:
     for name, depth in zip(names, depths, strict=True):
         write_depth(depth, root / f"walk/{name}.npz")
@@ -171,12 +166,27 @@ def test_the_command_prints_a_row_for_each_clip(tmp_path: Path, capsys: pytest.C
     assert row[-4:] == [f"{each:.3f}" for each in numbers]
 
 
+def test_a_model_scores_what_its_depth_in_files_does(tmp_path: Path) -> None:
+    random, model = np.random.default_rng(0), DepthEstimator(SyntheticModel(short_side=48))
+    samples = []
+    for name, depth_m in zip(NAMES, walk(6)[0], strict=True):
+        frame = Frame(f"walk/{name}", random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
+        samples.append(RGBDSample(frame, DepthMap(depth_m.astype(np.float32), "metric")))
+        write_depth(model(frame), tmp_path / f"depth/walk/{name}.npz")
+    found = [
+        evaluate(each, truth=hold_truth(samples), protocol=PROTOCOL, align_per="clip").evaluation
+        for each in (model, str(tmp_path / "depth"))
+    ]
+    by_model, by_files = ((each.clips[0].fit, each.clips[0].score[:3]) for each in found)
+    assert by_model == by_files
+    by_model, by_files = ([one.sums for one in each.columns[0].list_scores()] for each in found)
+    assert by_model == by_files
+
+
 def test_what_cannot_be_measured_by_clips(tmp_path: Path) -> None:
     truth, _ = walk(6)
     folder = write_truth(tmp_path / "truth", truth)
     predicted = write_predictions(tmp_path / "depth", predict(truth))
-    with pytest.raises(InputError, match="run `cortexia estimate` over it"):
-        evaluate(DepthEstimator(SyntheticModel()), truth=hold_truth([make_sample()]), align_per="clip")
     with pytest.raises(InputError, match="`align_per` must be image or clip, got 'set'"):
         evaluate(predicted, truth=folder, align_per="set")
     (folder / "walk/poses.txt").write_text("1 2 3\n")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from camera_model import FOV_DEG, Camera
-from clips import write_clip
+from clips import draw, write_clip
+from PIL import Image
 
 from cortexia_video import DepthEstimator, DepthMap, SyntheticModel, estimate
 from cortexia_video.errors import DecodeError
@@ -42,6 +43,20 @@ def test_some_frames_at_full_size(tmp_path: Path) -> None:
     for frame, depth in pairs:
         assert isinstance(depth, DepthMap)
         assert np.array_equal(depth.values, estimator(frame).values)
+
+
+def test_a_folder_of_frames(tmp_path: Path) -> None:
+    (tmp_path / "take").mkdir()
+    for number in (1, 2, 10):
+        Image.fromarray(draw(number, 48, 64)).save(tmp_path / f"take/f{number}.png")
+    estimator = DepthEstimator(SyntheticModel(short_side=24), size="native")
+    estimate(tmp_path / "take", tmp_path / "run", model=estimator, sequence=True, fps=12)
+    pairs = [*estimator.estimate_video(tmp_path / "take", fps=12)]
+    assert [frame.timestamp_s for frame, _ in pairs] == pytest.approx([0, 1 / 12, 2 / 12])
+    with DepthClip(tmp_path / "run/take.mkv") as clip:
+        for expected, (_, depth) in zip(clip, pairs, strict=True):
+            assert isinstance(depth, DepthMap)
+            assert depth.values == pytest.approx(expected.values, rel=2e-4, abs=1e-4)
 
 
 def test_what_is_no_video(tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ from cortexia_video import (
     point_cloud,
     read_depth,
     report,
+    status,
     write_depth,
 )
+from cortexia_video.cli import main
 from cortexia_video.errors import DecodeError, DepthFileError
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.jobs.inspect import FolderInspection, Inspection
@@ -60,6 +62,22 @@ def test_info_of_a_folder_counts_a_clip_once(run: Path) -> None:
     assert folder.files == {".mkv": 1}
     assert folder.bytes == (run / "a.mp4.mkv").stat().st_size
     assert len(folder.sampled) == FRAMES
+
+
+def test_a_clip_counts_as_a_clip_of_so_many_frames(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (status(run).runs[0].frames, f"1 done ({FRAMES} frames)" in str(status(run))) == (FRAMES, True)
+    report(run)
+    assert f"1 of 1 input has depth: 1 clip ({FRAMES} frames)." in (run / "report.html").read_text()
+    save(draw(0, 48, 64), tmp_path / "b.png")
+    command = ["estimate", *map(str, (tmp_path / "a.mp4", tmp_path / "b.png")), "--model", "synthetic"]
+    for skipped in (0, 2):  # the second time by the ledger alone
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--output", str(tmp_path / "both")])
+        said = capsys.readouterr().out
+        assert f"1 depth map and 1 clip ({FRAMES} frames)" in said and f"{skipped} skipped" in said
+        assert ("frames/s" in said) == (skipped == 0)
 
 
 @pytest.mark.parametrize("format", ["npy", "png16", "exr", "tiff"])

@@ -133,6 +133,15 @@ def test_to_lerobot_and_back(tmp_path: Path) -> None:
         assert clip.metadata["kind"] == "metric" and clip.metadata["clip"]["rate"] == 30
         for depth, depth_m in zip(clip, maps, strict=True):
             assert np.abs(depth.values - depth_m).max() < 0.005
+    assert convert(tmp_path / "lerobot", tmp_path / "files", convention="lerobot", format="npz").done == 1
+    assert sorted(files(tmp_path / "files/a.mp4")) == [f"{number:06}.npz" for number in range(4)] + [
+        "depth.txt"
+    ]
+    for number, depth_m in enumerate(maps):
+        depth = read_depth(tmp_path / f"files/a.mp4/{number:06}.npz")
+        assert depth.kind == "metric" and np.abs(depth.values - depth_m).max() < 0.005
+    assert convert(tmp_path / "lerobot", tmp_path / "files", convention="lerobot", format="npz").skipped == 1
+    assert verify(tmp_path / "files").wrong == []
     maps[2][0, 0] = np.nan
     write_metres(tmp_path / "in/b.mp4.mkv", maps)
     report = convert(tmp_path / "in", tmp_path / "lerobot", to="lerobot")
@@ -145,7 +154,7 @@ def test_to_lerobot_and_back(tmp_path: Path) -> None:
     [
         {"to": "lerobot", "format": "mkv"},
         {"format": "mkv", "f_px": 300.0},
-        {"convention": "lerobot", "format": "npy"},
+        {"convention": "lerobot", "format": "npy", "to": "kitti"},
     ],
 )
 def test_options_that_do_not_fit(tmp_path: Path, options: dict[str, Any]) -> None:

@@ -113,7 +113,8 @@ def test_what_failed_is_tried_again(photos: Path, make_image: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"format": "png"}, {"preview": True}, {"model": "compact"}, {"kind": "metric"}]
+    "options",
+    [{"format": "png"}, {"preview": True}, {"model": "compact"}, {"kind": "metric"}, {"thorough": True}],
 )
 def test_other_settings_are_not_taken_for_done(photos: Path, options: dict) -> None:
     run(photos)

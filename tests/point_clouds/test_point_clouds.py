@@ -633,7 +633,9 @@ def test_what_can_have_no_shape_has_failed_and_near_and_far_give_it_one(
     estimate(tmp_path / "photos", tmp_path / "made", model="synthetic")
     code, told, said = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
     assert (code, counts(told)) == (1, "1 found: 0 done, 0 skipped, 1 failed")
-    assert said.startswith("failed (decode): a.jpg: relative depth has no shape in space: give")
+    assert said.startswith(
+        "failed (decode): a.jpg: depth of kind disparity is shifted by an unknown amount and has no shape in space"
+    )
     anchored = (tmp_path / "made", "--output", tmp_path / "clouds", "--near-m", 1, "--far-m", 4)
     code, told, said = run(capsys, *anchored)
     assert (code, counts(told)) == (1, "1 found: 0 done, 0 skipped, 1 failed")

@@ -25,7 +25,7 @@ from cortexia_video.scenes.description import (  # noqa: E402
     Sky,
     rotation,
 )
-from cortexia_video.scenes.layouts import build_scene, is_worth_showing  # noqa: E402
+from cortexia_video.scenes.layouts import NEED_MODELS, build_scene, is_worth_showing  # noqa: E402
 from cortexia_video.scenes.noise import SIDE, periodic_noise  # noqa: E402
 from cortexia_video.scenes.ray_casting import blocked_share, cast_views, solids_of, views_of  # noqa: E402
 from cortexia_video.scenes.rendering import BuiltScene, render_built  # noqa: E402
@@ -246,13 +246,14 @@ def test_other_seeds_give_other_scenes():
     assert len({scene.image.tobytes() for scene in scenes}) == 4
 
 
-PLACES = LAYOUTS[LAYOUTS.index("facade") + 1 :]
+KINDS = [name for name in LAYOUTS if name not in NEED_MODELS]
+PLACES = KINDS[KINDS.index("facade") + 1 :]
 """Kinds of meshes: building one takes seconds."""
 
 
 @pytest.mark.parametrize(
     "layout",
-    [pytest.param(name, marks=pytest.mark.slow) if name in PLACES[:-1] else name for name in LAYOUTS],
+    [pytest.param(name, marks=pytest.mark.slow) if name in PLACES[:-1] else name for name in KINDS],
 )
 def test_every_layout_renders_an_image_with_depth(layout):
     scene = render_scene(11, 32, 48, layout)

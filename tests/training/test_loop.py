@@ -22,7 +22,7 @@ from cortexia_video.depth_map import DepthMap  # noqa: E402
 from cortexia_video.errors import InputError, MissingExtraError, ModelLoadError, OutputExistsError  # noqa: E402
 from cortexia_video.frame import Frame  # noqa: E402
 from cortexia_video.rgbd_sample import RGBDSample  # noqa: E402
-from cortexia_video.training import color_jitter as recolouring  # noqa: E402
+from cortexia_video.training import color_jitter  # noqa: E402
 from cortexia_video.training.backbone import (  # noqa: E402
     LITE0,
     find_classifier,
@@ -32,7 +32,6 @@ from cortexia_video.training.backbone import (  # noqa: E402
 )
 from cortexia_video.training.batches import BatchView  # noqa: E402
 from cortexia_video.training.export import (  # noqa: E402
-    OFFSET,
     compact_metadata,
     fold_batch_norm,
     read_compact,
@@ -52,6 +51,7 @@ from cortexia_video.training.losses import (  # noqa: E402
 )
 from cortexia_video.training.network import (  # noqa: E402
     STRIDE,
+    AboveZero,
     ConvexUpsampling,
     DepthNetwork,
     batch_norm,
@@ -123,6 +123,17 @@ def test_new_pixels_are_means_of_old_ones():
     assert (finer <= highest[:, 0] + 1e-12).all()
 
 
+def test_values_are_above_0_by_what_training_saw_and_whatever_comes():
+    lift = AboveZero()
+    for low in (-3.0, -5.0, -4.0):
+        values = torch.linspace(low, 7, 24).view(1, 4, 6)
+        assert torch.equal(lift(values), values), "in training they stay"
+    assert -8.1 < lift.lowest < -7.9  # a quarter of -5 to 7 below -5, hardly forgotten since
+    found = lift.eval()(torch.tensor([[[-5.0, 7.0, -100.0]]]))
+    assert found[0, 0, 1] - found[0, 0, 0] == pytest.approx(12) and found[0, 0, 0] > 2.9
+    assert (found > 0).all()
+
+
 # --- export
 
 
@@ -138,7 +149,7 @@ def test_onnx_gives_what_torch_gives(network, exported, batch, height, width):
             if weights.numel() >= 256:  # smaller tensors stay float32 in the file
                 weights.copy_(weights.half().float())
         trained, rounded = network(image).numpy(), stored(image).numpy()
-    found = run(exported, image.numpy()) - np.float32(OFFSET)
+    found = run(exported, image.numpy())
     assert found.shape == (batch, height, width)
     assert found.dtype == np.float32
     assert np.abs(found - trained).max() < 5e-3 * np.abs(trained).max(), "float16 weights cost little"
@@ -181,12 +192,15 @@ def test_the_shipped_model_is_one_of_these():
 
 @pytest.mark.parametrize(("batch", "height", "width"), SIZES)
 def test_the_shipped_model_is_read_as_a_network_that_gives_its_numbers(batch, height, width):
-    """In training, too: no batch norm is left that would change them."""
-    network = read_compact(SHIPPED).train()
+    """In training, too, but for the shift: no batch norm is left that would change them."""
+    network = read_compact(SHIPPED).eval()
     image = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
+    lowest = float(network.lift.lowest)
     with torch.no_grad():
-        found, wanted = network(image).numpy() + np.float32(OFFSET), run(SHIPPED, image.numpy())
+        found, trained = network(image).numpy(), network.train()(image).numpy() - np.float32(lowest)
+    wanted = run(SHIPPED, image.numpy())
     assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()
+    assert np.abs(trained - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
 def test_what_was_read_is_written_as_the_same_numbers(tmp_path):
@@ -380,6 +394,18 @@ def test_sky_does_not_count_as_depth():
     assert error[known].abs().max() < 1e-4
 
 
+def test_across_a_contour_differences_count_more():
+    log_target = torch.zeros(1, 16, 16)
+    log_target[:, :, 8:] = 1
+    error = torch.zeros(1, 16, 16)
+    error[:, :, 12:] = 1  # not at the contour, at no scale
+    plain = gradient_loss(error, error >= 0)
+    assert gradient_loss(error, error >= 0, log_target, 3.0) == pytest.approx(float(plain))
+    assert gradient_loss(log_target, error >= 0, log_target, 3.0) == pytest.approx(
+        4 * float(gradient_loss(log_target, error >= 0))
+    )
+
+
 def test_gradient_loss_of_a_ramp_is_its_slope():
     ramp = torch.arange(16.0).repeat(16, 1)[None]
     assert gradient_loss(ramp, ramp >= 0) == pytest.approx(1 + 2 + 4 + 8)
@@ -435,10 +461,10 @@ def test_a_view_needs_the_number_of_its_batch():
 
 
 @pytest.mark.parametrize(
-    "name", ["filter_randomly", "change_light", "soften", "erase", "compress", "jitter_color"]
+    "name", ["filter_randomly", "change_light", "dim", "shake", "soften", "erase", "compress", "jitter_color"]
 )
 def test_recolouring_keeps_shape_and_inputs_and_follows_its_generator(name):
-    change = getattr(recolouring, name)
+    change = getattr(color_jitter, name)
     image = torch.rand(40, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     before = image.clone()
     first, again = (change(image, np.random.default_rng(1)) for _ in range(2))
@@ -446,6 +472,39 @@ def test_recolouring_keeps_shape_and_inputs_and_follows_its_generator(name):
     assert first.shape == image.shape and not torch.equal(first, image)
     if name == "jitter_color":
         assert first.min() >= 0 and first.max() <= 1
+
+
+def test_light_that_is_dimmed_becomes_darker_and_redder():
+    grey = torch.full((200, 3, 4, 4), 0.8)
+    dimmed = color_jitter.dim(grey, np.random.default_rng(0))[:, :, 0, 0]
+    changed = dimmed[dimmed[:, 0] < 0.8]
+    assert 10 < len(changed) < 60 and (changed.diff(dim=1) <= 0).all()
+
+
+def test_shake_spreads_a_point_along_a_line_and_keeps_its_light():
+    points = torch.zeros(100, 3, 200, 300)
+    points[:, :, 100, 150] = 1
+    shaken = [each for each in color_jitter.shake(points, np.random.default_rng(0)) if each.max() < 1]
+    assert 3 < len(shaken) < 30
+    for each in shaken:
+        assert each.sum() == pytest.approx(3, rel=1e-4)
+        rows, columns = np.nonzero(each[0].numpy())
+        spread = np.linalg.svd(np.stack([rows - rows.mean(), columns - columns.mean()]))[1]
+        assert spread[1] < 1 + 0.6 * len(rows) ** 0.5, "a line, not a patch"
+        assert max(np.ptp(rows), np.ptp(columns)) <= 0.04 * 200 + 1
+
+
+def test_borders_are_plain_and_nothing_is_known_there():
+    image, valid = torch.rand(60, 3, 64, 96), torch.ones(60, 1, 64, 96, dtype=torch.bool)
+    framed, known = color_jitter.add_borders(image, valid, np.random.default_rng(0))
+    assert valid.all(), "what came in stays"
+    changed = [at for at in range(60) if not known[at].all()]
+    assert 5 < len(changed) < 30
+    for at in range(60):
+        inside = known[at].expand(3, -1, -1)
+        assert torch.equal(framed[at][inside], image[at][inside])
+        assert len(set(framed[at][~inside].tolist())) <= 1
+        assert known[at].float().mean() > 0.75
 
 
 # --- pool

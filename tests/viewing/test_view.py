@@ -319,7 +319,7 @@ def test_the_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         main(["view", str(place / "depth"), "--save", str(tmp_path / "a.rrd"), "--count", "2"])
     said = capsys.readouterr().out
     assert ended.value.code == 0 and said.startswith(f"{tmp_path}/a.rrd: 2 images; 2 without points: ")
-    assert "(--near-m, --far-m)" in said and said.endswith(f"`rerun {tmp_path}/a.rrd` shows it\n")
+    assert "give --near-m and --far-m" in said and said.endswith(f"`rerun {tmp_path}/a.rrd` shows it\n")
     assert (
         "give --near-m and --far-m" in Read(tmp_path / "a.rrd").text()
         or "--near-m" in Read(tmp_path / "a.rrd").text()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from xml.etree import ElementTree
 
 import openvino
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ from cortexia_video.models.onnx.session import FLOAT32, Port, first_line
 _HINTS = {FLOAT32: "f32", "bfloat16": "bf16", "float16": "f16"}
 _CAPABILITIES = {FLOAT32: "FP32", "bfloat16": "BF16", "float16": "FP16"}
 _DTYPES = {"f32": "float32", "f16": "float16"}
+# how many convolutions, from the first on, a file says must not be computed in less
+_SENSITIVE = "cortexia.float32_convolutions"
 _ISAS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI")
 
 
@@ -41,6 +45,9 @@ class OpenVinoSession:
             ) from error
         about = graph.get_rt_info(["framework"]).value if graph.has_rt_info(["framework"]) else {}
         self.metadata: Mapping[str, str] = {key: str(value) for key, value in about.items()}
+        sensitive = self.metadata.get(_SENSITIVE, "0")
+        if self.precision != FLOAT32 and sensitive.isdecimal():
+            graph = _keep_in_float32(core, graph, int(sensitive))
         self.inputs: Sequence[Port] = [_describe(port) for port in graph.inputs]
         self.outputs: Sequence[Port] = [_describe(port) for port in graph.outputs]
         hints = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision], "PERFORMANCE_HINT": "LATENCY"}
@@ -53,6 +60,25 @@ class OpenVinoSession:
         """Return the named outputs as new arrays."""
         self._request.infer(dict(inputs))
         return [self._request.get_tensor(name).data.copy() for name in outputs]
+
+
+def _keep_in_float32(core: openvino.Core, graph: openvino.Model, count: int) -> openvino.Model:
+    """Return a graph whose first convolutions are computed in float32 whatever the hint.
+
+    OpenVINO has a mark for that, which from Python can only be read with a file.
+    """
+    with TemporaryDirectory() as folder:
+        described, weights = Path(folder, "graph.xml"), Path(folder, "graph.bin")
+        openvino.serialize(graph, described, weights)
+        tree = ElementTree.parse(described).getroot()
+        layers = [
+            each for each in tree.iterfind("layers/layer") if each.get("type", "").endswith("Convolution")
+        ]
+        for layer in layers[:count]:
+            about = layer.find("rt_info")
+            about = ElementTree.SubElement(layer, "rt_info") if about is None else about
+            ElementTree.SubElement(about, "attribute", name="precise", version="0")
+        return core.read_model(ElementTree.tostring(tree), weights.read_bytes())
 
 
 def choose_precision(wanted: str, device: str) -> str:

@@ -105,25 +105,14 @@ def read_licence(name: str) -> str | None:
 
 def _fetch(hub_id: str, revision: str | None, patterns: list[str], is_whole: Callable[[Path], bool]) -> Path:
     """Return the folder of a hub checkpoint: the cached one, else download it (shows progress, resumes)."""
-    from huggingface_hub import snapshot_download
-
-    def find(*, cached: bool) -> Path:
-        return Path(
-            snapshot_download(
-                hub_id,
-                revision=revision,
-                allow_patterns=patterns,
-                ignore_patterns=["*/*"],
-                local_files_only=cached,
-            )
-        )
-
     with suppress(Exception):
-        folder = find(cached=True)
+        folder = _find_snapshot(hub_id, revision, patterns, cached=True)
         if is_whole(folder):
             return folder
     try:
-        folder = find(cached=False)  # offline, hub's own library gives what there is, whole or not
+        folder = _find_snapshot(
+            hub_id, revision, patterns, cached=False
+        )  # offline, hub's own library gives what there is, whole or not
         if is_whole(folder) or (folder / "config.json").is_file():
             return folder
         raise FileNotFoundError("the local copy is incomplete")
@@ -135,6 +124,28 @@ def _fetch(hub_id: str, revision: str | None, patterns: list[str], is_whole: Cal
             f"'hf download {hub_id}{pinned}' and bring its cache here (HF_HOME), or give a folder that holds "
             "the checkpoint: `model='hf:FOLDER'`"
         ) from error
+
+
+def is_cached(hub_id: str, revision: str | None = None) -> bool:
+    """Return whether the weights of a hub checkpoint are on this machine; the hub is not asked."""
+    try:
+        folder = _find_snapshot(hub_id, revision, _FILES, cached=True)
+        return _is_whole(folder) or any(folder.glob("*.pt"))
+    except Exception:  # noqa: BLE001 - the hub's library has many for what is not there
+        return False
+
+
+def _find_snapshot(hub_id: str, revision: str | None, patterns: list[str], *, cached: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder = snapshot_download(
+        hub_id,
+        revision=revision,
+        allow_patterns=patterns,
+        ignore_patterns=["*/*"],
+        local_files_only=cached,
+    )
+    return Path(folder)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -34,7 +34,7 @@ from cortexia_video.models.torch.model import TorchModel, keep_in_float32
 KINDS: dict[str, DepthKind] = {"da3mono-large": "affine_invariant", "da3metric-large": "metric"}
 
 _CANONICAL_F = 300
-_PREPROCESSING = Preprocessing((504, 504), PATCH, "bicubic", *IMAGENET, scaling="long_side")
+_PREPROCESSING = Preprocessing((504, 504), PATCH, "area", *IMAGENET, scaling="long_side")
 _PORTS = Ports(("pixels",), ("depth", "sky"))
 _TAKEN = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # the layers that DPT takes, by how many there are
 _LAST_EPS = 1e-5  # of the backbone's last norm
