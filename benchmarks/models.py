@@ -2,6 +2,7 @@
 
     pip install -e '.[benchmark]'
     python benchmarks/models.py [vit-252] [vit-518] [convolutional] [--quick] [--work FOLDER]
+    python benchmarks/models.py moge --authors CHECKOUT      # of microsoft/MoGe, with what that needs installed
 
 Random weights take the time that trained ones take. All ways to run a network take turns in one process, the
 network alone, on batches of images that were made ready before. Progress goes to stderr, a Markdown table
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from cortexia_video.runtime.resources import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx
 from cortexia_video.training.network import DepthNetwork
 
-Section = Literal["vit-252", "vit-518", "convolutional"]
+Section = Literal["vit-252", "vit-518", "convolutional", "moge"]
 Run = Callable[[], object]
 
 _PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
@@ -51,10 +52,13 @@ _GOALS = {
     ("vit-252", "OpenVINO bfloat16"): 2.0,
     ("vit-252", "torch bfloat16, channels last"): 1.6,
     ("convolutional", "ONNX Runtime float32"): 2.0,
+    ("moge", "torch float32, normals"): 0.97,
+    ("moge", "OpenVINO float32, normals"): 1.5,
 }
 _PLAIN = "torch float32"
 _CONVOLUTIONAL_BATCH = 8
 _COMPACT_SIZE = (192, 256)
+_MOGE_GRID = (30, 40)  # tokens
 
 app = App(help=__doc__)
 
@@ -72,17 +76,22 @@ FULL, QUICK = Scale(rounds=5, images=16, batch_size=4), Scale(rounds=2, images=2
 
 
 @app.default
-def measure(*sections: Section, work: Path = Path("runs/models"), quick: bool = False) -> None:
+def measure(
+    *sections: Section, work: Path = Path("runs/models"), quick: bool = False, authors: Path | None = None
+) -> None:
     """Measure the sections named, or all.
 
     Parameters
     ----------
     sections
-        Depth Anything V2 Small with a short side of 252 or of 518 pixels; the network of `compact`.
+        Depth Anything V2 Small with a short side of 252 or of 518 pixels; the network of `compact`; MoGe-2 with
+        ViT-S and 1200 tokens, beside its authors' code.
     work
         Folder for photos, weights and models.json.
     quick
         Two rounds of two images.
+    authors
+        A checkout of the authors' code, for `moge`.
     """
     check_guard()
     scale = QUICK if quick else FULL
@@ -90,6 +99,10 @@ def measure(*sections: Section, work: Path = Path("runs/models"), quick: bool = 
     for section in sections or ("vit-252", "vit-518", "convolutional"):
         if section == "convolutional":
             figures += _measure_convolutional(work, scale)
+        elif section == "moge":
+            if authors is None:
+                sys.exit("moge is measured beside its authors' code: give its checkout (--authors)")
+            figures += _measure_moge(authors, work, scale)
         else:
             figures += _measure_transformer(section, int(section.removeprefix("vit-")), work, scale)
         _save(work / "models.json", scale, figures)
@@ -140,6 +153,45 @@ def _measure_convolutional(work: Path, scale: Scale) -> list[Figure]:
     return [*_rate_figures("convolutional", _take_turns("convolutional", runs, len(batch), scale))]
 
 
+def _measure_moge(authors: Path, work: Path, scale: Scale) -> list[Figure]:
+    """Run MoGe-2 with ViT-S by its authors' `infer` and by ours, one image at a time, on equal weights.
+
+    Both get images that need no resampling, and end with depth, mask and camera; the authors' computes normals always.
+    """
+    sys.path.insert(0, str(authors))
+    from moge.model.v2 import MoGeModel
+
+    config = _shrink_moge(json.loads((authors / "configs/train/v2.json").read_text())["model"])
+    torch.manual_seed(0)
+    theirs = MoGeModel(**config).eval()
+    folder = work / "moge-2-vits"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"model_config": config, "model": theirs.state_dict()}, folder / "model.pt")
+    rows, columns = _MOGE_GRID
+    image = np.random.default_rng(0).integers(0, 256, (14 * rows, 14 * columns, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+    runs: dict[str, Run] = {
+        "authors' float32": lambda: theirs.infer(pixels, num_tokens=rows * columns, use_fp16=False)
+    }
+    for name, options in _WAYS.items():
+        for also in ([], ["normals"]):
+            estimator = load_estimator(
+                f"hf:{folder}", device="cpu", input_size=image.shape[:2], batch_size=1, also=also, **options
+            )
+            runs[f"{name}{', normals' * len(also)}"] = _prepare(estimator, [Frame("a", image)])
+    return [*_rate_figures("moge", _take_turns("moge", runs, 1, scale), "authors' float32")]
+
+
+def _shrink_moge(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the published architecture with ViT-S in the place of ViT-L."""
+    text = (
+        json.dumps(config)
+        .replace("dinov2_vitl14", "dinov2_vits14")
+        .replace("[5, 11, 17, 23]", "[2, 5, 8, 11]")
+    )
+    return json.loads(text.replace("1026", "386").replace("1024", "384"))
+
+
 def _bind(infer: Callable[[NDArray[np.float32]], object], batch: NDArray[np.float32]) -> Run:
     return lambda: infer(batch)
 
@@ -177,14 +229,16 @@ def _take_turns(
     return rates
 
 
-def _rate_figures(section: Section, rates: Mapping[str, Sequence[float]]) -> Iterator[Figure]:
+def _rate_figures(
+    section: Section, rates: Mapping[str, Sequence[float]], against: str = _PLAIN
+) -> Iterator[Figure]:
     for name, values in rates.items():
         yield Figure(f"{section}: {name}", values, "images/s")
     for name, values in rates.items():
-        if name != _PLAIN:
-            ratios = [value / plain for value, plain in zip(values, rates[_PLAIN], strict=True)]
+        if name != against:
+            ratios = [value / plain for value, plain in zip(values, rates[against], strict=True)]
             goal = _GOALS.get((section, name))
-            yield Figure(f"{section}: {name}, against {_PLAIN}", ratios, "times as fast", goal)
+            yield Figure(f"{section}: {name}, against {against}", ratios, "times as fast", goal)
 
 
 def _save(path: Path, scale: Scale, figures: Sequence[Figure]) -> None:

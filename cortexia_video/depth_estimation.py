@@ -129,10 +129,11 @@ class DepthEstimator:
         self.model = model
         self.size = size
         self.also, self.sky = frozenset([also] if isinstance(also, str) else also), sky
-        if lacking := sorted(self.also - {"normals", *find_maps(model)}):
-            has = ", ".join(dict.fromkeys(("normals", *find_maps(model))))
+        given = find_maps(model) if self.also else ()
+        if lacking := sorted(self.also - {"normals", *given}):
+            has = ", ".join(dict.fromkeys(("normals", *given)))
             raise InputError(f"{printable(model.name)} gives no {', '.join(lacking)}: `also` can be {has}")
-        self._asks = self.also & {*find_maps(model)} - {"mask"}
+        self._asks = self.also & {*given} - {"mask"}
         self.limits = BatchLimits(batch_size, model.max_batch)
 
     def __repr__(self) -> str:
@@ -389,7 +390,7 @@ class DepthEstimator:
         height, width = full_size if self.size == "full" else output.values.shape
         memory = scratch.take(4 * origin.height * origin.width) if scratch and self.size == "full" else None
         out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
-        known = find_known(output.maps)
+        known = find_known(output.maps) if output.maps else None
         if known is None or self.sky == "keep":
             values = resize_depth(output.values, height, width, out)
         else:
@@ -398,6 +399,7 @@ class DepthEstimator:
         sky = output.maps.get("sky")
         if sky is not None and sky.any() and self.sky == "unknown" and larger_is_nearer(self.model.kind):
             values[resize_mask(sky, height, width)] = 0  # infinitely far
+        maps = {**self._derive_normals(origin, output), **output.maps}
         return DepthMap(
             values,
             self.model.kind,
@@ -406,7 +408,7 @@ class DepthEstimator:
             full_size if self.size == "native" else None,
             self.model.name,
             self.model.weights_digest,
-            **resize_maps({**self._derive_normals(origin, output), **output.maps}, height, width),
+            **(resize_maps(maps, height, width) if maps else {}),
         )
 
     def _derive_normals(self, origin: FrameInfo, output: ModelOutput) -> Maps:
@@ -440,11 +442,11 @@ class DepthEstimator:
         infer = getattr(self.model, method)
         asked = {"estimate_fov": True} if estimate_fov else {}
         answer = infer(pixels, **asked, **({"also": self._asks} if self._asks else {}))
-        if not isinstance(answer, Prediction):
+        if is_bare := not isinstance(answer, Prediction):
             answer = Prediction(answer)
         count, name = len(pixels), self.model.name
         values = _check_shape(answer.values, count, name)
-        maps = take_maps(answer, values.shape, name)
+        maps = {} if is_bare else take_maps(answer, values.shape, name)
         lacking = self._asks - maps.keys()
         if "mask" in self.also and find_known(maps) is None:
             lacking |= {"mask"}

@@ -234,7 +234,7 @@ def estimate(
     if f_px is not None or intrinsics is not None:
         given = load_intrinsics(f_px, intrinsics)
         given.require_square()
-    maps = choose_maps(also)
+    maps = choose_maps(also) if also else ()
     if maps and sequence:
         raise InputError(_NO_CLIPS)
     if maps and pack == "parquet":
@@ -464,13 +464,14 @@ class RunSpec:
         if aligner := self.task.aligner:
             more = {"drop_relative": True} if self.drop_relative else {}
             settings |= {"aligned_by": aligner.by, **aligner.settings, **more, "kind": "metric"}
-        settings |= {"also": [*self.task.also]} if self.task.also else {}
-        following = {*self.task.also} & {"normals", "points"} - {*find_maps(estimator.model)}
-        if following and settings["kind"] not in SHAPED:
-            raise InputError(
-                f"{' and '.join(sorted(following))} (`also`) follow from metric or scale_invariant depth, and "
-                f"{printable(estimator.model.name)} gives {settings['kind']}: take another model, or `align_to`"
-            )
+        if self.task.also:
+            settings |= {"also": [*self.task.also]}
+            following = {*self.task.also} & {"normals", "points"} - {*find_maps(estimator.model)}
+            if following and settings["kind"] not in SHAPED:
+                raise InputError(
+                    f"{' and '.join(sorted(following))} (`also`) follow from metric or scale_invariant depth, and "
+                    f"{printable(estimator.model.name)} gives {settings['kind']}: take another model, or `align_to`"
+                )
         settings |= {"video": self.task.video.settings} if self.task.video != VideoOptions() else {}
         return settings | {**(selector.settings if selector else {})}
 

@@ -99,6 +99,12 @@ _FROM_MIDAS = (
 )
 
 
+_FROM_MOGE = (
+    "24 datasets, on from DINOv2; Waymo, Argoverse 2 and ScanNet++ (non-commercial) among them (the authors' "
+    "configs/train/v2.json)"
+)
+
+
 def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = "") -> ModelInfo:
     """Return one MoGe-2: the size of its transformer; Large is published with and without normals."""
     what = ", normals" if normals else ""
@@ -111,6 +117,8 @@ def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = ""
         commercial=True,
         size=bytes,
         load="cortexia_video.models.torch.moge:load_moge",
+        trained_from=_FROM_MOGE,
+        free_training=False,
     )
 
 

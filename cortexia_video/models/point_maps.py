@@ -13,11 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.frame import Frame
 from cortexia_video.geometry.point_map import place_pixels, solve_camera
 from cortexia_video.models.protocol import Prediction
 from cortexia_video.pinhole import to_fov_deg
 
-AFFINE_POINTS = "affine_points"  # as a file says that this is what its graph gives
+POINTS, MASK, METRIC_SCALE, NORMALS = (
+    "points",
+    "mask",
+    "metric_scale",
+    "normal",
+)  # as the authors' files call them
 PATCH = 14  # pixels that one token sees, along each side
 MASK_THRESHOLD = 0.5
 
@@ -32,18 +38,23 @@ def fit_tokens(height: int, width: int, tokens: int) -> tuple[int, int]:
     return min(max(1, round(rows)), tokens), min(max(1, round(columns)), tokens)
 
 
-def pack_input(pixels: NDArray[Any], size: tuple[int, int], f_px: float | None = None) -> NDArray[Any]:
+def pack_input(pixels: NDArray[Any], aspect: float, fov_deg: float | None) -> NDArray[Any]:
     """Return a network's input that holds, beside its pixels, what else of the image its depth depends on.
 
-    size: height and width of the image as it is. f_px: its focal length, where it is known. Returns one element
-    with the fields `pixels`; `aspect`, width over height; and `fov_deg`, horizontal, NaN where it is not known.
+    One element with the fields `pixels`; `aspect`, width over height as the network takes it; and `fov_deg`,
+    the horizontal field of view, NaN where it is not known.
     """
-    height, width = size
     fields = [("pixels", pixels.dtype, pixels.shape), ("aspect", np.float32), ("fov_deg", np.float32)]
     packed = np.empty(1, np.dtype(fields))
-    packed["pixels"], packed["aspect"] = pixels, width / height
-    packed["fov_deg"] = math.nan if f_px is None else to_fov_deg(f_px, width)
+    packed["pixels"], packed["aspect"] = pixels, aspect
+    packed["fov_deg"] = math.nan if fov_deg is None else fov_deg
     return packed
+
+
+def find_fov(frame: Frame) -> float | None:
+    """Return the horizontal field of view of a frame, degrees, where its focal length is known."""
+    _, width = frame.full_size or frame.image.shape[:2]
+    return None if frame.f_px is None else to_fov_deg(frame.f_px, width)
 
 
 def to_prediction(

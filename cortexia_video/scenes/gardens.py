@@ -8,7 +8,16 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from cortexia_video.scenes import buildings, landscape, people, plants, playthings, street_things, trees
+from cortexia_video.scenes import (
+    buildings,
+    landscape,
+    people,
+    plants,
+    playthings,
+    street_things,
+    trees,
+    vehicles,
+)
 from cortexia_video.scenes import outdoor_materials as materials
 from cortexia_video.scenes.description import Aim, Camera, Placement, Scene, Vector
 from cortexia_video.scenes.furniture import add_chair, add_table
@@ -103,7 +112,12 @@ def playground(rng: Generator) -> tuple[Scene, Aim]:
 
 
 def terrace(rng: Generator) -> tuple[Scene, Aim]:
-    """A terrace or balcony: paving, a railing, tables, plants in pots, a wall behind, the land below or level."""
+    """A terrace or balcony: paving, a railing, tables, plants in pots, a wall behind, the land below or level.
+
+    Or a courtyard.
+    """
+    if rng.random() < 0.5:
+        return _courtyard(rng)
     scene = landscape.begin(rng)
     half = rng.uniform((2.0, 1.4), (7, 4.5))
     drop = rng.uniform(2.5, 12) if rng.random() < 0.6 else rng.uniform(0.1, 0.5)
@@ -152,6 +166,83 @@ def terrace(rng: Generator) -> tuple[Scene, Aim]:
         return landscape.look(rng, position, yaw, fov_deg=(40, 95), horizon=horizon, roll_deg=4)
 
     return scene, aim
+
+
+def _courtyard(rng: Generator) -> tuple[Scene, Aim]:
+    """A yard or square between houses: paving, stairs, columns, a fountain, benches, pots, cars, people."""
+    scene = landscape.begin(rng)
+    half = rng.uniform((5, 5), (16, 16))
+    level = landscape.draw_land(rng, 0.0)
+    ground = scene.draw(("tiles", "bricks", "asphalt", "plain", "stained"), period_m=rng.uniform(0.6, 4))
+    add(scene, landscape.terrain(level), [ground])
+    tall = rng.uniform(3, 15)
+    for side in range(4):
+        if rng.random() < 0.75:
+            _add_side(scene, half, side, tall * rng.uniform(0.7, 1.3))
+    middles = _apart(rng, half * 0.8, 3.0, int(rng.integers(2, 9)))
+    stone = scene.draw(("plain", "marble", "stained", "bricks"), period_m=rng.uniform(0.8, 2.5))
+    dark = scene.draw(("plain", "stained"), tint=rng.uniform(0.2, 1.2), gloss=0.3)
+    for x, z in middles:
+        kind, turn = rng.random(), turn_about_y(rng.integers(4) * math.pi / 2 + rng.normal(0, 0.1))
+        if kind < 0.3:
+            out = np.array([x, z]) / np.abs(np.array([x, z]) / half).max()
+            face = math.atan2(-out[0] / half[0], -out[1] / half[1])
+            where = vec(out[0] * 0.85, 0, out[1] * 0.85)
+            add(scene, street_things.stairs(rng).moved(where, turn_about_y(face)), [stone, dark])
+        elif kind < 0.5:
+            add(scene, street_things.colonnade(rng).moved((x, 0, z), turn), [stone])
+        elif kind < 0.62:
+            add(scene, street_things.fountain(rng).moved((x, 0, z), turn), [stone, dark])
+        elif kind < 0.8:
+            worn = [
+                materials.draw_paint(scene),
+                scene.draw(("plain",), tint=0.12, gloss=0.8),
+                dark,
+                dark,
+                stone,
+                dark,
+            ]
+            add(scene, vehicles.car(rng).moved((x, 0, z), turn), worn)
+        else:
+            _add_table_group(scene, np.array([x, z]))
+    for spot in rng.uniform(-0.95, 0.95, (int(rng.integers(3, 16)), 2)) * half:
+        kind = rng.random()
+        if kind < 0.3:
+            _add_bench(scene, spot, level)
+        elif kind < 0.6:
+            _add_pot(scene, vec(spot[0], 0, spot[1]))
+        elif kind < 0.8:
+            _add_person(scene, spot, None)
+        else:
+            parts = [vehicles.bicycle(rng).moved((0.6 * n, 0, 0)) for n in range(int(rng.integers(1, 5)))]
+            row = join(parts).moved((spot[0], 0, spot[1]), turn_about_y(rng.uniform(0, 6.28)))
+            add(scene, row, [materials.draw_paint(scene), dark, dark, dark])
+    if rng.random() < 0.6:
+        _plant(scene, level, half)
+    landscape.add_far(scene, town=0.6)
+
+    def aim(rng: Generator) -> Camera:
+        position = _stand(scene, rng, half * 0.85, None, low=0.3)
+        horizon = (0.3, 0.8) if rng.random() < 0.7 else (-0.2, 1.2)
+        return landscape.look(
+            rng, position, rng.uniform(-3.2, 3.2), fov_deg=(38, 95), horizon=horizon, roll_deg=4
+        )
+
+    return scene, aim
+
+
+def _add_side(scene: Scene, half: Floats, side: int, tall: float) -> None:
+    """Close one side of a yard by one or two houses."""
+    rng = scene.rng
+    along, out = half[side % 2], half[1 - side % 2]
+    cut = rng.uniform(-0.5, 0.5) * along if rng.random() < 0.5 else along
+    turn = turn_about_y(side * math.pi / 2)
+    for first, last in ((-along, cut), (cut, along)):
+        if last - first > 3:
+            deep = rng.uniform(3, 6)
+            house = buildings.building(rng, (last - first) / 2, max(2.6, tall * rng.uniform(0.8, 1.2)), deep)
+            middle = turn @ vec((first + last) / 2, 0, -out - deep - rng.uniform(0, 1.5))
+            add(scene, house.moved(middle, turn), materials.draw_house(scene, lit=landscape.is_dark(scene)))
 
 
 def _stand(scene: Scene, rng: Generator, half: Floats, land: Land | None, *, low: float) -> Vector:

@@ -55,8 +55,9 @@ VIEWS = 8
 _MOST_ATTEMPTS = 12
 _PLACE_SHARE = 0.1  # how often a place comes beside other kinds
 _PLANES_KEPT = 0.12  # of views of a bare floor or wall: they exist, and teach little
-_MOST_VIEWS = 25  # drawn of a furnished room, for one that shows what rooms rarely do by chance
+_MOST_VIEWS = 25  # drawn of a place, for one that shows what they rarely do by chance
 _LEAST_SURFACES = 6
+_LEAST_KNOWN = 0.25  # of a view, that is not sky
 _LEAST_SPREAD = 0.3  # of disparity: standard deviation by mean
 _PREVIEW = (24, 32)  # rows and columns that decide whether a view is worth rendering
 
@@ -79,12 +80,10 @@ def build_scene(
     rng = np.random.default_rng([seed, 1 + LAYOUTS.index(name)])
     if name in NEED_MODELS:
         return name, _look_around(rng, *_build_place(name, seed // VIEWS, furniture))
+    if name in _PLACES:
+        return name, _look_around(rng, *_build_place(name, seed // VIEWS, None))
     for _ in range(_MOST_ATTEMPTS):
-        if name in _PLACES:
-            place, aim = _build_place(name, seed // VIEWS, None)
-            scene = replace(place, camera=aim(rng))
-        else:
-            scene = _LAYOUTS[name][0](rng)
+        scene = _LAYOUTS[name][0](rng)
         scene.primitives = [item for item in scene.primitives if _is_clear_of(item, scene)]
         depth_m = preview_depth(scene)
         if is_worth_showing(depth_m) and (rng.random() < _PLANES_KEPT or not is_one_plane(depth_m)):
@@ -105,20 +104,27 @@ def _build_place(name: str, number: int, furniture: Path | None) -> tuple[Scene,
     return place, aim
 
 
-def _look_around(rng: Generator, room: Scene, aim: Aim) -> Scene:
-    """Draw cameras until one sees several things at very different distances; take the best of what was drawn."""
-    best, most = room, -1.0
+def _look_around(rng: Generator, place: Scene, aim: Aim) -> Scene:
+    """Draw cameras until one sees several things at very different distances; take the best of what was drawn.
+
+    Outdoors, some views need not be varied: plain ones exist.
+    """
+    best, most = place, -1.0
+    plain = place.sky is not None and rng.random() < _PLANES_KEPT
     for _ in range(_MOST_VIEWS):
-        scene = replace(room, camera=aim(rng))
+        scene = replace(place, camera=aim(rng))
         hits = cast_views(solids_of([scene]), views_of([scene.camera], *_PREVIEW))
-        disparity = 1 / hits.distance.numpy()
+        known = ~mask_sky([scene], hits).numpy()
+        if known.mean() < _LEAST_KNOWN:
+            continue
+        disparity = 1 / hits.distance.numpy()[known]
         spread = float(disparity.std() / disparity.mean())
         clear = disparity.max() < 1 / 0.12 and (disparity > 1 / 0.3).mean() < 0.03
         varied = len(np.unique(hits.surface.numpy())) >= _LEAST_SURFACES and np.percentile(disparity, 15) < 1
         score = min(spread, _LEAST_SPREAD) + 2 * clear + varied
         if score > most:
             best, most = scene, score
-        if clear and varied and spread > _LEAST_SPREAD:
+        if clear and (plain or (varied and spread > _LEAST_SPREAD)):
             break
     return best
 

@@ -91,6 +91,7 @@ class Street:
             self._build_side(number, side)
         self._add_traffic()
         self._add_furniture()
+        self._add_across()
         landscape.add_far(self.scene, town=0.2 + 0.5 * urban)
 
     def _lay_ground(self) -> None:
@@ -324,10 +325,58 @@ class Street:
                 burning += [way.at(each, t - side * reach, high) for each in s if 0 < each < 90]
             if rng.random() < 0.25:
                 self._add_wires(t)
-            for _ in range(int(rng.integers(0, 7))):
+            for _ in range(int(rng.integers(0, 4 + int(9 * self.urban)))):
                 self._add_thing(side, wide, metal)
         if landscape.is_dark(scene):
             landscape.add_lamps(scene, burning or [way.at(rng.uniform(4, 20), 0, 6)])
+
+    def _add_across(self) -> None:
+        """What spans a road or lies beside it: bridges, signs over it, works, rows of parked cars."""
+        rng, scene, way, r = self.rng, self.scene, self.way, self.half_road
+        span = r + max(1.0, float(self.pavement.max())) + 0.6
+        spans = (
+            (0.1, street_things.bridge, ("plain", "stained", "bricks")),
+            (0.22, street_things.gantry, ("plain", "stained")),
+        )
+        for often, build, kinds in spans:
+            if rng.random() < often:
+                s = float(rng.uniform(12, 130))
+                stuff = [
+                    scene.draw(kinds),
+                    scene.draw(("plain", "text", "poster"), tint=rng.uniform(0.3, 1.5)),
+                ]
+                stuff.append(scene.draw(("plain",), tint=np.array([1.5, 0.4, 0.2]), emission=1.0))
+                made = build(rng, span).moved(way.at(s, 0), turn_about_y(float(way.facing(s)) + math.pi))
+                add(scene, made, stuff[: int(made.material.max()) + 1])
+        if rng.random() < 0.14:  # works
+            first, out = rng.uniform(0, 80), rng.choice((-1, 1)) * r
+            along = np.arange(0, rng.uniform(8, 40), rng.uniform(1.5, 4))
+            aside = out * np.interp(along, (0, 12), (1.0, rng.uniform(0.1, 0.6)))
+            colours = [
+                scene.draw(("plain",), tint=np.array([1.8, 0.6, 0.2])),
+                scene.draw(("plain",), tint=1.8),
+            ]
+            add(
+                scene,
+                scatter(rng, [street_things.cone()], way.at(first + along, aside, 0.02), scale=0.05),
+                colours,
+            )
+        if rng.random() < 0.18:
+            self._park_cars(int(rng.integers(2)))
+
+    def _park_cars(self, side: int) -> None:
+        """Cars side by side off the road."""
+        rng, scene, way = self.rng, self.scene, self.way
+        spots = np.arange(rng.uniform(-20, 40), rng.uniform(60, 140), 2.6)
+        model = rng.integers(-1, 3, len(spots))
+        t = (-1, 1)[side] * (self.half_road + self.pavement[side] + rng.uniform(3, 6))
+        glass, dark = scene.draw(("plain",), tint=0.12, gloss=0.8), scene.draw(("plain",), tint=0.08)
+        lamps = [scene.draw(("plain",), tint=np.array([1.0, *both])) for both in ((1.0, 0.9), (0.1, 0.1))]
+        for number in range(3):
+            s = spots[model == number]
+            yaw = way.facing(s) + rng.choice((-1, 1), len(s)) * math.pi / 2
+            worn = [materials.draw_paint(scene), glass, dark, scene.draw(("plain",), gloss=0.5), *lamps]
+            add(scene, scatter(rng, [vehicles.car(rng)], way.at(s, t, 0.0), scale=0.02, yaw=yaw), worn)
 
     def _add_wires(self, t: float) -> None:
         rng, scene, way = self.rng, self.scene, self.way
@@ -420,7 +469,7 @@ def _clear_of_cars(street: Street, s: float, t: float) -> float:
 
 def pavement(rng: Generator) -> tuple[Scene, Aim]:
     """A street on foot, by pushchair or robot: walls, people and things near, the street behind."""
-    street = Street(rng, float(rng.uniform(0.5, 1.0)))
+    street = Street(rng, float(rng.uniform(0.65, 1.0)))
 
     def aim(rng: Generator) -> Camera:
         s, side = rng.uniform(*_SEEN_M), int(rng.integers(2))

@@ -14,8 +14,9 @@ pytest.importorskip("transformers")
 
 import torch
 from moge_checkpoints import TOKENS, make_moge, save_moge
+from PIL import Image
 
-from cortexia_video import DepthEstimator, DepthMap, Frame, load_estimator
+from cortexia_video import DepthEstimator, DepthMap, Frame, export, load_estimator
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.models.point_maps import fit_tokens
 from cortexia_video.models.registry import load_model
@@ -209,6 +210,36 @@ def test_half_precision_is_close_and_has_no_steps(precision: str) -> None:
     np.testing.assert_allclose(again.values, wanted.values, rtol=1e-4)
 
 
+@pytest.mark.slow  # a graph takes some 5 s to export
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_other_backends_and_exported_files_give_the_same(backend: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
+    Image.fromarray(draw()).save(tmp_path / "a.png")
+    frames = [
+        Frame(f"{at}", draw(phase=at), 90.0 if at else None, "given" if at else None) for at in range(3)
+    ]
+    loaded = {"precision": "float32", "also": ["normals"]}
+    reference = list(load_estimator("moge-2-vits", **loaded).estimate(frames))
+    done = export(
+        "moge-2-vits",
+        tmp_path / "net.onnx",
+        backend=backend,
+        precision="float32",
+        size=(84, 112),
+        check=tmp_path / "a.png",
+    )
+    assert done.parity.worst.mean < 1e-4
+    ways = {f"onnx:{tmp_path / 'net.onnx'}": {}, "moge-2-vits": {"backend": backend}}
+    for name, options in ways.items():
+        estimator = load_estimator(name, batch_size=3, **loaded, **options)
+        for depth, expected in zip(estimator.estimate(frames), reference, strict=True):
+            np.testing.assert_array_equal(depth.valid, expected.valid)
+            np.testing.assert_allclose(depth.values, expected.values, rtol=1e-4)
+            np.testing.assert_allclose(depth.normals, expected.normals, atol=1e-3)
+            assert depth.f_px == pytest.approx(expected.f_px, rel=1e-4)
+
+
 # ---- checkpoints -------------------------------------------------------------------------------------------
 
 
@@ -280,3 +311,15 @@ def test_offline_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ModelLoadError, match=r"'hf download Ruicheng/moge-2-vits-normal'") as caught:
         load_model("moge-2-vits")
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_as_it_is_downloaded_and_the_hub_id_are_taken(tmp_path: Path) -> None:
+    folder = save_moge(tmp_path / "mine")
+    model = load_model(f"hf:{folder}")
+    assert (model.name, model.kind) == ("hf:mine", "metric")
+    named = load_model("moge-2-vits")
+    assert model.weights_digest == load_model("hf:Ruicheng/moge-2-vits-normal").weights_digest
+    assert model.settings["config_sha256"] == named.settings["config_sha256"]
+    assert load_estimator(f"hf:{folder}", commercial_only=True).model.maps == ("normals", "mask")
+    with pytest.raises(ModelLoadError, match="gives metric, not disparity: leave `kind` out"):
+        load_model(f"hf:{folder}", kind="disparity")

@@ -20,8 +20,6 @@ What a file says of itself (`metadata_props`), and options where it does not; ev
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import logging
 import math
 import os
@@ -35,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthKind, larger_is_nearer
-from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, not_known, put_in_words, redact
+from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, not_known
 from cortexia_video.models.canonical_depth import (
     AT_FOCAL_LENGTH,
     CANONICAL_INVERSE_DEPTH,
@@ -43,7 +41,9 @@ from cortexia_video.models.canonical_depth import (
     parse_focal_length,
     to_metres,
 )
-from cortexia_video.models.onnx.session import FLOAT32, Port, Session, first_line, open_session
+from cortexia_video.models.onnx.opened_file import OpenedFile, name_file, open_file
+from cortexia_video.models.onnx.point_maps import OnnxPointMaps, gives_points
+from cortexia_video.models.onnx.session import FLOAT32, Port, first_line, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.registry import COMPACT_FILE
@@ -96,6 +96,7 @@ class OnnxModel:
         canonical_f: Focal length in pixels at which its depth is metres, as 300 for Depth Anything 3, metric.
         backend: `onnx` (ONNX Runtime) or `openvino`; by default what the file was exported for.
         precision: What the backend computes in, `auto` for the fastest.
+        opened: The file, where it was opened before.
 
     Raises:
         ModelLoadError: The file is missing, broken, no depth network, or does not say what is needed.
@@ -115,11 +116,12 @@ class OnnxModel:
         canonical_f: float | None = None,
         backend: str | None = None,
         precision: str | None = None,
+        opened: OpenedFile | None = None,
     ) -> None:
         self.path = Path(path)
-        self.name = name or redact(f"onnx:{self.path.name}")  # a download can be called like its URL
-        self.weights_digest = _digest(self.path)
-        self._session, self.backend = _open(self.path, backend, device, precision)
+        self.name = name or name_file(self.path)
+        opened = opened or open_file(self.path, backend, device, precision)
+        self.weights_digest, self._session, self.backend = opened
         self.device = self._session.device
         self._input = _find_input(self._session.inputs, self.path)
         self.max_batch = self._input.shape[0]
@@ -238,9 +240,13 @@ def load_compact(
     return OnnxModel(COMPACT_FILE, name=name, device=device, backend=backend, precision=precision)
 
 
-def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
-    """Load `onnx:FILE`; options are those of `OnnxModel`."""
-    return OnnxModel(as_model_path(name.removeprefix("onnx:")), device=device, **options)
+def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel | OnnxPointMaps:
+    """Load `onnx:FILE`; options are those of `OnnxModel`, of point maps fewer (`OnnxPointMaps`)."""
+    path = as_model_path(name.removeprefix("onnx:"))
+    opened = open_file(path, options.pop("backend", None), device, options.pop("precision", None))
+    if gives_points(opened.session):
+        return OnnxPointMaps(path, opened=opened, **options)
+    return OnnxModel(path, opened=opened, **options)
 
 
 def read_licence(name: str) -> str | None:
@@ -258,29 +264,6 @@ def _find_input(inputs: Sequence[Port], path: Path) -> Port:
         seen = ", ".join(f"{each.name} {each.dtype} {each.shape}" for each in inputs)
         raise ModelLoadError(f"{path} takes {seen}: a depth network takes one float (B, 3, H, W) image")
     return port
-
-
-def _digest(path: Path) -> str:
-    """Hash the file, and those beside it that hold its weights: `m.onnx.data`, `m.onnx_data`."""
-    digest = hashlib.sha256()
-    try:
-        for part in [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]:
-            with open_named(part) as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise put_in_words(error, f"cannot read the model {path}", kind=ModelLoadError) from error
-    return digest.hexdigest()
-
-
-def _open(path: Path, backend: str | None, device: str, precision: str | None) -> tuple[Session, str]:
-    """Open a file in the backend that is asked for, or else the one it was exported for; say which."""
-    if backend is None:
-        session = open_session(path, "onnx", device, "auto")
-        backend = session.metadata.get("cortexia.backend", "onnx")
-        precision = precision or session.metadata.get("cortexia.precision")
-        if backend == "onnx" and precision in (None, "auto", session.precision):
-            return session, backend
-    return open_session(path, backend, device, precision or "auto"), backend
 
 
 @dataclass(frozen=True, slots=True)

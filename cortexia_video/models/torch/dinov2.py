@@ -41,7 +41,7 @@ class DinoV2(nn.Module):
         """Return the tokens (B, 1 + rows x columns, width) after each of `layers`; the image's own first."""
         patches = self.patch_embed["proj"](pixels)
         rows, columns = patches.shape[-2:]
-        tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), patches.flatten(2).mT], dim=1)
+        tokens = torch.cat([self.cls_token.expand(pixels.shape[0], -1, -1), patches.flatten(2).mT], dim=1)
         tokens = tokens + self._stretch_positions(rows, columns)
         found = []
         for number, block in enumerate(self.blocks):

@@ -29,6 +29,7 @@ from cortexia_video.models.torch.depth_pro import DepthPro
 from cortexia_video.models.torch.device import Placement, choose_placement
 from cortexia_video.models.torch.dpt import AnyShape
 from cortexia_video.models.torch.model import TorchModel, keep_in_float32
+from cortexia_video.models.torch.moge import MoGe, holds_moge, open_moge
 from cortexia_video.models.torch.transformers_loader import load_network, save_network
 from cortexia_video.models.torch.zoedepth import OneByOne
 
@@ -67,8 +68,13 @@ def load_hf(
     """
     source = name.removeprefix("hf:")
     placement = choose_placement(**placing)
-    checkpoint = open_checkpoint(source)
+    is_moge = holds_moge(source)
+    checkpoint = open_moge(source) if is_moge else open_checkpoint(source)
     shown = redact(f"hf:{source if checkpoint.hub_id else Path(source).expanduser().resolve().name}")
+    if is_moge:
+        if kind not in (None, "metric"):
+            raise ModelLoadError(f"{checkpoint.folder} gives metric, not {kind}: leave `kind` out")
+        return MoGe(name=shown, checkpoint=checkpoint, placement=placement, input_size=input_size)
     if checkpoint.model_type in DEPTH_ANYTHING_3:
         return open_depth_anything_3(shown, checkpoint, placement, input_size, kind)
     _require_depth_network(checkpoint)

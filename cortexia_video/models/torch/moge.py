@@ -22,19 +22,30 @@ from torch.nn.functional import normalize
 
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.frame import Frame
-from cortexia_video.models.catalog import find_published
+from cortexia_video.models.catalog import PUBLISHED, find_published
 from cortexia_video.models.onnx.session import Ports
-from cortexia_video.models.point_maps import AFFINE_POINTS, PATCH, fit_tokens, pack_input, to_prediction
+from cortexia_video.models.point_maps import (
+    MASK,
+    METRIC_SCALE,
+    NORMALS,
+    PATCH,
+    POINTS,
+    find_fov,
+    fit_tokens,
+    pack_input,
+    to_prediction,
+)
 from cortexia_video.models.preprocessing import UNIT, Preprocessing, read_preprocessing
-from cortexia_video.models.protocol import InputSize, Prediction
+from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.torch.checkpoint import Checkpoint, hash_files, open_folder
 from cortexia_video.models.torch.device import Placement, choose_placement
 from cortexia_video.models.torch.dinov2 import load_strictly, shape_dinov2
 from cortexia_video.models.torch.model import TorchModel, keep_in_float32
 
 FILE = "model.pt"
+_FAMILY = "moge-2-"
 
-_INPUTS, _OUTPUTS, _NORMALS = ("image", "aspect"), ("points", "mask", "metric_scale"), "normal"
+_INPUTS, _OUTPUTS = ("image", "aspect"), (POINTS, MASK, METRIC_SCALE)
 
 _NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "none": lambda channels: nn.Identity(),
@@ -77,12 +88,12 @@ class MoGe(TorchModel):
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resample one uint8 (H, W, 3) image whose focal length is not known; see `pack_input`."""
-        return pack_input(super().preprocess(image, size), image.shape[:2])
+        return pack_input(super().preprocess(image, size), image.shape[1] / image.shape[0], None)
 
     def preprocess_frame(self, frame: Frame, size: tuple[int, int]) -> NDArray[Any]:
         """Resample a frame's image, and keep its focal length beside it."""
-        full_size = frame.full_size or frame.image.shape[:2]
-        return pack_input(super().preprocess(frame.image, size), full_size, frame.f_px)
+        height, width = frame.full_size or frame.image.shape[:2]
+        return pack_input(super().preprocess(frame.image, size), width / height, find_fov(frame))
 
     def infer(self, batch: NDArray[Any], *, also: Collection[str] = ()) -> Prediction:  # type: ignore[override]
         """Run the network on inputs (B, 1) of `pack_input`; return metres, mask, field of view, and normals."""
@@ -110,7 +121,7 @@ class MoGe(TorchModel):
     def _get_with_normals(self, placement: Placement) -> nn.Module:
         if placement not in self._with_normals:
             network = _Asked(self._loaded[placement], normals=True)
-            ports = Ports(_INPUTS, (*_OUTPUTS, _NORMALS))
+            ports = Ports(_INPUTS, (*_OUTPUTS, NORMALS))
             self._with_normals[placement] = placement.make_ready(network, ports)
         return self._with_normals[placement]
 
@@ -119,8 +130,8 @@ class MoGe(TorchModel):
         height, width = self._preprocessing.size
         normals = "normals" in self.maps
         network = _OfOneShape(_Asked(self._loaded[self._placement], normals), width / height)
-        outputs = (*_OUTPUTS, _NORMALS) if normals else _OUTPUTS
-        return network, Ports(_INPUTS[:1], outputs), AFFINE_POINTS
+        outputs = (*_OUTPUTS, NORMALS) if normals else _OUTPUTS
+        return network, Ports(_INPUTS[:1], outputs), None
 
 
 def load_moge(name: str, *, input_size: InputSize | None = None, **placing: Any) -> MoGe:
@@ -132,11 +143,19 @@ def load_moge(name: str, *, input_size: InputSize | None = None, **placing: Any)
     info = find_published(name)
     assert info.hub_id is not None
     checkpoint = open_moge(info.hub_id, info.revision)
-    size = name.removeprefix("moge-2-").removesuffix("-normal")
+    size = name.removeprefix(_FAMILY).removesuffix("-normal")
     backbone = checkpoint.config["encoder"].get("backbone")
     if backbone != f"dinov2_{size}14":
         raise ModelLoadError(f"{checkpoint.folder / FILE} is built on {backbone}: that is not {name}")
     return MoGe(name=name, checkpoint=checkpoint, placement=placement, input_size=input_size)
+
+
+def holds_moge(source: str) -> bool:
+    """Return whether a folder, or the hub's checkpoint of a row of the table, is in the authors' form."""
+    folder = as_model_path(source)
+    if folder.is_dir():
+        return (folder / FILE).is_file() and not (folder / "config.json").exists()
+    return any(source == info.hub_id and info.name.startswith(_FAMILY) for info in PUBLISHED)
 
 
 def open_moge(source: str, revision: str | None = None) -> Checkpoint:
