@@ -48,7 +48,9 @@ _PLACES: dict[str, Callable[[Generator], tuple[Scene, Aim]]] = {
 }
 NEED_MODELS: tuple[furnished.Theme, ...] = ("furnished", "desk", "under")
 """Places that are rooms of a person's models."""
-LAYOUTS: tuple[str, ...] = (*_LAYOUTS, *_PLACES, *NEED_MODELS)
+NEED_EMBREE = (*_PLACES, *NEED_MODELS)
+"""Kinds that have meshes."""
+LAYOUTS: tuple[str, ...] = (*_LAYOUTS, *NEED_EMBREE)
 """Names of the kinds of scene."""
 VIEWS = 8
 """Neighbouring seeds, from a multiple of it on, that look at one place of meshes."""
