@@ -56,7 +56,7 @@ def garden(rng: Generator) -> tuple[Scene, Aim]:
         position = _stand(scene, rng, half * 0.85, land, low=0.35)
         horizon = (0.2, 0.7) if rng.random() < 0.7 else (-0.6, 1.0)
         return landscape.look(
-            rng, position, rng.uniform(-3.2, 3.2), fov_deg=(38, 95), horizon=horizon, roll_deg=5
+            rng, position, _face(rng, position, half), fov_deg=(38, 95), horizon=horizon, roll_deg=5
         )
 
     return scene, aim
@@ -105,7 +105,7 @@ def playground(rng: Generator) -> tuple[Scene, Aim]:
         position = _stand(scene, rng, half, land, low=0.3)
         horizon = (0.25, 0.7) if rng.random() < 0.75 else (-0.3, 0.9)
         return landscape.look(
-            rng, position, rng.uniform(-3.2, 3.2), fov_deg=(40, 95), horizon=horizon, roll_deg=4
+            rng, position, _face(rng, position, half), fov_deg=(40, 95), horizon=horizon, roll_deg=4
         )
 
     return scene, aim
@@ -225,7 +225,7 @@ def _courtyard(rng: Generator) -> tuple[Scene, Aim]:
         position = _stand(scene, rng, half * 0.85, None, low=0.3)
         horizon = (0.3, 0.8) if rng.random() < 0.7 else (-0.2, 1.2)
         return landscape.look(
-            rng, position, rng.uniform(-3.2, 3.2), fov_deg=(38, 95), horizon=horizon, roll_deg=4
+            rng, position, _face(rng, position, half), fov_deg=(38, 95), horizon=horizon, roll_deg=4
         )
 
     return scene, aim
@@ -251,6 +251,12 @@ def _stand(scene: Scene, rng: Generator, half: Floats, land: Land | None, *, low
     above = rng.uniform(0.3, 1.2) if rng.random() < low else rng.uniform(1.2, 1.8)
     ground = 0.0 if land is None else land.at(x, z)
     return np.array([x, ground + above, z])
+
+
+def _face(rng: Generator, position: Vector, half: Floats) -> float:
+    """Draw where a camera looks: mostly across the rectangle that it is in."""
+    x, z = rng.uniform(-0.9, 0.9, 2) * half
+    return math.atan2(x - position[0], z - position[2]) if rng.random() < 0.7 else rng.uniform(-3.2, 3.2)
 
 
 def _apart(rng: Generator, half: Floats, least_m: float, count: int) -> Floats:

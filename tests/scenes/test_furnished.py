@@ -50,6 +50,7 @@ def test_eight_seeds_see_one_room_from_other_sides(furniture: Path) -> None:
     assert other.triangles.corners.data_ptr() != views[0].triangles.corners.data_ptr()
 
 
+@pytest.mark.slow
 def test_another_process_renders_the_same_bytes(furniture: Path) -> None:
     scene = render_scene(21, 32, 48, "desk", furniture=furniture)
     code = (
@@ -111,6 +112,18 @@ def test_furniture_is_of_kinds_that_need_it(furniture: Path, tmp_path: Path) -> 
         write_scenes(
             tmp_path / "out", 1, ScenePlan(height=32, width=48, kinds=("room",), furniture=furniture)
         )
+
+
+def test_without_embree_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from cortexia_video.errors import MissingExtraError
+    from cortexia_video.scenes import meshes
+
+    meshes.get_device.cache_clear()
+    monkeypatch.setitem(sys.modules, "embreex.rtcore", None)
+    for kind in ("driving", "furnished"):
+        with pytest.raises(MissingExtraError, match=r"\[scenes\]|embreex"):
+            write_scenes(tmp_path / "out", 1, ScenePlan(height=32, width=48, kinds=(kind,)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_without_models_says_in_one_line_what_to_do(
