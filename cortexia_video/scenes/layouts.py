@@ -95,7 +95,7 @@ def build_scene(
     return name, scene
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _build_place(name: str, number: int, furniture: Path | None) -> tuple[Scene, Aim]:
     """Build a place, and what Embree searches, once for its views."""
     rng = np.random.default_rng([number, 1 + LAYOUTS.index(name), VIEWS])
