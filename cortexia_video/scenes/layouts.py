@@ -13,7 +13,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cortexia_video.scenes import fields, furnished, gardens, indoor, outdoor, roads, woods
+from cortexia_video.scenes import fields, furnished, gardens, indoor, outdoor, roads, terraces, woods
 from cortexia_video.scenes.description import Aim, Primitive, Scene
 from cortexia_video.scenes.furniture_models import find_folder, open_library
 from cortexia_video.scenes.meshes import triangles_of
@@ -44,7 +44,7 @@ _PLACES: dict[str, Callable[[Generator], tuple[Scene, Aim]]] = {
     "forest": woods.forest,
     "garden": gardens.garden,
     "playground": gardens.playground,
-    "terrace": gardens.terrace,
+    "terrace": terraces.terrace,
 }
 NEED_MODELS: tuple[furnished.Theme, ...] = ("furnished", "desk", "under")
 """Places that are rooms of a person's models."""
@@ -95,7 +95,7 @@ def build_scene(
     return name, scene
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _build_place(name: str, number: int, furniture: Path | None) -> tuple[Scene, Aim]:
     """Build a place, and what Embree searches, once for its views."""
     rng = np.random.default_rng([number, 1 + LAYOUTS.index(name), VIEWS])

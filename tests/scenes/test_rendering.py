@@ -230,14 +230,15 @@ def test_one_seed_gives_one_scene_whatever_came_before():
     assert np.array_equal(first.depth_m, again.depth_m, equal_nan=True)
 
 
-def test_another_process_renders_the_same_bytes():
+@pytest.mark.parametrize("layout", [None, pytest.param("driving", marks=pytest.mark.slow)])
+def test_another_process_renders_the_same_bytes(layout):
     code = (
         "import hashlib, torch; from cortexia_video.scenes import render_scene; torch.set_num_threads(1);"
-        "scene = render_scene(5, 40, 56);"
+        f"scene = render_scene(5, 40, 56, {layout!r});"
         "print(hashlib.sha256(scene.image.tobytes() + scene.depth_m.tobytes()).hexdigest())"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    scene = render_scene(5, 40, 56)
+    scene = render_scene(5, 40, 56, layout)
     assert there.strip() == hashlib.sha256(scene.image.tobytes() + scene.depth_m.tobytes()).hexdigest()
 
 
