@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0 # for the tests of scenes, training and networks of trans
 BIN := $(VENV)/bin
 WHICH ?= not slow
 
-.PHONY: demo test test-slow test-portable test-oldest check lint docs wheel dist torture fuzz compact clean
+.PHONY: demo furniture test test-slow test-portable test-oldest check lint docs wheel dist torture fuzz compact clean
 
 demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
@@ -18,6 +18,17 @@ demo: $(VENV)/core
 	@echo "Open demo/contact_sheet.jpg, demo/report.html, and demo/coffee.glb in a 3-D viewer (Blender, 3D Viewer)."
 	@echo "All of it in 3-D: $(BIN)/pip install '.[view]' && $(BIN)/cortexia view demo --near-m 0.3 --far-m 5 --fov-deg 50"
 	@echo "Your photos: source $(BIN)/activate, then: cortexia estimate PHOTOS --output depth --preview"
+
+# Furniture for `cortexia scenes --kinds furnished`, 120 MB: Debian's package, unpacked where the command looks. Nothing
+# of it is part of this package (licences: NOTICE). Elsewhere: any folder of .sh3f, .obj or .glb files, as --furniture.
+FURNITURE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cortexia_video/furniture
+furniture:
+	@command -v apt-get dpkg-deb || { echo "make furniture needs apt: name a folder of .sh3f files as --furniture"; exit 1; }
+	mkdir -p build/furniture $(FURNITURE)
+	cd build/furniture && apt-get download sweethome3d-furniture && dpkg-deb -x sweethome3d-furniture_*.deb .
+	cp build/furniture/usr/share/sweethome3d/furniture/*.sh3f build/furniture/usr/share/doc/sweethome3d-furniture/copyright \
+	  $(FURNITURE)
+	rm -r build/furniture
 
 # Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), three at a time:
 # those of clusters mostly wait. pytest's plugins are not needed, and take a second a file.

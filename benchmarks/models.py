@@ -3,6 +3,7 @@
     pip install -e '.[benchmark]'
     python benchmarks/models.py [vit-252] [vit-518] [convolutional] [--quick] [--work FOLDER]
     python benchmarks/models.py moge --authors CHECKOUT      # of microsoft/MoGe, with what that needs installed
+    python benchmarks/models.py da3 --authors CHECKOUT       # of ByteDance-Seed/Depth-Anything-3, the same
 
 Random weights take the time that trained ones take. All ways to run a network take turns in one process, the
 network alone, on batches of images that were made ready before. Progress goes to stderr, a Markdown table
@@ -28,6 +29,7 @@ from cyclopts import App
 from numpy.typing import NDArray
 from photos import THREE_MEGAPIXELS, make_photos
 from random_networks import save_checkpoint
+from safetensors.torch import save_file
 from sections import Figure
 
 from cortexia_video import DepthEstimator, Failure, Frame, decode, load_estimator
@@ -37,7 +39,7 @@ from cortexia_video.runtime.resources import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx
 from cortexia_video.training.network import DepthNetwork
 
-Section = Literal["vit-252", "vit-518", "convolutional", "moge"]
+Section = Literal["vit-252", "vit-518", "convolutional", "moge", "da3"]
 Run = Callable[[], object]
 
 _PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
@@ -54,10 +56,13 @@ _GOALS = {
     ("convolutional", "ONNX Runtime float32"): 2.0,
     ("moge", "torch float32, normals"): 0.97,
     ("moge", "OpenVINO float32, normals"): 1.5,
+    ("da3", "torch float32"): 0.97,
+    ("da3", "OpenVINO float32"): 1.5,
 }
 _PLAIN = "torch float32"
 _CONVOLUTIONAL_BATCH = 8
 _COMPACT_SIZE = (192, 256)
+_DA3_SIZE = (378, 504)
 _MOGE_GRID = (30, 40)  # tokens
 
 app = App(help=__doc__)
@@ -85,13 +90,13 @@ def measure(
     ----------
     sections
         Depth Anything V2 Small with a short side of 252 or of 518 pixels; the network of `compact`; MoGe-2 with
-        ViT-S and 1200 tokens, beside its authors' code.
+        ViT-S and 1200 tokens, and Depth Anything 3 with ViT-S at 378 x 504, beside their authors' code.
     work
         Folder for photos, weights and models.json.
     quick
         Two rounds of two images.
     authors
-        A checkout of the authors' code, for `moge`.
+        A checkout of the authors' code, for `moge` or `da3`.
     """
     check_guard()
     scale = QUICK if quick else FULL
@@ -99,10 +104,10 @@ def measure(
     for section in sections or ("vit-252", "vit-518", "convolutional"):
         if section == "convolutional":
             figures += _measure_convolutional(work, scale)
-        elif section == "moge":
+        elif section == "moge" or section == "da3":
             if authors is None:
-                sys.exit("moge is measured beside its authors' code: give its checkout (--authors)")
-            figures += _measure_moge(authors, work, scale)
+                sys.exit(f"{section} is measured beside its authors' code: give its checkout (--authors)")
+            figures += {"moge": _measure_moge, "da3": _measure_da3}[section](authors, work, scale)
         else:
             figures += _measure_transformer(section, int(section.removeprefix("vit-")), work, scale)
         _save(work / "models.json", scale, figures)
@@ -180,6 +185,43 @@ def _measure_moge(authors: Path, work: Path, scale: Scale) -> list[Figure]:
             )
             runs[f"{name}{', normals' * len(also)}"] = _prepare(estimator, [Frame("a", image)])
     return [*_rate_figures("moge", _take_turns("moge", runs, 1, scale), "authors' float32")]
+
+
+def _measure_da3(authors: Path, work: Path, scale: Scale) -> list[Figure]:
+    """Run Depth Anything 3 with ViT-S by its authors' network and by ours, one image at a time, on equal weights.
+
+    Ours takes 8-bit pixels and ends with depth and sky as arrays; theirs normalised pixels, and ends with tensors.
+    """
+    sys.path.insert(0, str(authors / "src"))
+    from depth_anything_3.cfg import create_object, load_config
+
+    config = load_config(str(authors / "src/depth_anything_3/configs/da3metric-large.yaml"))
+    config.net.name, config.net.out_layers, config.head.dim_in = "vits", [2, 5, 8, 11], 384
+    config.head.features, config.head.out_channels = 64, [48, 96, 192, 384]
+    torch.manual_seed(0)
+    theirs = create_object(config).eval()
+    for parameter in theirs.parameters():
+        fan_in = parameter[0].numel() if parameter.ndim > 1 else 16
+        torch.nn.init.normal_(parameter, std=fan_in**-0.5)
+    folder = work / "da3-vits"
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {f"model.{name}": each.contiguous() for name, each in theirs.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_name": "da3metric-large"}))
+    image = np.random.default_rng(0).integers(0, 256, (*_DA3_SIZE, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None, None].float() / 255
+
+    def run_theirs() -> object:
+        with torch.no_grad():
+            return theirs(pixels)
+
+    runs: dict[str, Run] = {"authors' float32": run_theirs}
+    for name, options in _WAYS.items():
+        estimator = load_estimator(
+            f"hf:{folder}", device="cpu", input_size=_DA3_SIZE, batch_size=1, **options
+        )
+        runs[name] = _prepare(estimator, [Frame("a", image, 500.0, "given")])
+    return [*_rate_figures("da3", _take_turns("da3", runs, 1, scale), "authors' float32")]
 
 
 def _shrink_moge(config: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
     python benchmarks/scenes.py --repeats 5
     python benchmarks/scenes.py --device cuda --batch-sizes 16 64
+    python benchmarks/scenes.py --kinds room furnished desk under --repeats 3    # seconds of a core, each kind alone
 
 The ways take turns; printed are the median, the least and the most of all rounds. Textures: painted before.
 """
@@ -42,9 +43,13 @@ def measure(
     repeats: int = 5,
     device: str = "cpu",
     batch_sizes: list[int] | None = None,
+    kinds: list[str] | None = None,
 ) -> None:
     """Print a table of scenes per second."""
     torch.set_num_threads(1)  # scenes are too small to share
+    if kinds:
+        measure_kinds(kinds, height, width, repeats)
+        return
     render(_BEFORE, height, width, device, None)
     ways: dict[str, Callable[[range], object]] = {
         f"one process of one thread, batch of {size}": lambda seeds, size=size: render(
@@ -71,6 +76,20 @@ def measure(
     print("| way | scenes/s, median | least | most |\n|---|---|---|---|")
     for way, values in rates.items():
         print(f"| {way} | {statistics.median(values):.1f} | {min(values):.1f} | {max(values):.1f} |")
+
+
+def measure_kinds(kinds: list[str], height: int, width: int, repeats: int) -> None:
+    """Print seconds of a core per scene for each kind, places built and textures painted among them."""
+    taken: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for turn in range(-1, repeats):  # the first is not counted: it imports and paints
+        seeds = range(4008 + turn * _EACH_ROUND, 4008 + (turn + 1) * _EACH_ROUND)
+        for kind, values in taken.items():
+            started = time.process_time()
+            made = sum(1 for _ in render_scenes(seeds, height, width, [kind]))
+            values.append((time.process_time() - started) / made)
+    print("| kind | seconds of a core per scene, median | least | most |\n|---|---|---|---|")
+    for kind, (_, *values) in taken.items():
+        print(f"| {kind} | {statistics.median(values):.2f} | {min(values):.2f} | {max(values):.2f} |")
 
 
 def take_turns(ways: dict[str, Callable[[range], object]], repeats: int) -> dict[str, list[float]]:

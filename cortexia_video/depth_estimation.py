@@ -131,8 +131,9 @@ class DepthEstimator:
         self.also, self.sky = frozenset([also] if isinstance(also, str) else also), sky
         given = find_maps(model) if self.also else ()
         if lacking := sorted(self.also - {"normals", *given}):
-            has = ", ".join(dict.fromkeys(("normals", *given)))
-            raise InputError(f"{printable(model.name)} gives no {', '.join(lacking)}: `also` can be {has}")
+            has = dict.fromkeys((*(["normals"] if model.kind in SHAPED else []), *given))
+            can = f"`also` can be {', '.join(has)}" if has else "leave `also` out"
+            raise InputError(f"{printable(model.name)} gives no {', '.join(lacking)}: {can}")
         self._asks = self.also & {*given} - {"mask"}
         self.limits = BatchLimits(batch_size, model.max_batch)
 
@@ -239,7 +240,7 @@ class DepthEstimator:
         """
         from cortexia_video.inference.clip_estimation import estimate_video
 
-        native = DepthEstimator(self.model, size="native")
+        native = DepthEstimator(self.model, size="native", sky=self.sky)
         native.limits = self.limits
         return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px, fps=fps)
 

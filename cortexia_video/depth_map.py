@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -197,6 +197,10 @@ class DepthMap:
         if self.valid is None:
             return self.values
         return np.where(self.valid, self.values, np.float32(np.nan))
+
+    def without_maps(self) -> Self:
+        """Return the depth alone: what lies beside it would not fit values of another size."""
+        return replace(self, valid=None, confidence=None, normals=None)
 
     @property
     def larger_is_nearer(self) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from telling_model import NORMAL, POISON, SKY, WRONG, Telling
 
 from cortexia_video import DepthEstimator, DepthMap, Frame, SyntheticModel
 from cortexia_video.errors import Failure, InputError
+from cortexia_video.jobs.point_clouds import CloudMaker, CloudOptions
 from cortexia_video.models.protocol import Prediction
+from cortexia_video.viewing.steps import make_map_view
 
 ALSO = ("normals", "confidence", "mask")
 
@@ -103,8 +107,10 @@ def test_a_focal_length_that_is_known_is_kept() -> None:
 
 
 def test_what_a_model_has_not_is_refused_before_the_first_image() -> None:
-    with pytest.raises(InputError, match="synthetic gives no confidence, mask: `also` can be normals"):
+    with pytest.raises(InputError, match="synthetic gives no confidence, mask: leave `also` out"):
         DepthEstimator(SyntheticModel(), also=["mask", "confidence"])
+    with pytest.raises(InputError, match="synthetic gives no mask: `also` can be normals"):
+        DepthEstimator(SyntheticModel(kind="metric"), also="mask")
     with pytest.raises(InputError, match="unknown sky 'blue': use unknown or keep"):
         DepthEstimator(Telling(), sky="blue")
 
@@ -137,3 +143,19 @@ def test_maps_of_another_size_are_refused() -> None:
         with pytest.raises(ValueError, match=f"{name} must be .* as its depth"):
             DepthMap(values, "metric", **{name: wrong})
     assert "with valid" in repr(DepthMap(values, "metric", valid=np.ones((4, 6), bool)))
+
+
+def test_a_viewer_and_a_video_take_depth_that_has_a_mask(tmp_path: Path) -> None:
+    frame = photo(size=(600, 900))
+    depth = DepthEstimator(Telling(), also=ALSO)(frame)
+    shown = make_map_view(depth, frame, None, CloudMaker(CloudOptions()))
+    assert shown.points is not None and shown.no_points is None
+    alone = depth.without_maps()
+    assert (alone.valid, alone.confidence, alone.normals) == (None, None, None)
+    pytest.importorskip("av")
+    from clips import write_clip
+
+    clip = write_clip(tmp_path / "clip.mp4", [photo().image] * 3)
+    for sky, unknown in (("unknown", True), ("keep", False)):
+        for _, each in DepthEstimator(Telling(), sky=sky).estimate_video(clip):
+            assert isinstance(each, DepthMap) and np.isnan(each.values[4]).all() == unknown

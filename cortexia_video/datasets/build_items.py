@@ -134,7 +134,7 @@ def _load_result(
     f_px = (camera.fx + camera.fy) / 2 if camera else None
     words = {name: getattr(depth, name) or line[name] for name in _OF_MODEL}
     mask = depth.valid
-    depth = replace(depth, f_px=f_px, full_size=None, valid=None, **words)
+    depth = replace(depth.without_maps(), f_px=f_px, full_size=None, **words)
     time_s = read_time_s(run, line) if "frame" in line else None
     frame = Frame(key, image, f_px, depth.f_source, time_s)
     sample = RGBDSample(frame, depth, camera, mask, origin=origin)

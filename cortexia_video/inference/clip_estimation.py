@@ -65,7 +65,7 @@ def estimate_video(
         if estimator.size == "full":
             values = resize_depth(values, frame.height, frame.width)
         full_size = (frame.height, frame.width) if values.shape != (frame.height, frame.width) else None
-        yield frame, replace(depth, values=values, full_size=full_size, valid=None)
+        yield frame, replace(depth.without_maps(), values=values, full_size=full_size)
 
 
 def _to_frames(index: ClipIndex, images: Iterable[tuple[int, NDArray[np.uint8] | None]]) -> Iterator[Frame]:

@@ -127,7 +127,7 @@ class ClipOutput:
     ) -> None:
         self._key, self._numbers, self._index, self._options = key, numbers, index, options
         self._place = place
-        self._native = DepthEstimator(estimator.model, size="native")
+        self._native = DepthEstimator(estimator.model, size="native", sky=estimator.sky)
         self._sink, self._parts, self._clock, self._record_begun = sink, parts, clock, record_begun
         self._aligner = aligner
         self._state = parts.load()

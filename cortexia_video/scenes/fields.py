@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
 from cortexia_video.scenes import buildings, landscape, plants, trees, vehicles
 from cortexia_video.scenes import outdoor_materials as materials
-from cortexia_video.scenes.description import Aim, Camera, Scene, rotation
+from cortexia_video.scenes.description import Aim, Camera, Material, Scene, rotation
 from cortexia_video.scenes.landscape import Land, add
 from cortexia_video.scenes.pieces import (
     Floats,
@@ -28,6 +30,8 @@ from cortexia_video.scenes.pieces import (
 _NEAR_M, _MIDDLE_M = 6.5, 22.0
 """How far from the middle plants have all their leaves, and how far they are single plants."""
 _MOST_PLANTS = 2600
+_FINE_M = 14.0
+"""How far from the middle soil is finely meshed."""
 
 
 def rows(rng: Generator) -> tuple[Scene, Aim]:
@@ -64,13 +68,44 @@ def rows(rng: Generator) -> tuple[Scene, Aim]:
     return scene, aim
 
 
+class Crop(NamedTuple):
+    """What a field grows: a plant of a height, metres; the spacing of rows, and of plants in a row."""
+
+    grow: Callable[[Generator, float, int], Piece]
+    tall: float
+    spacing: float
+    apart: float
+
+
 def _crop_rows(scene: Scene) -> tuple[Land, float, float]:
     """Low plants in rows on soil: return the ground, the spacing and the height of the plants."""
     rng = scene.rng
     grow, span, _ = plants.CROPS[int(rng.choice(len(plants.CROPS), p=[each[2] for each in plants.CROPS]))]
     tall = math.exp(rng.uniform(*np.log(span)))
     spacing = max(rng.uniform(0.35, 0.9), 0.8 * tall)
-    apart = tall * rng.uniform(0.5, 1.4) + 0.04
+    crop = Crop(grow, tall, spacing, tall * rng.uniform(0.5, 1.4) + 0.04)
+    land, soil = _lay_soil(scene, spacing)
+    leaf = materials.draw_green(scene)
+    stem = scene.draw(("plain", "foliage"), tint=np.array([0.9, 1.1, 0.6]) * rng.uniform(0.4, 1.1))
+    flower = materials.draw_bright(scene)
+    _plant_rows(scene, land, crop, [stem, leaf, flower])
+    if rng.random() < 0.5:  # weeds
+        spot = rng.uniform(-7, 7, (int(rng.integers(20, 600)), 2))
+        size = rng.uniform(0.04, 0.2)
+        weeds = [plants.CROPS[int(rng.integers(2))][0](rng, size, 3) for _ in range(3)]
+        grown = scatter(rng, weeds, land.stand(spot), scale=0.5)
+        add(scene, grown, [stem, materials.draw_green(scene), flower])
+    if rng.random() < 0.4:  # clods and stones
+        spot = rng.uniform(-6, 6, (int(rng.integers(50, 500)), 2))
+        stones = [ball((0, 0, 0), rng.uniform(0.015, 0.06, 3), 0, 5) for _ in range(4)]
+        strewn = scatter(rng, stones, land.stand(spot, 0.0), scale=0.5)
+        add(scene, strewn, [scene.either(soil, materials.draw_soil(scene))])
+    return land, spacing, tall
+
+
+def _lay_soil(scene: Scene, spacing: float) -> tuple[Land, Material]:
+    """Lay soil, flat or in ridges along z, finely near the middle; return the ground and the soil."""
+    rng = scene.rng
     ridge = rng.uniform(0, 0.14) * (rng.random() < 0.5) * spacing
     hills = landscape.draw_land(rng, rng.uniform(0, 0.35) ** 2, 25.0)
 
@@ -80,75 +115,42 @@ def _crop_rows(scene: Scene) -> tuple[Land, float, float]:
         return level
 
     def below(x: Floats, z: Floats) -> Floats:
-        return ridged(x, z) - 0.05 * (np.maximum(abs(x), abs(z)) < edge - 1)
-
-    land = Land(ridged)
+        return ridged(x, z) - 0.05 * (np.maximum(abs(x), abs(z)) < _FINE_M - 1)
 
     soil = materials.draw_soil(scene)
-    edge = 14.0
-    axis_x = np.arange(-edge, edge + 0.01, spacing / 6 if ridge else 0.25)
-    axis_z = np.arange(-edge, edge + 0.01, 0.25)
-    x, z = np.meshgrid(axis_x, axis_z)
+    axis_x = np.arange(-_FINE_M, _FINE_M + 0.01, spacing / 6 if ridge else 0.25)
+    x, z = np.meshgrid(axis_x, np.arange(-_FINE_M, _FINE_M + 0.01, 0.25))
     points = np.stack([x, ridged(x, z) + rng.normal(0, rng.uniform(0.002, 0.02), x.shape), z], 2)
     cells = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], 2)
-    near_ground = quads(cells.reshape(-1, 4, 3))
-    add(
-        scene, Piece(near_ground.corners, near_ground.corners[:, :, ::2].copy(), near_ground.material), [soil]
-    )
-    add(
-        scene,
-        landscape.terrain(Land(below)),
-        [soil],
-    )
+    fine = quads(cells.reshape(-1, 4, 3))
+    add(scene, Piece(fine.corners, fine.corners[:, :, ::2].copy(), fine.material), [soil])
+    add(scene, landscape.terrain(Land(below)), [soil])
+    return Land(ridged), soil
 
-    leaf = materials.draw_green(scene)
-    stem = scene.draw(("plain", "foliage"), tint=np.array([0.9, 1.1, 0.6]) * rng.uniform(0.4, 1.1))
-    flower = materials.draw_bright(scene)
-    missing = rng.uniform(0, 0.15)
-    lines = np.arange(-60, 61) * spacing
-    lines = lines[np.abs(lines) < _MIDDLE_M]
+
+def _plant_rows(scene: Scene, land: Land, crop: Crop, worn: list[Material]) -> None:
+    """Plant rows: each leaf near the middle, coarser plants farther out, ridges beyond."""
+    rng, missing = scene.rng, scene.rng.uniform(0, 0.15)
+    lines = np.arange(-60, 61) * crop.spacing
     places = []
-    for line in lines:
-        at = np.arange(-_MIDDLE_M, _MIDDLE_M, apart)
+    for line in lines[np.abs(lines) < _MIDDLE_M]:
+        at = np.arange(-_MIDDLE_M, _MIDDLE_M, crop.apart)
         at = at[rng.random(len(at)) > missing]
-        places.append(
-            np.stack(
-                [line + rng.normal(0, 0.05 * spacing, len(at)), at + rng.normal(0, 0.1 * apart, len(at))], 1
-            )
-        )
+        x = line + rng.normal(0, 0.05 * crop.spacing, len(at))
+        places.append(np.stack([x, at + rng.normal(0, 0.1 * crop.apart, len(at))], 1))
     spot = np.concatenate(places)
     away = np.hypot(*spot.T)
     near, middle = spot[away < _NEAR_M], spot[(away >= _NEAR_M) & (away < _MIDDLE_M)]
-    share = min(1.0, _MOST_PLANTS / max(1, len(near)))
-    near = near[rng.random(len(near)) < share]
+    near = near[rng.random(len(near)) < min(1.0, _MOST_PLANTS / max(1, len(near)))]
     swell = 1.0
     if len(middle) > 4 * _MOST_PLANTS:  # fewer, larger ones stand for all
         swell = (len(middle) / (4 * _MOST_PLANTS)) ** 0.5
         middle = middle[:: math.ceil(swell**2)]
-    crop = [stem, leaf, flower]
-    fine = [grow(rng, tall, 4) for _ in range(6)]
-    coarse = [grow(rng, tall * swell**0.5, 2) for _ in range(6)]
-    add(scene, scatter(rng, fine, land.stand(near), scale=0.2), crop)
-    add(scene, scatter(rng, coarse, land.stand(middle), scale=0.2), crop)
-    add(scene, _far_rows(rng, land, spacing, tall), [leaf])
-    if rng.random() < 0.5:  # weeds
-        spot = rng.uniform(-7, 7, (int(rng.integers(20, 600)), 2))
-        size = rng.uniform(0.04, 0.2)
-        weeds = [plants.CROPS[int(rng.integers(2))][0](rng, size, 3) for _ in range(3)]
-        add(
-            scene,
-            scatter(rng, weeds, land.stand(spot), scale=0.5),
-            [stem, materials.draw_green(scene), flower],
-        )
-    if rng.random() < 0.4:  # clods and stones
-        spot = rng.uniform(-6, 6, (int(rng.integers(50, 500)), 2))
-        stones = [ball((0, 0, 0), rng.uniform(0.015, 0.06, 3), 0, 5) for _ in range(4)]
-        add(
-            scene,
-            scatter(rng, stones, land.stand(spot, 0.0), scale=0.5),
-            [scene.either(soil, materials.draw_soil(scene))],
-        )
-    return land, spacing, tall
+    fine = [crop.grow(rng, crop.tall, 4) for _ in range(6)]
+    coarse = [crop.grow(rng, crop.tall * swell**0.5, 2) for _ in range(6)]
+    add(scene, scatter(rng, fine, land.stand(near), scale=0.2), worn)
+    add(scene, scatter(rng, coarse, land.stand(middle), scale=0.2), worn)
+    add(scene, _far_rows(rng, land, crop.spacing, crop.tall), [worn[1]])
 
 
 def _far_rows(rng: Generator, land: Land, spacing: float, tall: float) -> Piece:

@@ -30,8 +30,8 @@ from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.scenes.furniture_models import describe_library, find_folder, open_library
-from cortexia_video.scenes.layouts import LAYOUTS, NEED_MODELS
-from cortexia_video.scenes.meshes import require_embree
+from cortexia_video.scenes.layouts import LAYOUTS, NEED_EMBREE, NEED_MODELS
+from cortexia_video.scenes.meshes import get_device
 from cortexia_video.scenes.moves import RATE, describe_poses, render_move
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
 from cortexia_video.scenes.plan import MOVES, ScenePlan
@@ -283,8 +283,9 @@ def check_plan(plan: ScenePlan) -> None:
         raise InputError(f"device {plan.device!r} cannot be used: try `device='cpu'`") from error
     if plan.textures is not None:
         list_photos(plan.textures)
+    if set(NEED_EMBREE) & set(plan.kinds):
+        get_device()
     if set(NEED_MODELS) & set(plan.kinds):
-        require_embree()
         open_library(find_folder(plan.furniture))
     elif plan.furniture is not None:
         raise InputError(f"`furniture` is of the kinds {', '.join(NEED_MODELS)}: name one as `kinds`")

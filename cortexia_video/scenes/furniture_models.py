@@ -14,7 +14,7 @@ import posixpath
 import re
 import zipfile
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cortexia_video.errors import CortexiaError, InputError, describe
+from cortexia_video.errors import CortexiaError, Failure, InputError, attempt, describe, printable
 from cortexia_video.images.decode import decode
 from cortexia_video.runtime.progress import track
 from cortexia_video.scenes.description import MeshModel
@@ -168,28 +168,33 @@ def _digest(about: object) -> str:
 def _read_all(files: list[Path], cache: Path) -> list[Furniture]:
     """Read models into the cache; a file or a model that cannot be used is named and left out."""
     make_folder(cache)
-    entries, broken = [], []
-    for path in files:
-        try:
-            entries += _list_entries(path)
-        except (CortexiaError, OSError, zipfile.BadZipFile) as error:
-            broken.append(f"{path}: {describe(error)}")
-    models = []
+    listed = [attempt(os.fspath(path), "decode", partial(_list_entries, path)) for path in files]
+    left_out = [each for each in listed if isinstance(each, Failure)]
+    entries = [entry for each in listed if not isinstance(each, Failure) for entry in each]
+    models, bare = [], []
     for entry in track(entries, "reading furniture models", "models", len(entries)):
         named = f"{entry.source}, {entry.member}" if entry.member else os.fspath(entry.source)
-        try:
-            models.append(_keep(entry, cache))
-        except (CortexiaError, OSError, KeyError, zipfile.BadZipFile, MemoryError) as error:
-            broken.append(f"{named}: {describe(error)}")
-    for line in broken[:_MOST_NAMED]:
-        _log.warning("model left out: %s", line)
-    if len(broken) > _MOST_NAMED:
-        _log.warning("%d more models were left out", len(broken) - _MOST_NAMED)
+        kept = attempt(named, "decode", partial(_keep, entry, cache))
+        if isinstance(kept, Failure):
+            left_out.append(kept)
+        else:
+            models.append(kept[0])
+            bare += [f"{named}: {reason}" for reason in kept[1]]
+    _warn("left out", [f"{printable(each.key)}: {each.reason}" for each in left_out])
+    _warn("without a texture", [printable(each) for each in bare])
     if not models:
         raise InputError(
-            f"none of {len(broken)} models can be used: give .sh3f, .obj or .glb files in metres"
+            f"none of {len(left_out)} models can be used: give .sh3f, .obj or .glb files in metres"
         )
     return models
+
+
+def _warn(what: str, lines: list[str]) -> None:
+    """Name some of many models."""
+    for line in lines[:_MOST_NAMED]:
+        _log.warning("model %s: %s", what, line)
+    if len(lines) > _MOST_NAMED:
+        _log.warning("%d more models %s", len(lines) - _MOST_NAMED, what)
 
 
 def _list_entries(path: Path) -> list[ModelEntry]:
@@ -251,32 +256,29 @@ def _read_raw(entry: ModelEntry) -> RawModel:
     return read_obj(data, lambda name: read_named(folder / name, limit=_LARGEST_FILE, within=folder))
 
 
-def _keep(entry: ModelEntry, cache: Path) -> Furniture:
-    """Read a model, put it in order, and write it to the cache."""
+def _keep(entry: ModelEntry, cache: Path) -> tuple[Furniture, list[str]]:
+    """Read a model, put it in order, and write it to the cache; also return what is wrong with its textures."""
     raw = _read_raw(entry)
     corners, normals = _stand(raw, entry)
     spread = corners.max((0, 1)) - corners.min((0, 1))
     size = (float(spread[0]), float(spread[1]), float(spread[2]))
     if not (np.isfinite(spread).all() and _SMALLEST_M < max(size) < _LARGEST_M):
         raise InputError(f"it is {max(size):.3g} m large: give it in metres")
-    parts: list[list[float]] = []
+    numbers: list[list[float]] = []
     images: list[NDArray[np.uint8]] = []
-    uv_m = raw.uv.copy()
+    wrong: list[str] = []
+    uv_m = np.full_like(raw.uv, np.nan)
     for number, part in enumerate(raw.parts):
-        mine = raw.part == number
-        image, period_m = _prepare_image(part, corners[mine], raw.uv[mine], entry.name)
-        uv_m[mine] = uv_m[mine] * np.float32(period_m) if image is not None else np.nan
-        parts.append(
-            [
-                *part.colour,
-                part.gloss,
-                part.emission,
-                part.clear,
-                len(images) if image is not None else -1,
-                period_m,
-            ]
-        )
-        images += [image] if image is not None else []
+        mine, place, period_m = raw.part == number, -1, 1.0
+        try:
+            image, period_m = _prepare_image(part, corners[mine], raw.uv[mine])
+        except CortexiaError as error:
+            wrong.append(describe(error))
+            image = None
+        if image is not None:
+            uv_m[mine], place = raw.uv[mine] * np.float32(period_m), len(images)
+            images.append(image)
+        numbers.append([*part.colour, part.gloss, part.emission, part.clear, place, period_m])
     at = entry.source.stat()
     kept = cache / f"{_digest([entry.source, at.st_size, at.st_mtime_ns, entry.member])}.npz"
     with write_atomic(kept) as half, half.open("wb") as file:
@@ -286,11 +288,11 @@ def _keep(entry: ModelEntry, cache: Path) -> Furniture:
             normals=normals.astype(np.float16),
             uv_m=uv_m,
             part=raw.part.astype(np.int32),
-            parts=np.array(parts, np.float64),
+            parts=np.array(numbers, np.float64),
             images=np.array(images, np.uint8).reshape(-1, SIDE, SIDE, 3),
         )
     role = _find_role(entry, size)
-    return Furniture(kept, entry.name, role, size, entry.elevation_m, entry.top_m, len(corners))
+    return Furniture(kept, entry.name, role, size, entry.elevation_m, entry.top_m, len(corners)), wrong
 
 
 def _stand(raw: RawModel, entry: ModelEntry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -315,28 +317,23 @@ def _stand(raw: RawModel, entry: ModelEntry) -> tuple[NDArray[np.float32], NDArr
 
 
 def _prepare_image(
-    part: Part, corners: NDArray[np.float32], uv: NDArray[np.float32], name: str
+    part: Part, corners: NDArray[np.float32], uv: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint8] | None, float]:
-    """Decode and shrink what a part shows, and find how many metres one copy covers; None where it shows nothing."""
-    if part.missing is not None and part.image is None:
-        _log.warning("%s: its texture %s is missing: it goes without", name, part.missing)
-    if part.image is None or not len(corners):
+    """Decode and shrink what a part shows, and find how many metres one copy covers; None where it shows nothing.
+
+    Raises `InputError` for an image that is missing, `DecodeError` for one that cannot be read.
+    """
+    if not len(corners) or (part.image is None and part.missing is None):
         return None, 1.0
+    if part.image is None:
+        raise InputError(f"{part.missing} is missing")
     flat = np.concatenate([uv, np.zeros_like(uv[:, :, :1])], 2)
-    area, covered = (
-        np.linalg.norm(np.cross(each[:, 1] - each[:, 0], each[:, 2] - each[:, 0]), axis=1).sum(
-            dtype=np.float64
-        )
-        for each in (corners, flat)
-    )
+    sides = [(each[:, 1] - each[:, 0], each[:, 2] - each[:, 0]) for each in (corners, flat)]
+    area, covered = (np.linalg.norm(np.cross(*each), axis=1).sum(dtype=np.float64) for each in sides)
     period_m = float(np.sqrt(area / covered)) if covered > 0 else 0.0
     if not 1e-4 < period_m < 1e3:
         return None, 1.0
-    try:
-        image = decode(part.image, name).image
-    except CortexiaError as error:
-        _log.warning("%s: a texture cannot be read: %s: it goes without", name, describe(error))
-        return None, 1.0
+    image = decode(part.image, "texture").image
     return np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BOX)), period_m
 
 

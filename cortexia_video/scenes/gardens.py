@@ -1,28 +1,28 @@
-"""Gardens, playgrounds and terraces: what is near outdoors, with houses and trees behind."""
+"""Gardens and playgrounds: what is near outdoors, with houses and trees behind."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.random import Generator
 
-from cortexia_video.scenes import buildings, landscape, people, plants, playthings, street_things, trees
+from cortexia_video.scenes import (
+    buildings,
+    landscape,
+    plants,
+    playthings,
+    street_things,
+    trees,
+    yards,
+)
 from cortexia_video.scenes import outdoor_materials as materials
-from cortexia_video.scenes.description import Aim, Camera, Placement, Scene, Vector
-from cortexia_video.scenes.furniture import add_chair, add_table
+from cortexia_video.scenes.description import Aim, Camera, Placement, Scene
 from cortexia_video.scenes.landscape import Land, add
 from cortexia_video.scenes.pieces import (
     Floats,
-    Piece,
     boxes,
-    ellipse,
     join,
-    loft,
-    path,
-    scatter,
-    tubes,
     turn_about_y,
     vec,
 )
@@ -38,16 +38,16 @@ def garden(rng: Generator) -> tuple[Scene, Aim]:
     _add_lawn(scene, land, float(half.max()))
     _enclose(scene, half)
     _add_house(scene, half)
-    _plant(scene, land, half)
+    yards.plant(scene, land, half)
     _add_paving(scene, land, half)
     _sit_and_play(scene, land, half)
     landscape.add_far(scene, town=0.3)
 
     def aim(rng: Generator) -> Camera:
-        position = _stand(scene, rng, half * 0.85, land, low=0.35)
+        position = yards.stand(scene, rng, half * 0.85, land, low=0.35)
         horizon = (0.2, 0.7) if rng.random() < 0.7 else (-0.6, 1.0)
         return landscape.look(
-            rng, position, rng.uniform(-3.2, 3.2), fov_deg=(38, 95), horizon=horizon, roll_deg=5
+            rng, position, yards.face(rng, position, half), fov_deg=(38, 95), horizon=horizon, roll_deg=5
         )
 
     return scene, aim
@@ -73,7 +73,7 @@ def playground(rng: Generator) -> tuple[Scene, Aim]:
             scene.draw(("plain", "asphalt", "tiles"), period_m=rng.uniform(0.5, 2)),
         )
     shares = [share for _, share in playthings.PLAYTHINGS]
-    spots = _apart(rng, half, 2.6, int(rng.integers(5, 13)))
+    spots = yards.apart(rng, half, 2.6, int(rng.integers(5, 13)))
     for spot in spots:
         build = playthings.PLAYTHINGS[int(rng.choice(len(shares), p=shares))][0]
         part = build(rng)
@@ -82,93 +82,24 @@ def playground(rng: Generator) -> tuple[Scene, Aim]:
         metal = scene.draw(("plain", "wood"), gloss=0.3, tint=rng.uniform(0.3, 1.4))
         add(scene, part.moved(place, turn_about_y(rng.uniform(0, 6.28))), [metal, *bright])
     for _ in range(int(rng.integers(0, 9))):
-        _add_person(scene, rng.uniform(-1, 1, 2) * half, land)
+        yards.add_person(scene, rng.uniform(-1, 1, 2) * half, land)
     for spot in rng.uniform(-1, 1, (int(rng.integers(1, 6)), 2)) * half * 1.1:
-        _add_bench(scene, spot, land)
+        yards.add_bench(scene, spot, land)
     if rng.random() < 0.7:
         _enclose(scene, half * 1.25)
-    _plant(scene, land, half * 1.3)
+    yards.plant(scene, land, half * 1.3)
     for _ in range(int(rng.integers(0, 4))):
         _add_house(scene, half * rng.uniform(1.3, 3))
     landscape.add_far(scene, town=0.6)
 
     def aim(rng: Generator) -> Camera:
-        position = _stand(scene, rng, half, land, low=0.3)
+        position = yards.stand(scene, rng, half, land, low=0.3)
         horizon = (0.25, 0.7) if rng.random() < 0.75 else (-0.3, 0.9)
         return landscape.look(
-            rng, position, rng.uniform(-3.2, 3.2), fov_deg=(40, 95), horizon=horizon, roll_deg=4
+            rng, position, yards.face(rng, position, half), fov_deg=(40, 95), horizon=horizon, roll_deg=4
         )
 
     return scene, aim
-
-
-def terrace(rng: Generator) -> tuple[Scene, Aim]:
-    """A terrace or balcony: paving, a railing, tables, plants in pots, a wall behind, the land below or level."""
-    scene = landscape.begin(rng)
-    half = rng.uniform((2.0, 1.4), (7, 4.5))
-    drop = rng.uniform(2.5, 12) if rng.random() < 0.6 else rng.uniform(0.1, 0.5)
-    hills = landscape.draw_land(rng, rng.uniform(0, 0.3), 15.0)
-
-    def lowered(x: Floats, z: Floats) -> Floats:
-        return np.maximum(hills.height(x, z), drop - 13) - drop
-
-    land = Land(lowered)
-
-    add(
-        scene,
-        landscape.terrain(land),
-        [scene.either(materials.draw_green(scene), scene.draw(("asphalt", "stained", "foliage")))],
-    )
-    paving = scene.draw(("tiles", "wood", "tiles", "bricks", "plain"), period_m=rng.uniform(0.5, 2))
-    add(scene, boxes((0, -drop / 2 - 0.05, 0), (half[0], drop / 2 + 0.05, half[1])), [paving])
-    front = half[1]
-    house = buildings.building(rng, half[0] + rng.uniform(1, 6), rng.uniform(2.7, 9) + 0.01, 4.0)
-    stuff = materials.draw_house(scene)
-    add(scene, house.moved((rng.normal(0, 1), 0 if drop < 1 else -0.02, -front - 4.0)), stuff)
-    _add_railing(scene, half)
-    if rng.random() < 0.4:  # a roof on posts
-        _add_pergola(scene, half)
-    for spot in _apart(rng, half * 0.8, 1.7, int(rng.integers(1, 7))):
-        _add_table_group(scene, spot)
-    for _ in range(int(rng.integers(2, 14))):
-        on_edge = rng.choice((-1, 1), 2) * half * 0.88
-        spot = np.where(rng.random(2) < 0.5, on_edge, rng.uniform(-0.85, 0.85, 2) * half)
-        _add_pot(scene, np.array([spot[0], 0.0, spot[1]]))
-    for _ in range(int(rng.integers(0, 4))):
-        _add_person(scene, rng.uniform(-0.8, 0.8, 2) * half, None)
-    _plant(scene, land, half * 3.5, keep_out=half)
-    for _ in range(int(rng.integers(0, 10))):
-        away, angle = rng.uniform(14, 90), rng.uniform(-1.4, 1.4)
-        x, z = away * math.sin(angle), away * math.cos(angle)
-        part = buildings.building(rng, rng.uniform(4, 10), rng.uniform(3, 12), rng.uniform(4, 7))
-        place = land.stand(np.array([[x, z]]), 0.2)[0]
-        add(scene, part.moved(place, turn_about_y(math.pi + rng.normal(0, 0.8))), materials.draw_house(scene))
-    landscape.add_far(scene, town=0.7)
-
-    def aim(rng: Generator) -> Camera:
-        position = _stand(scene, rng, half * 0.85, None, low=0.45)
-        yaw = rng.normal(0, 0.7) if rng.random() < 0.6 else rng.uniform(-3.2, 3.2)
-        horizon = (0.15, 0.7) if rng.random() < 0.75 else (-0.6, 0.9)
-        return landscape.look(rng, position, yaw, fov_deg=(40, 95), horizon=horizon, roll_deg=4)
-
-    return scene, aim
-
-
-def _stand(scene: Scene, rng: Generator, half: Floats, land: Land | None, *, low: float) -> Vector:
-    """Draw where a camera is: in a rectangle of half sizes (2,), at the land of eyes or, a share `low`, below."""
-    x, z = rng.uniform(-1, 1, 2) * half
-    above = rng.uniform(0.3, 1.2) if rng.random() < low else rng.uniform(1.2, 1.8)
-    ground = 0.0 if land is None else land.at(x, z)
-    return np.array([x, ground + above, z])
-
-
-def _apart(rng: Generator, half: Floats, least_m: float, count: int) -> Floats:
-    """Draw up to `count` spots (N, 2) that are so far from each other."""
-    spots: list[Floats] = []
-    for spot in rng.uniform(-1, 1, (count * 3, 2)) * half:
-        if len(spots) < count and all(np.hypot(*(spot - other)) > least_m for other in spots):
-            spots.append(spot)
-    return np.array(spots).reshape(-1, 2)
 
 
 def _add_lawn(scene: Scene, land: Land, far_m: float) -> None:
@@ -227,58 +158,6 @@ def _add_house(scene: Scene, half: Floats) -> None:
         add(scene, shed.moved(at, turn_about_y(rng.uniform(0, 6.28))), materials.draw_house(scene))
 
 
-def _plant(scene: Scene, land: Land, half: Floats, keep_out: Floats | None = None) -> None:
-    """Trees, bushes along the sides, beds of flowers and of vegetables."""
-    rng = scene.rng
-
-    def spots(count: int, border: float) -> Floats:
-        spot = rng.uniform(-1, 1, (count, 2))
-        pushed = np.maximum(np.abs(spot).max(1, keepdims=True), 1e-6) / border
-        spot = np.where(rng.random((count, 1)) < 0.7, spot / np.minimum(pushed, 1.0), spot) * half
-        if keep_out is not None:
-            spot = spot[(np.abs(spot) > keep_out + 1.0).any(1)]
-        return land.stand(spot)
-
-    def broadleaf() -> Piece:
-        return trees.broadleaf(
-            rng, rng.uniform(2.5, 9), rng.uniform(0.1, 0.2), leafy=rng.uniform(0, 1.2), detail=0.8
-        )
-
-    def conifer() -> Piece:
-        return trees.conifer(rng, rng.uniform(2, 10), 0.15, 0.7)
-
-    def bush() -> Piece:
-        return trees.bush(rng, rng.uniform(0.2, 0.9, 3), rng.uniform(0.06, 0.12))
-
-    def palm() -> Piece:
-        return trees.palm(rng, rng.uniform(2, 7))
-
-    kinds: tuple[tuple[int, float, Callable[[], Piece]], ...] = (
-        (int(rng.integers(0, 7)), 0.95, broadleaf),
-        (int(rng.integers(0, 4)), 1.0, conifer),
-        (int(rng.integers(0, 16)), 0.9, bush),
-        (int(rng.integers(0, 3)) if rng.random() < 0.15 else 0, 0.8, palm),
-    )
-    for count, border, grow in kinds:
-        if count:
-            grown = scatter(rng, [grow() for _ in range(min(3, count))], spots(count, border), scale=0.25)
-            add(scene, grown, [materials.draw_bark(scene), materials.draw_green(scene)])
-    for _ in range(int(rng.integers(0, 5))):  # beds
-        crop = plants.CROPS[int(rng.integers(len(plants.CROPS)))][0]
-        parts = [crop(rng, rng.uniform(0.15, 0.9), 4) for _ in range(3)]
-        middle, reach = spots(1, 0.8), rng.uniform((0.4, 0.3), (3, 0.8))
-        if len(middle):
-            size = reach[:: int(rng.choice((-1, 1)))]
-            spot = middle[0, ::2] + rng.uniform(-1, 1, (int(rng.integers(6, 80)), 2)) * size
-            flower = materials.draw_bright(scene)
-            green = materials.draw_green(scene)
-            add(
-                scene,
-                scatter(rng, parts, land.stand(spot), scale=0.25),
-                [green, green, flower],
-            )
-
-
 def _add_paving(scene: Scene, land: Land, half: Floats) -> None:
     """A path of slabs, and a paved place."""
     rng = scene.rng
@@ -293,7 +172,7 @@ def _add_paving(scene: Scene, land: Land, half: Floats) -> None:
         middle = rng.uniform(-0.7, 0.7, 2) * half
         reach = rng.uniform(1.2, 3.5, 2)
         add(scene, boxes((middle[0], 0.0, middle[1]), (reach[0], 0.12, reach[1])), [stone])
-        _add_table_group(scene, middle, 0.12)
+        yards.add_table_group(scene, middle, 0.12)
 
 
 def _sit_and_play(scene: Scene, land: Land, half: Floats) -> None:
@@ -301,14 +180,14 @@ def _sit_and_play(scene: Scene, land: Land, half: Floats) -> None:
     rng = scene.rng
     for _ in range(int(rng.integers(0, 8))):
         spot = rng.uniform(-0.9, 0.9, 2) * half
-        _add_pot(scene, land.stand(spot[None], 0.0)[0])
+        yards.add_pot(scene, land.stand(spot[None], 0.0)[0])
     for _ in range(int(rng.integers(0, 7))):
         x, z = rng.uniform(-0.8, 0.8, 2) * half
         add_thing(scene, Placement(np.array([x, land.at(x, z), z])), rng.uniform(0.1, 0.5))
     for _ in range(int(rng.integers(0, 3))):
-        _add_person(scene, rng.uniform(-0.8, 0.8, 2) * half, land)
+        yards.add_person(scene, rng.uniform(-0.8, 0.8, 2) * half, land)
     if rng.random() < 0.3:
-        _add_bench(scene, rng.uniform(-0.8, 0.8, 2) * half, land)
+        yards.add_bench(scene, rng.uniform(-0.8, 0.8, 2) * half, land)
     if rng.random() < 0.25:
         spot = rng.uniform(-0.6, 0.6, 2) * half
         bright = [scene.draw(("plain",), tint=np.exp(rng.normal(0.2, 0.6, 3))) for _ in range(3)]
@@ -323,125 +202,3 @@ def _sit_and_play(scene: Scene, land: Land, half: Floats) -> None:
         spot = rng.uniform(-0.7, 0.7, 2) * half
         turn = turn_about_y(rng.uniform(0, 6.28))
         add(scene, line.moved((spot[0], 0, spot[1]), turn), [scene.surface() for _ in range(4)])
-
-
-def _add_person(scene: Scene, spot: Floats, land: Land | None) -> None:
-    rng = scene.rng
-    y = 0.0 if land is None else land.at(*spot)
-    cloth = materials.draw_clothes(scene)
-    size = rng.uniform(0.6, 0.85) if rng.random() < 0.4 else 1.0
-    made = people.person(rng).moved((spot[0], y, spot[1]), turn_about_y(rng.uniform(0, 6.28)), 1.0)
-    if size < 1:
-        made = (
-            people.person(rng)
-            .moved((0, 0, 0), turn_about_y(rng.uniform(0, 6.28)), size)
-            .moved((spot[0], y, spot[1]))
-        )
-    add(scene, made, cloth)
-
-
-def _add_bench(scene: Scene, spot: Floats, land: Land) -> None:
-    rng = scene.rng
-    part = street_things.bench()
-    place = land.stand(spot[None], 0.0)[0]
-    add(
-        scene,
-        part.moved(place, turn_about_y(rng.uniform(0, 6.28))),
-        [scene.draw(("wood", "plain")), scene.surface()],
-    )
-
-
-def _add_table_group(scene: Scene, spot: Floats, lift: float = 0.0) -> None:
-    """A table with chairs round it, things on it, now and then a parasol."""
-    rng = scene.rng
-    place = Placement(np.array([spot[0], lift, spot[1]]), rng.uniform(0, 6.28))
-    half, tall = rng.uniform((0.3, 0.3), (0.9, 0.5)), rng.uniform(0.65, 0.78)
-    add_table(scene, place, float(half[0]), float(half[1]), tall)
-    for turn in (0.0, math.pi / 2, math.pi, -math.pi / 2):
-        if rng.random() < 0.65:
-            out = (half[1] if turn in (0.0, math.pi) else half[0]) + rng.uniform(0.25, 0.6)
-            add_chair(
-                scene,
-                place.moved(
-                    out * math.sin(turn), 0, out * math.cos(turn), turn + math.pi + rng.normal(0, 0.2)
-                ),
-            )
-    for _ in range(int(rng.integers(0, 6))):
-        x, z = rng.uniform(-0.7, 0.7, 2) * half
-        add_thing(scene, place.moved(x, tall, z), rng.uniform(0.04, 0.12))
-    if rng.random() < 0.3:
-        wide, high = rng.uniform(1.0, 1.9), rng.uniform(2.1, 2.6)
-        rings = np.array([ellipse((0, high - 0.4, 0), wide, wide, 8), ellipse((0, high, 0), 0.04, 0.04, 8)])
-        part = join([loft(rings, 1, capped=False), path([(0, 0, 0), (0, high, 0)], 0.025)])
-        add(
-            scene,
-            part.moved(place.position),
-            [scene.surface(), scene.draw(("plain", "stripes"), tint=rng.uniform(0.8, 1.6))],
-        )
-
-
-def _add_pot(scene: Scene, place: Vector) -> None:
-    """A pot or box with a plant in it."""
-    rng = scene.rng
-    high, wide = rng.uniform((0.15, 0.1), (0.6, 0.35))
-    rings = np.array([ellipse((0, y * high, 0), wide * w, wide * w, 8) for y, w in ((0, 0.7), (1, 1.0))])
-    kind = rng.random()
-    if kind < 0.4:
-        plant = trees.bush(rng, rng.uniform(0.15, 0.5, 3), 0.06)
-    elif kind < 0.8:
-        plant = plants.CROPS[int(rng.integers(len(plants.CROPS)))][0](rng, rng.uniform(0.2, 0.9), 4)
-    else:
-        plant = trees.broadleaf(
-            rng, rng.uniform(0.8, 2.2), 0.08, bare_share=rng.uniform(0.2, 0.6), detail=0.15
-        )
-    parts = [loft(rings), plant.moved((0, 0.9 * high, 0)).wearing(1)]
-    green = materials.draw_green(scene)
-    bloom = materials.draw_bright(scene)
-    add(
-        scene,
-        join(parts).moved(place),
-        [scene.surface(), scene.either(green, materials.draw_bark(scene)), green, bloom],
-    )
-
-
-def _add_railing(scene: Scene, half: Floats) -> None:
-    """A railing of bars, wires, glass posts or a wall, on three sides."""
-    rng = scene.rng
-    metal = scene.draw(("plain", "wood", "stained"), gloss=0.3, tint=rng.uniform(0.1, 1.6))
-    high, kind = rng.uniform(0.85, 1.15), rng.random()
-    x, z = half
-    parts = []
-    for a, b in (((-x, -z), (-x, z)), ((-x, z), (x, z)), ((x, z), (x, -z))):
-        start, end = np.array([a[0], 0, a[1]]), np.array([b[0], 0, b[1]])
-        long = float(np.linalg.norm(end - start))
-        up = np.array([0, high, 0])
-        if kind < 0.2:
-            parts.append(
-                boxes((start + end) / 2 + up * 0.4, np.abs(end - start) / 2 + (0.1, 0.4 * high, 0.1))
-            )
-            continue
-        step = rng.uniform(0.09, 0.16) if kind < 0.65 else rng.uniform(0.8, 1.8)
-        share = np.linspace(0, 1, max(2, int(long / step)))[:, None]
-        foot = start + share * (end - start)
-        parts += [tubes(foot, foot + up, 0.012 if kind < 0.65 else 0.03, 0.012 if kind < 0.65 else 0.03, 0, 4),
-                  path([start + up, end + up], 0.03, 0, 5)]  # fmt: skip
-        if kind >= 0.65:
-            parts += [
-                path([start + up * level, end + up * level], 0.008, 0, 3)
-                for level in np.linspace(0.15, 0.85, int(rng.integers(2, 7)))
-            ]
-    add(scene, join(parts), [metal])
-
-
-def _add_pergola(scene: Scene, half: Floats) -> None:
-    """Posts with beams over them."""
-    rng = scene.rng
-    high, (x, z) = rng.uniform(2.2, 2.8), half * 0.9
-    foot = np.array([[a * x, 0, b * z] for a in (-1, 0, 1) for b in (-1, 1)])
-    beams = np.linspace(-x, x, int(rng.integers(5, 18)))
-    parts = [
-        boxes(foot + vec(0, high / 2, 0), (0.05, high / 2, 0.05)),
-        boxes([(0, high, b * z) for b in (-1, 1)], (x, 0.07, 0.04)),
-        boxes(np.stack([beams, 0 * beams + high + 0.08, 0 * beams], 1), (0.03, 0.06, z * 1.1)),
-    ]
-    add(scene, join(parts), [scene.draw(("wood", "plain"), tint=rng.uniform(0.4, 1.5))])

@@ -63,33 +63,29 @@ def begin(rng: Generator) -> Scene:
         ]
     )
     blue = np.array([0.5, 0.7, 1.0])
+    strength, fog_m = rng.uniform(0.02, 0.5), rng.uniform(250, 2000)
+    warm, glow = np.ones(3), np.ones(3)
     if weather < 0.62:  # sun, high or low
         low = weather >= 0.42
         warm = np.array([1.0, 0.75, 0.5]) if low else np.array([1.0, 0.96, 0.88])
-        strength, scene.ambient = rng.uniform(1.2, 3.0), rng.uniform(0.3, 0.9)
-        zenith, horizon = (
-            rng.uniform(0.3, 1.1) * blue ** rng.uniform(0.5, 1.8),
-            rng.uniform(0.5, 1.5) * np.ones(3),
-        )
-        horizon = horizon * (np.array([1.1, 0.95, 0.8]) if low else np.array([0.92, 0.97, 1.0]))
-        clouds, fog_m = rng.uniform(0, 0.7), rng.uniform(300, 3000)
-    elif weather < 0.92:  # clouds, and now and then haze
-        warm, strength, scene.ambient = np.ones(3), rng.uniform(0.02, 0.5), rng.uniform(0.9, 1.8)
-        zenith = rng.uniform(0.5, 1.5) * np.ones(3) * blue ** rng.uniform(0, 0.3)
+        glow = np.array([1.1, 0.95, 0.8]) if low else np.array([0.92, 0.97, 1.0])
+        strength, scene.ambient = rng.uniform(1.2, 3.2), rng.uniform(0.35, 1.0)
+        zenith, horizon = rng.uniform(0.3, 1.0) * blue ** rng.uniform(0.5, 1.8), rng.uniform(0.4, 1.3) * glow
+    elif weather < 0.93:  # clouds, and now and then haze
+        scene.ambient = rng.uniform(1.0, 2.2)
+        zenith = rng.uniform(0.35, 1.1) * blue ** rng.uniform(0, 0.3)
         horizon = zenith * rng.uniform(0.8, 1.3)
-        clouds, fog_m = (
-            rng.uniform(0, 0.35),
-            rng.uniform(40, 250) if rng.random() < 0.35 else rng.uniform(250, 2000),
-        )
+        if rng.random() < 0.3:
+            fog_m = rng.uniform(40, 250)
     else:  # dusk or night
         warm, strength, scene.ambient = (
             np.array([0.7, 0.8, 1.0]),
             rng.uniform(0, 0.06),
             rng.uniform(0.03, 0.15),
         )
-        zenith = rng.uniform(0.005, 0.12) * blue
-        horizon = zenith + rng.uniform(0, 0.15) * np.array([1.0, 0.7, 0.45])
-        clouds, fog_m = rng.uniform(0, 0.5), rng.uniform(200, 2000)
+        zenith = rng.uniform(0.003, 0.05) * blue
+        horizon = zenith + rng.uniform(0, 0.08) * np.array([1.0, 0.7, 0.45])
+    clouds = rng.uniform(0, 0.6)
     scene.sky = Sky(zenith, horizon, clouds, int(rng.integers(10**6)), fog_m)
     scene.lights.append(Sun(towards, strength * warm))
     return scene
@@ -102,14 +98,9 @@ def is_dark(scene: Scene) -> bool:
 
 def add_lamps(scene: Scene, places: list[Vector]) -> None:
     """Let some lamps burn at night; of those, the nearest to the middle come first and cast shadows."""
-    warm = np.array([1.0, rng_warmth(scene.rng), 0.5])
+    warm = np.array([1.0, scene.rng.uniform(0.6, 1.0), 0.5])
     for place in sorted(places, key=lambda each: float(np.linalg.norm(each)))[:4]:
         scene.lights.append(Lamp(place, warm * scene.rng.uniform(10, 40)))
-
-
-def rng_warmth(rng: Generator) -> float:
-    """Draw how white a lamp is: its green, where red is 1."""
-    return float(rng.uniform(0.6, 1.0))
 
 
 def add(scene: Scene, piece: Piece, materials: list[Material]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -12,7 +13,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cortexia_video.scenes import fields, furnished, gardens, indoor, outdoor, roads, woods
+from cortexia_video.scenes import fields, furnished, gardens, indoor, outdoor, roads, terraces, woods
 from cortexia_video.scenes.description import Aim, Primitive, Scene
 from cortexia_video.scenes.furniture_models import find_folder, open_library
 from cortexia_video.scenes.meshes import triangles_of
@@ -43,11 +44,13 @@ _PLACES: dict[str, Callable[[Generator], tuple[Scene, Aim]]] = {
     "forest": woods.forest,
     "garden": gardens.garden,
     "playground": gardens.playground,
-    "terrace": gardens.terrace,
+    "terrace": terraces.terrace,
 }
 NEED_MODELS: tuple[furnished.Theme, ...] = ("furnished", "desk", "under")
 """Places that are rooms of a person's models."""
-LAYOUTS: tuple[str, ...] = (*_LAYOUTS, *_PLACES, *NEED_MODELS)
+NEED_EMBREE = (*_PLACES, *NEED_MODELS)
+"""Kinds that have meshes."""
+LAYOUTS: tuple[str, ...] = (*_LAYOUTS, *NEED_EMBREE)
 """Names of the kinds of scene."""
 VIEWS = 8
 """Neighbouring seeds, from a multiple of it on, that look at one place of meshes."""
@@ -55,8 +58,10 @@ VIEWS = 8
 _MOST_ATTEMPTS = 12
 _PLACE_SHARE = 0.1  # how often a place comes beside other kinds
 _PLANES_KEPT = 0.12  # of views of a bare floor or wall: they exist, and teach little
-_MOST_VIEWS = 25  # drawn of a furnished room, for one that shows what rooms rarely do by chance
+_MOST_VIEWS = 25  # drawn of a place, for one that shows what they rarely do by chance
 _LEAST_SURFACES = 6
+_LEAST_KNOWN = 0.25  # of a view, that is not sky
+_INDOORS_M = 12.0  # everything above and around so near: a view from inside
 _LEAST_SPREAD = 0.3  # of disparity: standard deviation by mean
 _PREVIEW = (24, 32)  # rows and columns that decide whether a view is worth rendering
 
@@ -79,12 +84,10 @@ def build_scene(
     rng = np.random.default_rng([seed, 1 + LAYOUTS.index(name)])
     if name in NEED_MODELS:
         return name, _look_around(rng, *_build_place(name, seed // VIEWS, furniture))
+    if name in _PLACES:
+        return name, _look_around(rng, *_build_place(name, seed // VIEWS, None))
     for _ in range(_MOST_ATTEMPTS):
-        if name in _PLACES:
-            place, aim = _build_place(name, seed // VIEWS, None)
-            scene = replace(place, camera=aim(rng))
-        else:
-            scene = _LAYOUTS[name][0](rng)
+        scene = _LAYOUTS[name][0](rng)
         scene.primitives = [item for item in scene.primitives if _is_clear_of(item, scene)]
         depth_m = preview_depth(scene)
         if is_worth_showing(depth_m) and (rng.random() < _PLANES_KEPT or not is_one_plane(depth_m)):
@@ -92,7 +95,7 @@ def build_scene(
     return name, scene
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _build_place(name: str, number: int, furniture: Path | None) -> tuple[Scene, Aim]:
     """Build a place, and what Embree searches, once for its views."""
     rng = np.random.default_rng([number, 1 + LAYOUTS.index(name), VIEWS])
@@ -105,22 +108,48 @@ def _build_place(name: str, number: int, furniture: Path | None) -> tuple[Scene,
     return place, aim
 
 
-def _look_around(rng: Generator, room: Scene, aim: Aim) -> Scene:
-    """Draw cameras until one sees several things at very different distances; take the best of what was drawn."""
-    best, most = room, -1.0
+def _look_around(rng: Generator, place: Scene, aim: Aim) -> Scene:
+    """Draw cameras until one sees several things at very different distances; take the best of what was drawn.
+
+    Outdoors, some views need not be varied: plain ones exist.
+    """
+    best, most = place, -math.inf
+    enough = 2.0 if place.sky is not None and rng.random() < _PLANES_KEPT else 3 + _LEAST_SPREAD
     for _ in range(_MOST_VIEWS):
-        scene = replace(room, camera=aim(rng))
-        hits = cast_views(solids_of([scene]), views_of([scene.camera], *_PREVIEW))
-        disparity = 1 / hits.distance.numpy()
-        spread = float(disparity.std() / disparity.mean())
-        clear = disparity.max() < 1 / 0.12 and (disparity > 1 / 0.3).mean() < 0.03
-        varied = len(np.unique(hits.surface.numpy())) >= _LEAST_SURFACES and np.percentile(disparity, 15) < 1
-        score = min(spread, _LEAST_SPREAD) + 2 * clear + varied
+        scene = replace(place, camera=aim(rng))
+        score = _rate(scene)
         if score > most:
             best, most = scene, score
-        if clear and varied and spread > _LEAST_SPREAD:
+        if score >= enough:
             break
     return best
+
+
+def _rate(scene: Scene) -> float:
+    """Rate a view: 2 where nothing is right before the lens, 1 for several things, and the spread of disparity."""
+    hits = cast_views(solids_of([scene]), views_of([scene.camera], *_PREVIEW))
+    known = ~mask_sky([scene], hits).numpy()
+    if known.mean() < _LEAST_KNOWN:
+        return float(known.mean()) - 1
+    disparity = 1 / hits.distance.numpy()[known]
+    spread = float(disparity.std() / disparity.mean())
+    clear = disparity.max() < 1 / 0.12 and (disparity > 1 / 0.3).mean() < 0.03
+    if scene.sky is not None:
+        clear = clear and not is_inside(scene)
+    varied = len(np.unique(hits.surface.numpy())) >= _LEAST_SURFACES and np.percentile(disparity, 15) < 1
+    return min(spread, _LEAST_SPREAD) + 2 * bool(clear) + bool(varied)
+
+
+def is_inside(scene: Scene) -> bool:
+    """Return whether the camera is in a car or a house, as what is near it above and on all sides says."""
+    triangles = triangles_of(scene)
+    if triangles is None:
+        return False
+    around = torch.arange(24) * 2.4
+    up = torch.linspace(0.05, 1, 24)
+    ways = torch.stack([around.sin() * (1 - up * up).sqrt(), up, around.cos() * (1 - up * up).sqrt()])
+    eye = torch.from_numpy(scene.camera.position).float()[:, None].expand_as(ways)
+    return bool((triangles.hit(eye, ways)[0] < _INDOORS_M).all())
 
 
 def _is_clear_of(item: Primitive, scene: Scene) -> bool:

@@ -70,13 +70,9 @@ def triangles_of(scene: Scene) -> Triangles | None:
     return scene.triangles
 
 
-def require_embree() -> None:
-    """Raise `MissingExtraError` where Embree cannot be imported."""
-    _device()
-
-
 @lru_cache(maxsize=1)
-def _device() -> Any:
+def get_device() -> Any:
+    """Return what Embree builds scenes on; raises `MissingExtraError` where it cannot be imported."""
     try:
         from embreex.rtcore import EmbreeDevice
     except ImportError as error:
@@ -85,7 +81,7 @@ def _device() -> Any:
 
 
 def _build(meshes: list[Mesh]) -> Triangles:
-    device = _device()
+    device = get_device()
     from embreex.mesh_construction import TriangleMesh
     from embreex.rtcore_scene import EmbreeScene
 

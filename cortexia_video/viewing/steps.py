@@ -178,8 +178,8 @@ def make_map_view(
         require_unit(depth.kind)
         pinhole = maker.find_camera(depth, seen, camera)
         height, width = depth.values.shape
-        picked = pick_points(depth.values, *_fit(height, width, _LONGEST_CLOUD))  # few enough points
-        thin = replace(depth, values=picked, full_size=depth.full_size or (height, width))
+        picked = pick_points(depth.known_values, *_fit(height, width, _LONGEST_CLOUD))  # few enough points
+        thin = replace(depth.without_maps(), values=picked, full_size=depth.full_size or (height, width))
         points = maker.make_points(thin, seen, pinhole)
     except InputError as error:
         no_points = str(error)

@@ -47,6 +47,7 @@ WORK = {  # a command line of each command, and the stages that it is in; IN and
     "view": ("IN/metres --save OUT/x.rrd", ["reading"]),
     "compare": ("IN/metres IN/relative --output OUT/x", ["comparing"]),
     "merge": ("IN/parts", ["joining"]),
+    "models check": ("synthetic IN/photos/0.jpg --expect IN/relative/0.jpg.npy", ["loading synthetic"]),
     "dataset build": ("IN/photos --depth IN/metres --output OUT/x", ["building"]),
     "dataset info": ("IN/set", ["looking"]),
     "dataset preview": ("IN/set --output OUT/x.png", ["reading"]),
@@ -71,7 +72,8 @@ root = "{root}"
 
 def list_commands() -> set[str]:
     names = {name for name in app if not name.startswith("-")}
-    return names | {f"dataset {name}" for name in app["dataset"] if not name.startswith("-")}
+    below = {f"{of} {name}" for of in ("dataset", "models") for name in app[of] if not name.startswith("-")}
+    return names | below
 
 
 def test_every_command_is_tried_here() -> None:

@@ -21,6 +21,7 @@ from clips import write_clip
 from colmap_files import make_views
 from conftest import HANG_S
 from dataset_layouts import make_rgbd, make_scene, make_tum
+from furniture_files import write_furniture
 from PIL import Image
 
 import cortexia_video as cx
@@ -37,7 +38,9 @@ def snippets(language: str) -> list[str]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, make_image: Callable[..., Path], use_hub_cache: Path) -> Path:
+def workplace(
+    tmp_path: Path, make_image: Callable[..., Path], use_hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """Return a folder as the README supposes it: images in `photos`, depth in `kitti`, scripts in `scripts`.
 
     The weights of published models are there, too: small random ones in their places.
@@ -45,6 +48,8 @@ def workplace(tmp_path: Path, make_image: Callable[..., Path], use_hub_cache: Pa
     for index in range(3):
         make_image(tmp_path / "photos" / f"{index}.jpg", seed=index)
     make_image(tmp_path / "photos/trip/a.jpg")
+    write_furniture(tmp_path / "models")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     write_clip(tmp_path / "clip.mp4", 20)
     (tmp_path / "kitti").mkdir()
     Image.fromarray(np.full((9, 16), 3 * 256, np.uint16)).save(tmp_path / "kitti/0000000005.png")  # 3 m

@@ -38,6 +38,7 @@ from cortexia_video.models.onnx.model import OnnxModel
 from cortexia_video.models.torch.checkpoint import open_checkpoint
 from cortexia_video.models.torch.checkpoint import read_licence as read_checkpoint_licence
 from cortexia_video.point_clouds.ply import decode_points
+from cortexia_video.scenes.model_files import MOST_TRIANGLES, read_glb, read_obj
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import find_images
@@ -214,6 +215,15 @@ def read_ply(folder: Path) -> None:
     assert points.ndim == 2 and points.shape[1] == 3 and points.dtype == np.float64
 
 
+def read_model(folder: Path) -> None:
+    path = _only(folder)
+    data = path.read_bytes()
+    model = read_glb(data) if path.suffix == ".glb" else read_obj(data, lambda name: b"newmtl a\nKd 1 0 0\n")
+    count = len(model.part)
+    assert model.corners.shape == model.normals.shape == (count, 3, 3) and model.uv.shape == (count, 3, 2)
+    assert 0 < count <= MOST_TRIANGLES and 0 <= model.part.min() <= model.part.max() < len(model.parts)
+
+
 def read_transforms(folder: Path) -> None:
     _find_samples(NerfstudioPoints(folder))
 
@@ -282,6 +292,8 @@ _ROWS = (
     Target("protocol", read_protocol, (InputError,), 256, 200),
     Target("colmap", read_colmap, (InputError,), 256, 150),
     Target("ply", read_ply, (InputError,), 256, 150),
+    Target("model-obj", read_model, (InputError,), 512, 100),
+    Target("model-glb", read_model, (InputError,), 512, 100),
     Target("transforms", read_transforms, (InputError,), 256, 150),
     Target("points", read_points, (InputError,), 256, 100),
     Target("rig", read_rig, (InputError,), 256, 100),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from cortexia_video.formats.maps import decode_mask, decode_normals
 from cortexia_video.formats.registry import MAPS, is_own_output
 from cortexia_video.jobs.inspect import inspect
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
+from cortexia_video.jobs.ray_cluster import _OneAtATime
 from cortexia_video.ledger.artifacts import find_map
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.point_clouds import ply
@@ -31,6 +33,7 @@ from cortexia_video.reporting.job import report as write_report
 from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import find_images
+from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import DepthClip
 
 ALL = ("normals", "mask", "confidence", "points")
@@ -249,6 +252,26 @@ def test_a_tar_holds_the_maps_and_what_comes_after_finds_them_there(photos: Path
     (item,) = list_run_items(photos, out, left={})  # type: ignore[arg-type]
     sample, _ = item.load()
     assert sample.mask is not None and not sample.mask[:8].any() and sample.mask[20, 20]
+
+
+def test_a_url_takes_the_maps_and_what_is_there_is_found_again(
+    photos: Path, server: object, place: str
+) -> None:
+    out = f"s3://bucket/{place}/out"
+    estimator = DepthEstimator(Telling(), also=["normals", "mask", "confidence"])
+    first = estimate(photos, out, model=estimator, also=ALL)
+    second = estimate(photos, out, model=estimator, also=ALL)
+    assert (first.done, second.skipped) == (1, 1) and not verify(out).wrong
+    assert {name for name, _ in RemotePath(out).list_files()} >= FILES
+    assert [each.key for each in DepthFiles([out])] == ["a.png"]
+
+
+def test_a_worker_of_a_cluster_is_asked_for_the_same(photos: Path) -> None:
+    estimator = DepthEstimator(Telling(), also=["normals"], sky="keep")
+    sent = pickle.loads(pickle.dumps(estimator))
+    worker = _OneAtATime(sent)
+    assert (worker.also, worker.sky) == (frozenset({"normals"}), "keep")
+    assert worker(photos / "a.png").normals is not None
 
 
 def test_point_clouds_leave_the_sky_out_and_take_the_normals_of_the_run(photos: Path) -> None:

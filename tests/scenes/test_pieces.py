@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")  # of which the room of scenes needs some everywhere
 
-from cortexia_video.scenes import buildings, people, plants, playthings, trees, vehicles
+from cortexia_video.scenes import buildings, people, plants, playthings, street_things, trees, vehicles
 from cortexia_video.scenes.pieces import (
     Piece,
     ball,
@@ -169,3 +169,18 @@ def test_playthings_stand_on_the_ground(thing):
 def test_one_seed_grows_one_tree():
     first, again = (trees.broadleaf(np.random.default_rng(3), 6.0, 0.3) for _ in range(2))
     assert np.array_equal(first.corners, again.corners) and np.array_equal(first.uv, again.uv)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_stairs_go_up_to_a_landing_without_gaps(seed):
+    made = street_things.stairs(np.random.default_rng(seed))
+    steps = surface(made.corners[made.material == 0])
+    level = np.unique(steps.corners[:, :, 1].round(6))
+    assert level[0] == pytest.approx(0, abs=1e-6)
+    assert np.diff(level) == pytest.approx(np.full(len(level) - 1, level[1]), abs=1e-5)
+
+
+def test_a_bridge_leaves_the_road_free():
+    made = street_things.bridge(np.random.default_rng(0), 6.0)
+    over_road = np.abs(made.corners[:, :, 0]).max(1) < 5.9
+    assert (made.corners[over_road][:, :, 1] > 4).all()

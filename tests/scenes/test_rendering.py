@@ -6,6 +6,7 @@ import hashlib
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
-from cortexia_video.scenes import LAYOUTS, render_scene, render_scenes  # noqa: E402
+from cortexia_video.scenes import LAYOUTS, landscape, render_scene, render_scenes, vehicles  # noqa: E402  # noqa: E402
 from cortexia_video.scenes.atlas import MIP_SIDES, TEXELS, atlas_of, mip_chain  # noqa: E402
 from cortexia_video.scenes.description import (  # noqa: E402
     Camera,
@@ -25,7 +26,7 @@ from cortexia_video.scenes.description import (  # noqa: E402
     Sky,
     rotation,
 )
-from cortexia_video.scenes.layouts import NEED_MODELS, build_scene, is_worth_showing  # noqa: E402
+from cortexia_video.scenes.layouts import NEED_MODELS, build_scene, is_inside, is_worth_showing  # noqa: E402
 from cortexia_video.scenes.noise import SIDE, periodic_noise  # noqa: E402
 from cortexia_video.scenes.ray_casting import blocked_share, cast_views, solids_of, views_of  # noqa: E402
 from cortexia_video.scenes.rendering import BuiltScene, render_built  # noqa: E402
@@ -137,7 +138,7 @@ def radius_of(local: np.ndarray, half: np.ndarray, taper: float) -> np.ndarray:
 
 @pytest.mark.parametrize("taper", [0.0, 0.3, 1.0, 1.7])
 @pytest.mark.parametrize("pitch", [0.3, 1.2, -1.3])
-def test_depth_of_a_cone_is_where_marching_along_the_ray_first_is_inside(taper, pitch):
+def test_depth_of_a_cone_is_where_marching_along_the_ray_firstis_inside(taper, pitch):
     scene = make_scene()
     centre, half, turn = np.array([0.2, -0.1, 4.0]), np.array([0.8, 1.0, 0.5]), rotation(0.4, pitch, 0.2)
     scene.add(Shape.CYLINDER, centre, half, PLAIN, turn, taper)
@@ -229,14 +230,15 @@ def test_one_seed_gives_one_scene_whatever_came_before():
     assert np.array_equal(first.depth_m, again.depth_m, equal_nan=True)
 
 
-def test_another_process_renders_the_same_bytes():
+@pytest.mark.parametrize("layout", [None, pytest.param("driving", marks=pytest.mark.slow)])
+def test_another_process_renders_the_same_bytes(layout):
     code = (
         "import hashlib, torch; from cortexia_video.scenes import render_scene; torch.set_num_threads(1);"
-        "scene = render_scene(5, 40, 56);"
+        f"scene = render_scene(5, 40, 56, {layout!r});"
         "print(hashlib.sha256(scene.image.tobytes() + scene.depth_m.tobytes()).hexdigest())"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    scene = render_scene(5, 40, 56)
+    scene = render_scene(5, 40, 56, layout)
     assert there.strip() == hashlib.sha256(scene.image.tobytes() + scene.depth_m.tobytes()).hexdigest()
 
 
@@ -277,6 +279,16 @@ def test_neighbouring_seeds_look_at_one_place_from_other_sides():
     assert not np.array_equal(scenes[16].camera.position, scenes[23].camera.position)
     alone = build_scene(23, ["terrace"])[1].camera
     assert np.array_equal(alone.position, scenes[23].camera.position)
+
+
+def test_a_view_from_inside_a_car_is_known_as_one():
+    pytest.importorskip("embreex")
+    scene = make_scene()
+    car = vehicles.car(np.random.default_rng(0))
+    landscape.add(scene, car, [PLAIN] * 6)
+    for position, inside in (((0, 1.0, 0), True), ((0, 1.0, 4.0), False), ((0, 2.5, 0), False)):
+        seen = replace(scene, camera=Camera(np.array(position), 0.0, 0.0, 0.0, 1.0))
+        assert is_inside(seen) is inside
 
 
 def test_places_come_where_they_are_named_only():

@@ -294,6 +294,51 @@ def test_labels_among_the_images_that_they_are_of_are_refused(
     assert [each.name for each in (tmp_path / "photos").iterdir()] == ["a.png"]
 
 
+@pytest.mark.usefixtures("no_export")
+def test_the_distillation_of_the_documents_brings_compact_nearer_to_its_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose place a formula takes; fewer and smaller steps."""
+    documented = (ROOT / "docs/training.md").read_text()
+    (words,) = [
+        each for each in re.findall(r"```toml\n(.*?)```", documented, re.DOTALL) if "distilled" in each
+    ]
+    replaced = {
+        "steps = 3000": "steps = 12\nworkers = 0\nbatch_size = 2\nlearning_rate = 0.01\nwarm_up_steps = 2",
+        "[192, 192, 224]": "[64]",
+        "depth-anything-v2-small": "synthetic",
+        "count = 2000, height = 288, width = 384": "count = 2, height = 64, width = 96, workers = 1",
+    }
+    for old, new in replaced.items():
+        assert words.count(old) == 1
+        words = words.replace(old, new)
+    (tmp_path / "distil.toml").write_text(words)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in sorted((ROOT / "examples").glob("*.jpg")):
+        Image.open(path).reduce(4).save(photos / path.name)
+    monkeypatch.setattr("cortexia_video.training.scene_pool.SHARD_SIZE", 2)
+    monkeypatch.chdir(tmp_path)
+    train_recipe(Path("distil.toml"), "runs/distilled")
+    images, teacher = sorted(photos.iterdir()), load_estimator("synthetic", size="native")
+    assert len(list(Path("runs/distilled/labels/0").glob("*.npy"))) == len(images)
+    recipe = load_recipe(Path("distil.toml"))
+    weights = f'network = {{ weights = "{tmp_path / "runs/distilled/weights.safetensors"}" }}'
+    Path("further.toml").write_text(re.sub("network = .*", weights, words))
+    agreement = []
+    for each in (recipe, load_recipe(Path("further.toml"))):
+        student = load_trainable(each).network.eval()
+        found = []
+        for path in images:
+            pixels = torch.from_numpy(np.array(Image.open(path).resize((96, 64)), np.float32) / 255)
+            with torch.no_grad():
+                given = student(pixels.permute(2, 0, 1)[None])[0]
+            wanted = teacher(np.array(Image.open(path).resize((96, 64)))).values
+            found.append(np.corrcoef(given.numpy().ravel(), wanted.ravel())[0, 1])
+        agreement.append(np.mean(found))
+    assert agreement[1] > agreement[0] + 0.05
+
+
 def test_a_teacher_that_may_bind_what_it_teaches_is_refused(
     tmp_path: Path, tiny: str, checkpoints: Callable[[str], Path], make_image: Callable[..., Path]
 ) -> None:
