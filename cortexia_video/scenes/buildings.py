@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from cortexia_video.scenes.pieces import Floats, Piece, boxes, join, quads, surface, tubes, turn_about_y, vec
+from cortexia_video.scenes.description import rotation
+from cortexia_video.scenes.pieces import Floats, Piece, boxes, join, quads, surface, tubes, vec
 
 WALL, GLASS, FRAME, ROOF, BASE, DARK = range(6)
 
@@ -90,7 +91,7 @@ def building(rng: Generator, half_width: float, height: float, half_depth: float
             pieces.append(quads(corners, WALL))
         if side == 0 and floors > 1:
             pieces += _front_details(rng, columns, storey, floors)
-        turn = turn_about_y(side * np.pi / 2)
+        turn = rotation(side * np.pi / 2)
         parts += [piece.moved(turn @ (0, 0, out), turn) for piece in pieces]
     parts.append(_roof(rng, half_width, height, half_depth))
     return join(parts)
@@ -200,7 +201,7 @@ def _roof(rng: Generator, half_width: float, height: float, half_depth: float) -
                 boxes(middle + np.array([0, 0, 0.45 * run]), (0.45, 0.4, 0.02), GLASS),
             ]
     made = join(parts)
-    return made.moved((0, 0, 0), turn_about_y(np.pi / 2)) if across else made
+    return made.moved((0, 0, 0), rotation(np.pi / 2)) if across else made
 
 
 def fence(rng: Generator, length: float, height: float) -> Piece:

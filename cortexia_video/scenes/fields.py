@@ -23,7 +23,6 @@ from cortexia_video.scenes.pieces import (
     quads,
     scatter,
     tubes,
-    turn_about_y,
     vec,
 )
 
@@ -261,7 +260,7 @@ def _add_surroundings(scene: Scene, land: Land) -> None:
         place = land.stand(far * np.array([[math.sin(where), math.cos(where)]]))[0]
         stuff = [scene.draw(("plain",), gloss=0.3, tint=rng.uniform(0.2, 1.8)) for _ in range(6)]
         machine = vehicles.truck(rng) if rng.random() < 0.4 else vehicles.car(rng)
-        add(scene, machine.moved(place, turn_about_y(rng.uniform(0, 6.28))), stuff)
+        add(scene, machine.moved(place, rotation(rng.uniform(0, 6.28))), stuff)
     if rng.random() < 0.25:
         along = np.arange(-120, 200, 35.0)
         x = np.full(len(along), rng.choice((-1, 1)) * rng.uniform(9, 50))

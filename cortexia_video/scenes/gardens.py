@@ -17,13 +17,12 @@ from cortexia_video.scenes import (
     yards,
 )
 from cortexia_video.scenes import outdoor_materials as materials
-from cortexia_video.scenes.description import Aim, Camera, Placement, Scene
+from cortexia_video.scenes.description import Aim, Camera, Placement, Scene, rotation
 from cortexia_video.scenes.landscape import Land, add
 from cortexia_video.scenes.pieces import (
     Floats,
     boxes,
     join,
-    turn_about_y,
     vec,
 )
 from cortexia_video.scenes.things import add_thing
@@ -80,7 +79,7 @@ def playground(rng: Generator) -> tuple[Scene, Aim]:
         place = land.stand(spot[None], 0.0)[0]
         bright = [materials.draw_bright(scene) for _ in range(2)]
         metal = scene.draw(("plain", "wood"), gloss=0.3, tint=rng.uniform(0.3, 1.4))
-        add(scene, part.moved(place, turn_about_y(rng.uniform(0, 6.28))), [metal, *bright])
+        add(scene, part.moved(place, rotation(rng.uniform(0, 6.28))), [metal, *bright])
     for _ in range(int(rng.integers(0, 9))):
         yards.add_person(scene, rng.uniform(-1, 1, 2) * half, land)
     for spot in rng.uniform(-1, 1, (int(rng.integers(1, 6)), 2)) * half * 1.1:
@@ -119,13 +118,13 @@ def _enclose(scene: Scene, half: Floats) -> None:
     wall = scene.draw(("bricks", "plain", "stained", "tiles"), period_m=rng.uniform(0.8, 3))
     for side in range(4):
         along, out = half[side % 2], half[1 - side % 2]
-        turn = turn_about_y(side * math.pi / 2)
+        turn = rotation(side * math.pi / 2)
         kind = rng.random()
         if kind < 0.3:
             high, thick = rng.uniform(0.4, 1.1), rng.uniform(0.25, 0.5)
             count = max(1, round(along / 2))
             part = trees.hedge(rng, np.array([thick, high, along / count]), 0.09)
-            lay = turn_about_y(math.pi / 2)
+            lay = rotation(math.pi / 2)
             row = join(part.moved(((2 * n + 1 - count) * along / count, 0, out), lay) for n in range(count))
             add(scene, row.moved((0, 0, 0), turn), stuff)
         elif kind < 0.6:
@@ -144,18 +143,18 @@ def _add_house(scene: Scene, half: Floats) -> None:
     """A house beyond one side, or a shed, its front towards the middle."""
     rng = scene.rng
     side, deep = int(rng.integers(4)), rng.uniform(3, 6)
-    turn = turn_about_y(side * math.pi / 2)
+    turn = rotation(side * math.pi / 2)
     house = buildings.building(rng, rng.uniform(4, 10), rng.uniform(2.6, 8), deep)
     front = turn @ (rng.normal(0, 0.3) * half[side % 2], 0, -half[1 - side % 2] - deep - rng.uniform(-0.5, 3))
-    add(scene, house.moved(front, turn @ turn_about_y(rng.normal(0, 0.1))), materials.draw_house(scene))
+    add(scene, house.moved(front, turn @ rotation(rng.normal(0, 0.1))), materials.draw_house(scene))
     if rng.random() < 0.4:
         shed = buildings.building(rng, rng.uniform(1, 2), rng.uniform(1.9, 2.5), rng.uniform(0.8, 1.8))
-        at = turn_about_y(rng.integers(4) * math.pi / 2) @ (
+        at = rotation(rng.integers(4) * math.pi / 2) @ (
             rng.uniform(-0.5, 0.5) * half[0],
             0,
             -0.8 * half.min(),
         )
-        add(scene, shed.moved(at, turn_about_y(rng.uniform(0, 6.28))), materials.draw_house(scene))
+        add(scene, shed.moved(at, rotation(rng.uniform(0, 6.28))), materials.draw_house(scene))
 
 
 def _add_paving(scene: Scene, land: Land, half: Floats) -> None:
@@ -194,11 +193,11 @@ def _sit_and_play(scene: Scene, land: Land, half: Floats) -> None:
         part = (playthings.swing, playthings.slide, playthings.climbing_frame)[int(rng.integers(3))](rng)
         add(
             scene,
-            part.moved(land.stand(spot[None], 0.0)[0], turn_about_y(rng.uniform(0, 6.28))),
+            part.moved(land.stand(spot[None], 0.0)[0], rotation(rng.uniform(0, 6.28))),
             bright,
         )
     if rng.random() < 0.25:
         line = street_things.washing_line(rng)
         spot = rng.uniform(-0.7, 0.7, 2) * half
-        turn = turn_about_y(rng.uniform(0, 6.28))
+        turn = rotation(rng.uniform(0, 6.28))
         add(scene, line.moved((spot[0], 0, spot[1]), turn), [scene.surface() for _ in range(4)])

@@ -185,12 +185,6 @@ def leaves(
     return Piece(blades.corners, blades.uv + shift, blades.material)
 
 
-def turn_about_y(angle: float) -> Floats:
-    """Build the matrix (3, 3) that turns +z towards +x by an angle in radians."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
-
-
 def scatter(
     rng: Generator,
     parts: Sequence[Piece],

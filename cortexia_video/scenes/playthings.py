@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
+from cortexia_video.scenes.description import rotation
 from cortexia_video.scenes.pieces import (
     Piece,
     boxes,
@@ -17,7 +18,6 @@ from cortexia_video.scenes.pieces import (
     path,
     quads,
     tubes,
-    turn_about_y,
     vec,
 )
 
@@ -117,7 +117,7 @@ def tower(rng: Generator) -> Piece:
     ]
     for side in range(3):
         if rng.random() < 0.7:
-            out = turn_about_y((side + 1) * math.pi / 2)
+            out = rotation((side + 1) * math.pi / 2)
             parts.append(
                 boxes((0, floor + 0.4, half), (half, 0.35, 0.02), 1 + side % 2).moved((0, 0, 0), out)
             )

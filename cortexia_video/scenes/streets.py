@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from cortexia_video.scenes import buildings, landscape, people, street_things, trees, vehicles
 from cortexia_video.scenes import outdoor_materials as materials
-from cortexia_video.scenes.description import Material
+from cortexia_video.scenes.description import Material, rotation
 from cortexia_video.scenes.landscape import add
 from cortexia_video.scenes.pieces import (
     Piece,
@@ -19,7 +19,6 @@ from cortexia_video.scenes.pieces import (
     path,
     scatter,
     tubes,
-    turn_about_y,
     vec,
 )
 from cortexia_video.scenes.way import Way
@@ -157,7 +156,7 @@ class Street:
                 place = way.at(s + half, side * (t + depth + rng.uniform(0, 0.8)), self.bank[(side + 1) // 2])
                 add(
                     scene,
-                    house.moved(place, turn_about_y(yaw)),
+                    house.moved(place, rotation(yaw)),
                     materials.draw_house(scene, lit=is_lit and rng.random() < 0.4),
                 )
             s += 2 * half + (gap * rng.uniform(0.3, 1.5) if rng.random() < 0.7 else 0.02)
@@ -253,7 +252,7 @@ class Street:
                 + rng.normal(0, 0.5 if rng.random() < 0.7 else 1.5)
             )
             cycling = rng.random() < 0.15
-            turn = turn_about_y(yaw)
+            turn = rotation(yaw)
             add(scene, people.person(rng, cycling=cycling).moved(way.at(s, t, y), turn), cloth)
             if cycling:
                 cycle = [materials.draw_paint(scene), cloth[3], cloth[3], scene.draw(("plain",), gloss=0.5)]
@@ -299,7 +298,7 @@ class Street:
                     scene.draw(("plain", "text", "poster"), tint=rng.uniform(0.3, 1.5)),
                 ]
                 stuff.append(scene.draw(("plain",), tint=np.array([1.5, 0.4, 0.2]), emission=1.0))
-                made = build(rng, span).moved(way.at(s, 0), turn_about_y(float(way.facing(s)) + math.pi))
+                made = build(rng, span).moved(way.at(s, 0), rotation(float(way.facing(s)) + math.pi))
                 add(scene, made, stuff[: int(made.material.max()) + 1])
         if rng.random() < 0.14:  # works
             first, out = rng.uniform(0, 80), rng.choice((-1, 1)) * r
@@ -355,12 +354,12 @@ class Street:
         rng, scene, way = self.rng, self.scene, self.way
         s = float(rng.uniform(-5, 120))
         t = side * (self.half_road + 0.3 + rng.random() * max(0.6, wide - 0.4))
-        place, turn = way.at(s, t, self.kerb_m), turn_about_y(float(way.facing(s)) - side * math.pi / 2)
+        place, turn = way.at(s, t, self.kerb_m), rotation(float(way.facing(s)) - side * math.pi / 2)
         kind = rng.random()
         stuff = scene.surface()
         if kind < 0.3:  # a sign
             high, size = rng.uniform(1.8, 3.2), rng.uniform(0.2, 0.55)
-            turn = turn_about_y(float(way.facing(s)) + math.pi * (rng.random() < 0.5))
+            turn = rotation(float(way.facing(s)) + math.pi * (rng.random() < 0.5))
             sign = scene.draw(("plain", "text", "poster"), period_m=2 * size, tint=rng.uniform(0.8, 1.6))
             part = join(
                 [

@@ -15,7 +15,7 @@ from cortexia_video.scenes import (
     yards,
 )
 from cortexia_video.scenes import outdoor_materials as materials
-from cortexia_video.scenes.description import Aim, Camera, Scene
+from cortexia_video.scenes.description import Aim, Camera, Scene, rotation
 from cortexia_video.scenes.landscape import Land, add
 from cortexia_video.scenes.pieces import (
     Floats,
@@ -23,7 +23,6 @@ from cortexia_video.scenes.pieces import (
     join,
     path,
     tubes,
-    turn_about_y,
     vec,
 )
 
@@ -73,7 +72,7 @@ def terrace(rng: Generator) -> tuple[Scene, Aim]:
         x, z = away * math.sin(angle), away * math.cos(angle)
         part = buildings.building(rng, rng.uniform(4, 10), rng.uniform(3, 12), rng.uniform(4, 7))
         place = land.stand(np.array([[x, z]]), 0.2)[0]
-        add(scene, part.moved(place, turn_about_y(math.pi + rng.normal(0, 0.8))), materials.draw_house(scene))
+        add(scene, part.moved(place, rotation(math.pi + rng.normal(0, 0.8))), materials.draw_house(scene))
     landscape.add_far(scene, town=0.7)
 
     def aim(rng: Generator) -> Camera:
@@ -100,12 +99,12 @@ def _courtyard(rng: Generator) -> tuple[Scene, Aim]:
     stone = scene.draw(("plain", "marble", "stained", "bricks"), period_m=rng.uniform(0.8, 2.5))
     dark = scene.draw(("plain", "stained"), tint=rng.uniform(0.2, 1.2), gloss=0.3)
     for x, z in middles:
-        kind, turn = rng.random(), turn_about_y(rng.integers(4) * math.pi / 2 + rng.normal(0, 0.1))
+        kind, turn = rng.random(), rotation(rng.integers(4) * math.pi / 2 + rng.normal(0, 0.1))
         if kind < 0.3:
             out = np.array([x, z]) / np.abs(np.array([x, z]) / half).max()
             face = math.atan2(-out[0] / half[0], -out[1] / half[1])
             where = vec(out[0] * 0.85, 0, out[1] * 0.85)
-            add(scene, street_things.stairs(rng).moved(where, turn_about_y(face)), [stone, dark])
+            add(scene, street_things.stairs(rng).moved(where, rotation(face)), [stone, dark])
         elif kind < 0.5:
             add(scene, street_things.colonnade(rng).moved((x, 0, z), turn), [stone])
         elif kind < 0.62:
@@ -132,7 +131,7 @@ def _courtyard(rng: Generator) -> tuple[Scene, Aim]:
             yards.add_person(scene, spot, None)
         else:
             parts = [vehicles.bicycle(rng).moved((0.6 * n, 0, 0)) for n in range(int(rng.integers(1, 5)))]
-            row = join(parts).moved((spot[0], 0, spot[1]), turn_about_y(rng.uniform(0, 6.28)))
+            row = join(parts).moved((spot[0], 0, spot[1]), rotation(rng.uniform(0, 6.28)))
             add(scene, row, [materials.draw_paint(scene), dark, dark, dark])
     if rng.random() < 0.6:
         yards.plant(scene, level, half)
@@ -153,7 +152,7 @@ def _add_side(scene: Scene, half: Floats, side: int, tall: float) -> None:
     rng = scene.rng
     along, out = half[side % 2], half[1 - side % 2]
     cut = rng.uniform(-0.5, 0.5) * along if rng.random() < 0.5 else along
-    turn = turn_about_y(side * math.pi / 2)
+    turn = rotation(side * math.pi / 2)
     for first, last in ((-along, cut), (cut, along)):
         if last - first > 3:
             deep = rng.uniform(3, 6)

@@ -15,7 +15,7 @@ from cortexia_video.scenes import (
     street_things,
     trees,
 )
-from cortexia_video.scenes.description import Placement, Scene, Vector
+from cortexia_video.scenes.description import Placement, Scene, Vector, rotation
 from cortexia_video.scenes.furniture import add_chair, add_table
 from cortexia_video.scenes.landscape import Land, add
 from cortexia_video.scenes.pieces import (
@@ -26,7 +26,6 @@ from cortexia_video.scenes.pieces import (
     loft,
     path,
     scatter,
-    turn_about_y,
 )
 from cortexia_video.scenes.things import add_thing
 
@@ -111,11 +110,11 @@ def add_person(scene: Scene, spot: Floats, land: Land | None) -> None:
     y = 0.0 if land is None else land.at(*spot)
     cloth = materials.draw_clothes(scene)
     size = rng.uniform(0.6, 0.85) if rng.random() < 0.4 else 1.0
-    made = people.person(rng).moved((spot[0], y, spot[1]), turn_about_y(rng.uniform(0, 6.28)), 1.0)
+    made = people.person(rng).moved((spot[0], y, spot[1]), rotation(rng.uniform(0, 6.28)), 1.0)
     if size < 1:
         made = (
             people.person(rng)
-            .moved((0, 0, 0), turn_about_y(rng.uniform(0, 6.28)), size)
+            .moved((0, 0, 0), rotation(rng.uniform(0, 6.28)), size)
             .moved((spot[0], y, spot[1]))
         )
     add(scene, made, cloth)
@@ -127,7 +126,7 @@ def add_bench(scene: Scene, spot: Floats, land: Land) -> None:
     place = land.stand(spot[None], 0.0)[0]
     add(
         scene,
-        part.moved(place, turn_about_y(rng.uniform(0, 6.28))),
+        part.moved(place, rotation(rng.uniform(0, 6.28))),
         [scene.draw(("wood", "plain")), scene.surface()],
     )
 

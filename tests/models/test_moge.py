@@ -263,6 +263,10 @@ WEIGHT = "points_head.output_blocks.4.weight"
         (lambda made: made["model_config"].pop("scale_head"), "no checkpoint of MoGe-2 .* lacks scale_head$"),
         (lambda made: made["model_config"].update(remap_output="sinh"), "by 'sinh': only 'exp' is known$"),
         (lambda made: made["model_config"]["neck"].update(resamplers="max_pool"), "resampler 'max_pool'"),
+        (
+            lambda made: made.update(model_config=[1]),
+            "is no checkpoint of MoGe: its model_config is no mapping$",
+        ),
         (lambda made: made.pop("model_config"), "is no checkpoint of MoGe: it lacks model and model_config$"),
         (
             lambda made: made["model_config"]["encoder"].update(backbone="dinov2_vitb14"),

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch")  # of which the room of scenes needs some everywhere
 
 from cortexia_video.scenes import buildings, people, plants, playthings, street_things, trees, vehicles
+from cortexia_video.scenes.description import rotation
 from cortexia_video.scenes.pieces import (
     Piece,
     ball,
@@ -18,7 +19,6 @@ from cortexia_video.scenes.pieces import (
     path,
     scatter,
     surface,
-    turn_about_y,
     vec,
 )
 
@@ -74,7 +74,7 @@ def test_scatter_stands_parts_on_their_places_facing_where_it_should():
     first, second = made.corners.reshape(2, -1, 3).mean(1)
     assert first == pytest.approx([0, 0.5, 2], abs=1e-5)
     assert second == pytest.approx([12, 1.5, -3], abs=1e-5)
-    assert turn_about_y(np.pi / 2) @ vec(0, 0, 1) == pytest.approx([1, 0, 0], abs=1e-9)
+    assert rotation(np.pi / 2) @ vec(0, 0, 1) == pytest.approx([1, 0, 0], abs=1e-9)
 
 
 def test_joined_pieces_keep_their_materials():

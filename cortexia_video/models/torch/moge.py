@@ -190,6 +190,8 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping) or not parts <= content.keys():
         raise ModelLoadError(f"{path} is no checkpoint of MoGe: it lacks {' and '.join(sorted(parts))}")
     config = content["model_config"]
+    if not isinstance(config, Mapping):
+        raise ModelLoadError(f"{path} is no checkpoint of MoGe: its model_config is no mapping")
     needed = ("encoder", "neck", "points_head", "mask_head", "scale_head", "num_tokens_range")
     lacking = [each for each in needed if not config.get(each)]
     if lacking:
