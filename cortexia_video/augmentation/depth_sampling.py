@@ -42,6 +42,8 @@ def look_along(values: NDArray[np.float32], motion: Motion) -> NDArray[np.float3
     if motion.turn[2] == _SAME_AXIS:
         return values
     factor = _dot_rays(motion.turn[2], motion.source)
+    if factor.ravel()[[0, motion.source.width - 1, -motion.source.width, -1]].min() > 0:  # it is linear
+        return np.multiply(values, factor, out=factor)
     return np.where(factor > 0, values * factor, _NAN)
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from PIL import Image
 
 from cortexia_video.augmentation.crops import Outside, require_outside, require_pixels
 from cortexia_video.augmentation.depth_sampling import (
@@ -25,13 +23,12 @@ from cortexia_video.augmentation.depth_sampling import (
     scatter,
 )
 from cortexia_video.augmentation.geometry import Matrix, Motion, View, make_matrix
+from cortexia_video.augmentation.opencv_ops import warp_linear, warp_nearest
 from cortexia_video.augmentation.transform import RandomTransform, Seed, Transform, rebuild
 from cortexia_video.errors import InputError
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-
-Pixels = TypeVar("Pixels", bound=np.generic)
 
 _TRIES = 64
 _SLACK = 1e-6  # pixels by which a corner may lie outside: rounding
@@ -234,28 +231,13 @@ def _warp(sample: RGBDSample, motion: Motion, sampling: Sampling) -> RGBDSample:
         enlarge = np.diag([motion.source.width / width, motion.source.height / height, 1])
         coarser = Motion(View(height, width), motion.target, make_matrix(motion.pixels @ enlarge))
         image = resize_image(image, height, width)
-    image = _take(image, coarser, Image.Resampling.BILINEAR, 0)
-    mask = sample.mask
-    if mask is not None:
-        mask = _take(mask.view(np.uint8), motion, Image.Resampling.NEAREST, 0).view(np.bool_)
+    size = motion.target.height, motion.target.width
+    image = warp_linear(image, coarser.pixels, *size)
+    mask = None if sample.mask is None else warp_nearest(sample.mask, motion.pixels, *size, 0)
     if sample.sparse:
         return rebuild(sample, motion, image, *scatter(sample, motion, mask))
     seen = look_along(sample.depth.values, motion)
-    values = _take(seen, motion, Image.Resampling.NEAREST, math.nan)
+    values = warp_nearest(seen, motion.pixels, *size, math.nan)
     if sampling == "edge_aware":
         values = interpolate_surfaces(values, sample.depth, motion)
     return rebuild(sample, motion, image, values, mask)
-
-
-def _take(array: NDArray[Pixels], motion: Motion, how: Image.Resampling, fill: float) -> NDArray[Pixels]:
-    """Let Pillow sample an image: uint8 (H, W) or (H, W, 3), or float32 (H, W); `fill` outside."""
-    back = np.linalg.inv(motion.pixels)
-    size = motion.target.width, motion.target.height
-    taken = Image.fromarray(array).transform(
-        size,
-        Image.Transform.PERSPECTIVE,
-        (back / back[2, 2]).ravel()[:8].tolist(),
-        how,
-        fillcolor=(fill,) * 3 if array.ndim == 3 else fill,
-    )
-    return np.array(taken)

@@ -565,6 +565,98 @@ def make_noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+@pytest.mark.parametrize("opencv", [True, False])
+@given(st.one_of(ROTATIONS, PERSPECTIVES), st.integers(1, 60), st.integers(1, 50))
+def test_turned_images_are_mixed_to_a_level(
+    opencv: bool, transform: Transform, width: int, height: int
+) -> None:
+    """scipy mixes in float64: OpenCV is off by rounding, Pillow by cutting off; black is what is outside."""
+    if opencv and not pixels._load_warps():
+        pytest.skip("no OpenCV, or one with other values, which is not used")
+    from scipy.ndimage import map_coordinates
+
+    image, camera = make_noise(height, width), Pinhole(70, 80, width / 2.1, height / 1.9, width, height)
+    with leave_out_refusals():
+        motion = transform.trace(View(height, width, camera))
+    target = motion.target
+    rows, columns = np.indices((target.height, target.width)) + 0.5
+    across, down = np.moveaxis(motion.inverse().move(np.stack([columns, rows], axis=-1)), -1, 0)
+    at, colours = [down - 0.5, across - 0.5], np.moveaxis(image.astype(float), -1, 0)
+    mixed = [map_coordinates(each, at, order=1, mode="nearest") for each in colours]
+    expected = np.stack(mixed, axis=-1)
+    inside = (across > 0) & (across < width) & (down > 0) & (down < height)
+    surely = (np.abs(np.stack([across, across - width, down, down - height])) > 1e-3).all(axis=0)
+    with pytest.MonkeyPatch.context() as patch:
+        if not opencv:
+            patch.setattr(pixels, "_load_warps", lambda: None)
+        found = pixels.warp_linear(image, motion.pixels, target.height, target.width)
+    off = found[surely] - np.where(inside[..., None], expected, 0)[surely]
+    low, high = (-0.6, 0.6) if opencv else (-1.01, 0.01)
+    assert off.min(initial=0) >= low and off.max(initial=0) <= high
+
+
+KEPT_TURN = [  # of commit b227764: green, depth and mask of the turn below
+    [[0, 0, 212, 188, 146, 141, 149, 0], [202, 169, 188, 163, 108, 158, 122, 114],
+     [188, 115, 98, 137, 107, 181, 171, 187], [210, 126, 165, 76, 138, 133, 161, 155],
+     [181, 101, 130, 189, 164, 49, 57, 7], [0, 208, 188, 138, 200, 106, 0, 0]],
+    [[0, 0, 4, 5, 6, 15, 16, 0], [2, 3, 4, 13, 14, 22, 23, 32], [2, 10, 11, 20, 21, 30, 31, 32],
+     [9, 18, 19, 28, 29, 30, 39, 39], [17, 26, 26, 35, 36, 37, 46, 47], [0, 33, 34, 35, 44, 45, 0, 0]],
+    [[0, 0, 1, 1, 0, 0, 1, 0], [1, 0, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0, 1, 1],
+     [0, 0, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 1, 1, 1], [0, 0, 1, 1, 1, 0, 0, 0]],
+]  # fmt: skip
+KEPT_LOOK = [
+    [[193, 197, 186, 138, 132, 0], [155, 112, 117, 146, 109, 0], [73, 164, 119, 176, 178, 0],
+     [175, 220, 136, 85, 113, 0], [57, 46, 0, 0, 0, 0]],
+    [[1.9227, 3.9073, 4.9228, 5.9538, 8.0623, 0], [9.6716, 10.7239, 12.8749, 22.0865, 24.4659, 0],
+     [17.5135, 26.6362, 29.0582, 30.2924, 31.5421, 0], [33.4765, 34.732, 36.003, 38.5914, 48.3686, 0],
+     [41.5976, 42.9208, 0, 0, 0, 0]],
+    [[1, 1, 1, 0, 1, 0], [1, 1, 1, 1, 0, 0], [0, 0, 1, 0, 1, 0], [1, 1, 0, 1, 1, 0], [0, 1, 0, 0, 0, 0]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("opencv", [True, False])
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [
+        (Rotate(25), KEPT_TURN),
+        (PerspectiveCrop(5, 6, 50, yaw_deg=4, pitch_deg=-3, roll_deg=7, outside="pad"), KEPT_LOOK),
+    ],
+)
+def test_turns_keep_the_values_they_had(
+    step: Transform, kept: Any, opencv: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's image, to the bit without OpenCV and to a level with it; depth and mask, either way."""
+    if not opencv:
+        monkeypatch.setattr(pixels, "_load_warps", lambda: None)
+    depth = np.arange(1, 49, dtype=np.float32).reshape(6, 8)
+    sample = RGBDSample(
+        Frame("a", make_noise(6, 8)), DepthMap(depth, "metric"), Pinhole(9, 9, 4.2, 2.9, 8, 6), depth % 3 > 0
+    )
+    result = step(sample)
+    green = result.frame.image[..., 1].astype(int)
+    assert np.abs(green - kept[0]).max() <= (1 if opencv else 0)
+    np.testing.assert_allclose(np.nan_to_num(result.depth.values), kept[1], atol=1e-4)
+    np.testing.assert_array_equal(result.mask, kept[2])
+
+
+@pytest.mark.parametrize("roll_deg", [-170, -30, 10, 45])
+def test_a_rotated_image_is_that_of_albumentations(roll_deg: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")
+    albumentations = pytest.importorskip("albumentations")
+    image = make_noise(90, 120)
+    rotate = albumentations.Rotate((roll_deg, roll_deg), p=1)
+    expected = rotate(image=image)["image"].astype(int)
+    depth = DepthMap(np.ones((90, 120), np.float32), "metric")
+    result = Rotate(roll_deg)(RGBDSample(Frame("a", image), depth))
+    black = ~np.isfinite(result.depth.values)
+    assert not result.frame.image[black].any()
+    inner = (
+        rotate(image=np.pad(np.full((86, 116, 3), 255, np.uint8), ((2, 2), (2, 2), (0, 0))))["image"] == 255
+    )
+    assert inner.mean() > 0.5
+    assert np.abs(result.frame.image - expected)[inner].max() <= 1  # at edges theirs is mixed with black
+
+
 @given(*[st.integers(1, 90)] * 4)
 def test_images_are_mixed_as_opencv_mixes_them(height: int, width: int, tall: int, wide: int) -> None:
     cv2 = pytest.importorskip("cv2")
