@@ -47,7 +47,8 @@ class ApplyTransforms:
         ):
             rgb = np.array(image if image.mode == "RGB" else image.convert("RGB"))
             depth = np.array(depth_map)
-            used = np.array(mask) if mask is not None else np.ones(depth.shape, np.uint8)
+            known = _find_known(depth, kind)
+            used = known if mask is None else np.array(mask) > 0
             used = used[..., 0] if used.ndim == 3 else used
             for what, size in (("depth", depth.shape), ("a mask", used.shape)):
                 if size != rgb.shape[:2]:
@@ -55,14 +56,13 @@ class ApplyTransforms:
                         f"an image of {rgb.shape[1]} x {rgb.shape[0]} and {what} of {size[1]} x {size[0]} pixels: "
                         "they must show the same view at the same size"
                     )
-            known = _find_known(depth, kind) & (used > 0)
-            augmented = self.augment(
-                image=rgb, depth=depth, mask=np.where(known, np.uint8(_KNOWN), np.uint8(0))
-            )
+            known &= used
+            augmented = self.augment(image=rgb, depth=depth, mask=known.view(np.uint8) * np.uint8(_KNOWN))
             images.append(augmented["image"])
             labels.append(augmented["depth"])
             moved = augmented["mask"] == _KNOWN  # an array, or after `ToTensorV2` a tensor
-            moved[~_find_known(np.asarray(augmented["depth"]), kind)] = False
+            same = np.asarray(moved)  # the tensor's own memory
+            same &= _find_known(np.asarray(augmented["depth"]), kind)
             valid.append(moved)
         return {**examples, "pixel_values": images, "labels": labels, "valid": valid, "kind": kinds}
 
@@ -70,4 +70,6 @@ class ApplyTransforms:
 def _find_known(depth: NDArray[Any], kind: str) -> NDArray[np.bool_]:
     """Return where depth is a number that its kind can have."""
     known = np.isfinite(depth)
-    return known & (depth > 0) if kind in ("metric", "scale_invariant") else known
+    if kind in ("metric", "scale_invariant"):
+        known &= depth > 0
+    return known
