@@ -82,6 +82,15 @@ def test_a_focal_length_is_estimated_and_used_as_without() -> None:
     assert thorough(known).values == pytest.approx(plain(known).values, rel=1e-5)
 
 
+def test_a_model_that_estimates_no_focal_length_says_so_as_without() -> None:
+    class Blind(Camera):
+        estimates_fov = False
+
+    frame = Frame("a", np.full((48, 64, 3), 100, np.uint8))
+    said = [list(DepthEstimator(model).estimate([frame])) for model in (Blind(), Thorough(Blind()))]
+    assert said[0][0].reason == said[1][0].reason and "estimates no focal length" in said[0][0].reason
+
+
 def test_all_that_a_model_tells_is_mirrored_back() -> None:
     model = Thorough(Telling(short_side=32))
     image = np.full((32, 48, 3), 100, np.uint8)
