@@ -103,6 +103,22 @@ def test_all_that_a_model_tells_is_mirrored_back() -> None:
     assert answer.normals == pytest.approx(np.broadcast_to([0.0, 0.0, -1.0], (1, 32, 48, 3)))
 
 
+def test_where_one_sees_sky_and_the_other_depth_the_depth_is_not_mixed() -> None:
+    class Sided(SyntheticModel):
+        def infer(self, batch: np.ndarray) -> Prediction:
+            values = np.full(batch.shape[:3], 2, np.float32)
+            sky = np.zeros(values.shape, bool)
+            sky[:, :8], sky[:, 8:, :6] = True, True
+            values[sky] = 900
+            return Prediction(values, sky=sky)
+
+    model = Thorough(Sided(short_side=32))
+    answer = model.infer(model.preprocess(np.full((32, 48, 3), 100, np.uint8), (32, 48))[None])
+    assert isinstance(answer, Prediction) and answer.sky is not None
+    assert answer.sky[0, :8].all() and not answer.sky[0, 8:].any()
+    assert (answer.values[0, 8:] == 2).all() and (answer.values[0, :8] == 900).all()
+
+
 def test_loaded_models_are_taken_as_they_are(tmp_path: Path) -> None:
     loaded = DepthEstimator(SyntheticModel())
     with pytest.raises(InputError, match="a loaded model takes no options here: thorough"):
