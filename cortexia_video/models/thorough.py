@@ -55,7 +55,7 @@ class Thorough:
 
 
 def _mirror(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(image[:, ::-1])
+    return image[:, ::-1].copy()  # one a pixel wide counts as contiguous, and torch takes no negative stride
 
 
 def _infer_twice(

@@ -119,6 +119,19 @@ def test_where_one_sees_sky_and_the_other_depth_the_depth_is_not_mixed() -> None
     assert (answer.values[0, 8:] == 2).all() and (answer.values[0, :8] == 900).all()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (40, 1), (1, 40)])
+def test_images_of_one_pixel_across_are_what_torch_takes(size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Strict(SyntheticModel):
+        def preprocess(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+            torch.from_numpy(image)
+            return super().preprocess(image, size)
+
+    image = np.full((*size, 3), 100, np.uint8)
+    assert DepthEstimator(Thorough(Strict()))(image).values.shape == size
+
+
 def test_loaded_models_are_taken_as_they_are(tmp_path: Path) -> None:
     loaded = DepthEstimator(SyntheticModel())
     with pytest.raises(InputError, match="a loaded model takes no options here: thorough"):
