@@ -74,6 +74,7 @@ def test_sky_is_from_a_number_on(tmp_path: Path) -> None:
             {},
             "'canonical:far': it must be like canonical:300",
         ),
+        ({"numbers": "canonicl:300", "kind": "metric"}, {}, "'canonicl:300': it must be like canonical:300"),
         ({"numbers": "canonical_inverse_depth", "kind": "metric"}, {"canonical_f": 300}, "not of 300 pixels"),
         ({"kind": "metric", "sky": "much"}, {}, "cortexia.sky = 'much'"),
     ],

@@ -299,9 +299,10 @@ class Metadata:
                 f"`canonical_f` must be a focal length in pixels, above 0, got {canonical_f}"
             )
         said = self.get("numbers") or ""
-        if said.startswith(AT_FOCAL_LENGTH) and not parse_focal_length(said):
+        if said not in ("", CANONICAL_INVERSE_DEPTH) and not parse_focal_length(said):
             raise ModelLoadError(
-                f"{self.path} says cortexia.numbers = {said!r}: it must be like canonical:300"
+                f"{self.path} says cortexia.numbers = {said!r}: it must be like canonical:300, or "
+                f"{CANONICAL_INVERSE_DEPTH}; leave it out where its numbers are depth"
             )
         if canonical_f and said and parse_focal_length(said) != canonical_f:
             raise ModelLoadError(
