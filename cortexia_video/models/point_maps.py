@@ -91,7 +91,7 @@ def _find_camera(
     height, width = valid.shape
     rows, columns = np.arange(_SAMPLES) * height // _SAMPLES, np.arange(_SAMPLES) * width // _SAMPLES
     grid = np.ix_(rows, columns)
-    known = valid[grid] & np.isfinite(points[grid]).all(axis=-1)
+    known = valid[grid] & np.isfinite(points[grid]).all(axis=-1) & (points[grid][..., 2] > 0)
     places = place_pixels(height, width, aspect)[grid][known]
     focal = None if math.isnan(fov_deg) else 0.5 / math.tan(math.radians(fov_deg) / 2)
     focal, shift = solve_camera(points[grid][known], places, focal)

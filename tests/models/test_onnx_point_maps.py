@@ -10,6 +10,8 @@ from onnx_files import write_point_network
 
 from cortexia_video import DepthMap, Frame, load_estimator
 from cortexia_video.errors import ModelLoadError, ModelOutputError
+from cortexia_video.geometry.point_map import place_pixels
+from cortexia_video.models.point_maps import pack_input, to_prediction
 from cortexia_video.models.registry import load_model
 from cortexia_video.pinhole import to_f_px
 
@@ -103,6 +105,18 @@ def test_what_is_no_number_is_an_error_and_not_taken_for_sky(
     monkeypatch.setattr(session, "run", spoil)
     with pytest.raises(ModelOutputError, match="NaN or infinite depth"):
         estimator(draw())
+
+
+def test_points_at_no_distance_say_nothing_of_the_camera() -> None:
+    places = place_pixels(20, 30, 1.5)
+    z = np.linspace(1, 2, 600, dtype=np.float32).reshape(20, 30, 1)
+    points = np.concatenate([places * z / np.float32(F), z], axis=-1)[None]
+    points[0, 3, 4, 2] = 0  # as an exponential in half precision gives
+    inputs = pack_input(np.zeros((3, 20, 30), np.float32), 1.5, None)[None]
+    found = to_prediction(inputs, points, np.ones((1, 20, 30), np.float32), np.float32([2]))
+    assert found.fov_deg[0] == pytest.approx(np.degrees(2 * np.arctan(0.5 / F)), rel=1e-5)
+    assert not found.valid[0, 3, 4] and found.valid.sum() == 599
+    np.testing.assert_allclose(found.values[found.valid], 2 * z[..., 0][found.valid[0]], rtol=1e-5)
 
 
 def test_by_openvino_it_is_the_same(path: Path) -> None:
