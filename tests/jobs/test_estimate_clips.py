@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from camera_model import FOV_DEG, Camera
+from camera_model import FOV_DEG, Camera, InPlace
 from clips import decode_by_ffmpeg, draw, ffmpeg, times_by_ffmpeg, write_clip
 from file_digests import file_digests
 from numpy.typing import NDArray
@@ -99,9 +99,7 @@ def test_clips_that_are_through_are_let_go(tmp_path: Path) -> None:
     assert len(kept) == 9 and kept[-1] <= 3, kept
 
 
-def test_a_clip_that_fails_in_two_places_fails_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clip_that_fails_in_two_places_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writes, settled = threading.Event(), threading.Event()
 
     def read(*_: Any, **__: Any) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
@@ -298,6 +296,14 @@ def test_metres_have_one_focal_length(tmp_path: Path) -> None:
         assert (given.read(3).f_px, given.read(3).f_source) == (100.0, "given")
         ratio = given.read(3).values / out.read(3).values
         assert ratio == pytest.approx(100 / to_f_px(FOV_DEG, 64), rel=3e-4)
+
+
+def test_frames_that_were_looked_at_first_have_the_depth_of_others(tmp_path: Path) -> None:
+    """Their network's output is used twice: to say what is one for all, and for their depth."""
+    path = write_clip(tmp_path / "a.mp4", 12)
+    for name, model in (("out", InPlace()), ("expected", Camera())):
+        run(path, tmp_path / name, model=load(model))
+    assert files(tmp_path / "out") == files(tmp_path / "expected")
 
 
 class Fails(SyntheticModel):
