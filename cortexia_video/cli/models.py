@@ -74,8 +74,8 @@ def check_command(
 ) -> int:
     """Compare a model's depth of one image with depth that was made elsewhere.
 
-    As by the authors' own code: so published weights are checked in one command. Sky is compared by the numbers that
-    the model has for it.
+    Made by the authors' own code, say: so published weights are checked in one command. Sky is compared by the
+    values that the model gives it.
 
         cortexia models check da3-metric-large a.jpg --f-px 1200 --expect authors.npy
 

@@ -41,8 +41,9 @@ def scenes_command(
         count: How many scenes.
         output: A new or empty folder, or one that this command began.
         size: Height and width in pixels.
-        kinds: room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for
-            several. All of these by default; furnished, desk and under are made of furniture models.
+        kinds: room, store, floor, table, close, corridor, blocks, street, open, facade: all of these by default.
+            furnished, desk, under: rooms of furniture models. driving, pavement, houses, rows, forest, garden,
+            playground, terrace: outdoor places. Repeat it for several.
         workers: Processes; one per core by default. A GPU has one.
     """
     try:

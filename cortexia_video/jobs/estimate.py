@@ -173,7 +173,7 @@ def estimate(
             metric: 300, Metric3D: 1000).
         thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product;
-            --commercial-only=strict also those whose training data, or teachers, are not.
+            strict: also those whose training data, or teachers, are not.
         align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model, a
             transforms.json or a folder of sparse depth, as `cortexia align --to` takes them. In Python also an
             `AlignTo`.

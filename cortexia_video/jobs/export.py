@@ -71,7 +71,7 @@ def export(
             network in float32.
         max_error: Refuse the export where an image's mean relative difference is more.
         commercial_only: Refuse weights that are not known to be free for use in a product;
-            --commercial-only=strict also those whose training data, or teachers, are not.
+            strict: also those whose training data, or teachers, are not.
         kind: For hf: models that do not say what their values mean.
 
     Returns:

@@ -49,7 +49,7 @@ _BUILT_IN = (
         licence_weights="Apache-2.0",
         commercial=True,
         weights="in the package; encoder started from the Apache-2.0 EfficientNet-Lite0 (NOTICE)",
-        size="7.7 MB",
+        size="7.8 MB",
         trained_from="8,000 scenes that this project renders; the encoder started from ImageNet, whose images are "
         "for research (docs/models/compact.md)",
         free_training=False,

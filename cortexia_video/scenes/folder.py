@@ -288,7 +288,9 @@ def check_plan(plan: ScenePlan) -> None:
     if set(NEED_MODELS) & set(plan.kinds):
         open_library(find_folder(plan.furniture))
     elif plan.furniture is not None:
-        raise InputError(f"`furniture` is of the kinds {', '.join(NEED_MODELS)}: name one as `kinds`")
+        raise InputError(
+            f"`furniture` is for the kinds {', '.join(NEED_MODELS)}: name one of them as `kinds`"
+        )
 
 
 def describe_plan(plan: ScenePlan) -> Line:

@@ -18,7 +18,7 @@ class ScenePlan:
         seed: Seed of the first scene; the next one has the next seed.
         height: Pixels.
         width: Pixels.
-        kinds: Names of `LAYOUTS`; all that need no models if empty.
+        kinds: Names of `LAYOUTS`; by default the ten that need no Embree.
         textures: A folder of images to use as textures of many surfaces, beside painted ones.
         furniture: A folder of models (.sh3f, .obj, .glb), of which `furnished`, `desk` and `under` are made;
             by default what `make furniture` or Debian's sweethome3d-furniture put in place.
