@@ -11,6 +11,7 @@ import numpy as np
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, suggest_keywords
+from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_image
 from cortexia_video.inference.backend_selection import MAX_ERROR
 from cortexia_video.inference.parity import Difference, measure_difference
@@ -72,7 +73,7 @@ def check_model(
         model: As of `estimate`.
         image: An image file.
         expect: Depth of it, in any format that is read: as large as the image or as the network gives it. A .npy
-            says no kind: the model's is taken.
+            says no kind: the model's is taken. What is NaN or infinite in it is not compared.
         f_px: Focal length of the image, in its pixels. Without it EXIF says it, or the model estimates it.
         max_error: The largest mean difference that passes: a share of depth, or of its spread.
         kind: For onnx: and hf: models that do not say it: what their numbers mean.
@@ -89,12 +90,13 @@ def check_model(
         ModelError: The model cannot be loaded, or fails.
         ParityError: The two cannot be compared.
     """
+    given = load_intrinsics(f_px)
+    if not max_error > 0:
+        raise InputError(f"`max_error` must be above 0, got {max_error}")
     options: dict[str, Any] = {"kind": kind, "input_size": input_size, "canonical_f": canonical_f}
     loaded = load_estimator(model, device=device, precision=precision, **options).model
-    frame = read_image(image)
-    if f_px:
-        frame = replace(frame, f_px=f_px, f_source="given")
-    expected = read_depth(expect, about={"kind": loaded.kind})
+    frame = given.apply(read_image(image))
+    expected = read_depth(expect, about={"kind": loaded.kind, "unknown": ["inf"]})  # MoGe's authors': masked
     found = [DepthEstimator(loaded, size=size, sky="keep")(frame) for size in ("native", "full")]
     depth = next((each for each in found if each.values.shape == expected.values.shape), None)
     if depth is None:

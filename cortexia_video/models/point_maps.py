@@ -76,6 +76,9 @@ def to_prediction(
         fov_deg[index], shift = _find_camera(one, valid[index], inputs["aspect"][index, 0], float(known))
         np.add(one[..., 2], np.float32(shift), out=depth[index])
     valid &= depth > 0
+    lost = np.isnan(mask) | np.isnan(depth)  # a network's failure, and none of what it was shown
+    valid |= lost
+    depth[lost] = np.nan
     np.maximum(depth, _NEAREST, out=depth)
     depth *= metric_scale[:, None, None]
     return Prediction(depth, fov_deg, valid=valid, normals=normals)

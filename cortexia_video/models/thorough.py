@@ -33,7 +33,7 @@ class Thorough:
         self.settings: Mapping[str, object] = {**model.settings, "thorough": True}
         self.processed_size = model.processed_size
         self._model = model
-        for name in ("maps", "to_depth"):
+        for name in ("maps", "to_depth", "estimates_fov"):
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
         if hasattr(model, "infer_float32"):
@@ -63,7 +63,7 @@ def _infer_twice(
 ) -> NDArray[np.float32] | Prediction:
     """Infer a batch (B, 2, ...) of images and their mirror images, and average.
 
-    What one of both does not know is unknown; sky is what both take for it.
+    What one of both does not know is unknown; sky is what both take for it, and where one does not its depth stands.
     """
     plain, mirrored = (infer(np.ascontiguousarray(batch[:, side]), **asked) for side in (0, 1))
     if not isinstance(plain, Prediction) or not isinstance(mirrored, Prediction):
@@ -76,6 +76,9 @@ def _infer_twice(
     merged: dict[str, Any] = {}
     for name, other in turned.items():
         ours = getattr(plain, name)
+        if name == "values" and plain.sky is not None:  # depth of sky is a number that stands for none
+            here, there = plain.sky, turned["sky"]
+            ours, other = np.where(here & ~there, other, ours), np.where(there & ~here, ours, other)
         if name in ("valid", "sky"):
             merged[name] = ours & other
         elif name == "normals":

@@ -51,9 +51,27 @@ def test_what_cannot_be_compared_says_why(image: Path, tmp_path: Path) -> None:
         check_model("synthetic", image, expect=tmp_path / "nothing.npy")
 
 
-def test_what_the_file_does_not_know_is_not_compared(image: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"f_px": 0.0}, "`f_px` must be a number above 0, got 0"),
+        ({"f_px": -3.0}, "`f_px` must be a number above 0, got -3"),
+        ({"f_px": 1e9}, "no lens has a focal length of 1e[+]09 pixels"),
+        ({"max_error": float("nan")}, "`max_error` must be above 0, got nan"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(
+    options: dict[str, float], reason: str, image: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "expected.npy", load_estimator("synthetic")(image).values)
+    with pytest.raises(InputError, match=reason):
+        check_model("synthetic", image, expect=tmp_path / "expected.npy", **options)
+
+
+@pytest.mark.parametrize("unknown", [np.nan, np.inf])
+def test_what_the_file_does_not_know_is_not_compared(unknown: float, image: Path, tmp_path: Path) -> None:
     values = load_estimator("synthetic")(image).values.copy()
-    values[:24] = np.nan
+    values[:24] = unknown
     np.save(tmp_path / "half.npy", values)
     check = check_model("synthetic", image, expect=tmp_path / "half.npy")
     assert check.passed and check.difference.mean == 0 and check.compared == 0.5

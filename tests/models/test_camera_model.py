@@ -12,7 +12,9 @@ from camera_model import POISON, Camera
 from PIL import Image
 
 from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, estimate, read_ledger
+from cortexia_video.geometry import depth_to_normals
 from cortexia_video.images.resampling import resize_depth
+from cortexia_video.models.canonical_depth import to_metres
 from cortexia_video.pinhole import to_f_px, to_fov_deg
 
 
@@ -48,6 +50,18 @@ def test_what_is_resized_is_what_the_network_gave_not_the_depth() -> None:
     (native,) = DepthEstimator(model, size="native").estimate([Frame("a", image, 90.0, "exif")])
     assert (native.values.shape, native.full_size, native.f_px) == ((32, 40), (96, 128), 90.0)
     np.testing.assert_allclose(1 / full.values, resize_depth(1 / native.values, 96, 128), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", ["native", "full"])
+def test_normals_follow_from_depth_where_nothing_is_resized_and_it_is_made_in_place(size: str) -> None:
+    class InPlace(Camera):
+        def to_depth(self, values: np.ndarray, fov_deg: float) -> np.ndarray:
+            return to_metres(values, fov_deg)
+
+    image = np.repeat(np.linspace(40, 200, 40, dtype=np.uint8)[None, :, None], 32, axis=0).repeat(3, axis=2)
+    depth = DepthEstimator(InPlace(), also=["normals"], size=size)(Frame("a", image, 40.0, "given"))
+    assert depth.camera is not None and depth.normals is not None and depth.values.shape == (32, 40)
+    np.testing.assert_allclose(depth.normals, depth_to_normals(depth.values, depth.camera), atol=1e-5)
 
 
 def test_images_with_and_without_focal_length_do_not_share_a_batch() -> None:

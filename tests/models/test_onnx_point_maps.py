@@ -9,7 +9,7 @@ import pytest
 from onnx_files import write_point_network
 
 from cortexia_video import DepthMap, Frame, load_estimator
-from cortexia_video.errors import ModelLoadError
+from cortexia_video.errors import ModelLoadError, ModelOutputError
 from cortexia_video.models.registry import load_model
 from cortexia_video.pinhole import to_f_px
 
@@ -86,6 +86,23 @@ def test_the_input_size_sets_tokens(input_size: object, size: tuple[int, int], p
 def test_any_image_size(size: tuple[int, int], path: Path) -> None:
     depth = load_estimator(f"onnx:{path}", input_size=56)(draw(size))
     assert depth.values.shape == size
+
+
+@pytest.mark.parametrize("spoilt", ["points", "mask", "metric_scale"])
+def test_what_is_no_number_is_an_error_and_not_taken_for_sky(
+    spoilt: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimator = load_estimator(f"onnx:{path}", input_size=56)
+    session = estimator.model._session
+    run = session.run
+
+    def spoil(names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        given = zip(names, run(names, inputs), strict=True)
+        return [np.full_like(each, np.nan) if name == spoilt else each for name, each in given]
+
+    monkeypatch.setattr(session, "run", spoil)
+    with pytest.raises(ModelOutputError, match="NaN or infinite depth"):
+        estimator(draw())
 
 
 def test_by_openvino_it_is_the_same(path: Path) -> None:

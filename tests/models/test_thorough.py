@@ -82,6 +82,15 @@ def test_a_focal_length_is_estimated_and_used_as_without() -> None:
     assert thorough(known).values == pytest.approx(plain(known).values, rel=1e-5)
 
 
+def test_a_model_that_estimates_no_focal_length_says_so_as_without() -> None:
+    class Blind(Camera):
+        estimates_fov = False
+
+    frame = Frame("a", np.full((48, 64, 3), 100, np.uint8))
+    said = [list(DepthEstimator(model).estimate([frame])) for model in (Blind(), Thorough(Blind()))]
+    assert said[0][0].reason == said[1][0].reason and "estimates no focal length" in said[0][0].reason
+
+
 def test_all_that_a_model_tells_is_mirrored_back() -> None:
     model = Thorough(Telling(short_side=32))
     image = np.full((32, 48, 3), 100, np.uint8)
@@ -92,6 +101,22 @@ def test_all_that_a_model_tells_is_mirrored_back() -> None:
     assert np.flatnonzero(answer.valid[0, 0]).tolist() == [*range(20, 28)], "where both know"
     assert answer.sky[0, :, 0].tolist() == [True] * 8 + [False] * 24
     assert answer.normals == pytest.approx(np.broadcast_to([0.0, 0.0, -1.0], (1, 32, 48, 3)))
+
+
+def test_where_one_sees_sky_and_the_other_depth_the_depth_is_not_mixed() -> None:
+    class Sided(SyntheticModel):
+        def infer(self, batch: np.ndarray) -> Prediction:
+            values = np.full(batch.shape[:3], 2, np.float32)
+            sky = np.zeros(values.shape, bool)
+            sky[:, :8], sky[:, 8:, :6] = True, True
+            values[sky] = 900
+            return Prediction(values, sky=sky)
+
+    model = Thorough(Sided(short_side=32))
+    answer = model.infer(model.preprocess(np.full((32, 48, 3), 100, np.uint8), (32, 48))[None])
+    assert isinstance(answer, Prediction) and answer.sky is not None
+    assert answer.sky[0, :8].all() and not answer.sky[0, 8:].any()
+    assert (answer.values[0, 8:] == 2).all() and (answer.values[0, :8] == 900).all()
 
 
 def test_loaded_models_are_taken_as_they_are(tmp_path: Path) -> None:
