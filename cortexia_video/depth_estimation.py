@@ -397,6 +397,8 @@ class DepthEstimator:
             values = resize_depth(output.values, height, width, out)
         else:
             values = resize_known(output.values, known, height, width, out)
+        if values is output.values and self._camera_model:
+            values = values.copy()  # `to_depth` may write into it, and an output can be finished again
         values = self._to_depth(origin, values)
         sky = output.maps.get("sky")
         if sky is not None and sky.any() and self.sky == "unknown" and larger_is_nearer(self.model.kind):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_model import Camera, InPlace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -309,3 +310,12 @@ def test_one_image_raises_what_would_be_a_failure() -> None:
         DepthEstimator(SyntheticModel())(np.zeros((4, 4, 3)))
     with pytest.raises(InputError, match="no such file: nothing"):
         DepthEstimator(SyntheticModel())("nothing.jpg")
+
+
+def test_normals_follow_from_depth_though_the_model_writes_over_its_numbers() -> None:
+    image = np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8)
+    normals = [
+        DepthEstimator(each, size="native", also="normals")(image).normals for each in (Camera(), InPlace())
+    ]
+    assert normals[0] is not None and normals[1] is not None
+    np.testing.assert_array_equal(*normals)

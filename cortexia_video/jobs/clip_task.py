@@ -296,5 +296,9 @@ class ClipTask:
         self._tools.note_frames(self.item.key, self._output.following, self._output.total)
 
     def _settle(self, outcome: ItemDone | Failure) -> None:
-        self._outcome = outcome
+        """Take the first outcome: a clip can fail where it is read and where it is written, at once."""
+        with self._order:
+            if not self._closed:
+                self._outcome = outcome
+                self._closed = True
         self.end()

@@ -88,7 +88,7 @@ def verify(
         OutputError: Another process writes there, and `requeue` or `forget_failed` ask to.
 
     Example:
-        >>> cx.verify("depth").failures  # doctest: +SKIP
+        >>> cx.verify("depth").wrong  # doctest: +SKIP
         []
     """
     root, workers = to_path(output), choose_workers(workers)

@@ -117,6 +117,7 @@ class Worker:
                     if settled := item.clip.pop_outcome():
                         yield item.clip.item, settled
                         item.clip.clean()
+                        clips.remove(item.clip)  # with its arrays and files
             finally:
                 for each in clips:
                     each.end()

@@ -128,14 +128,14 @@ class _Scan:
     def expand_named(self, path: str, place: AnyPath) -> Iterator[Found]:
         """Yield what one of several inputs stands for: at least a failure, if it is not ours."""
         nothing, before = True, self.passed_over[OWN]
-        is_file = os.path.isfile(path)  # noqa: PTH113 - of no name whatever it raises
-        if is_file and not path.lower().endswith((".txt", *SHARD_SUFFIXES)):
-            found = self.expand(path, place, prefix=True)
-        else:
-            found = attempt_all(redact(path), "find", partial(self.expand, path, place, prefix=True))
-        for each in found:
+        try:
+            for each in self.expand(path, place, prefix=True):
+                nothing = False
+                yield each
+        except Exception as error:  # noqa: BLE001 - as `attempt_all` does, without its calls for each file
             nothing = False
-            yield each
+            _log.debug("%s failed", printable(path), exc_info=error)
+            yield Failure(redact(path), "find", error)
         if nothing and self.passed_over[OWN] == before:
             hint = (
                 "" if self.recursive or place.suffix else "; `recursive=True` looks into the folders inside"

@@ -30,7 +30,9 @@ _LAST = 4095
 _BOUND = 0.01  # of a value: a larger error by the steps is a loss that is named
 _EVEN_S = 0.002  # that a frame may be beside n / fps
 _PIXELS, _ENCODER = "gray12le", "libx265"
-_OPTIONS = {"g": "2", "crf": "30", "x265-params": "lossless=1:log-level=none:pools=1:frame-threads=1"}
+# Without B-frames: of a clip with fewer frames than it looks ahead for them, x265 makes up the decoding times.
+_X265 = "lossless=1:log-level=none:pools=1:frame-threads=1:bframes=0"
+_OPTIONS = {"g": "2", "crf": "30", "x265-params": _X265}
 _ABOVE = 6  # folders above a video in which meta/info.json may lie
 
 
@@ -99,7 +101,7 @@ def write_lerobot(depth: DepthClip, out: IO[bytes]) -> tuple[dict[str, Any], str
     with av.open(out, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
         stream: Any = container.add_stream(_ENCODER, rate=rate, options={**_OPTIONS, "flags": "+bitexact"})
         stream.height, stream.width, stream.pix_fmt = height, width, _PIXELS
-        for each in depth:
+        for number, each in enumerate(depth):
             numbers = steps.encode(each.values)
             with np.errstate(invalid="ignore"):
                 outside = (numbers < 1) | (numbers > _LAST)
@@ -108,7 +110,9 @@ def write_lerobot(depth: DepthClip, out: IO[bytes]) -> tuple[dict[str, Any], str
             with np.errstate(invalid="ignore"):
                 coarse = np.abs(steps.decode(codes) - each.values) > _BOUND * each.values
             lost += [int(np.isnan(each.values).sum()), int(outside.sum()), int(coarse.sum())]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(codes, _PIXELS)))
+            frame = av.VideoFrame.from_ndarray(codes, _PIXELS)
+            frame.pts, frame.time_base = number, 1 / rate
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     uneven = np.abs(depth.times_s - np.arange(len(depth)) / float(rate)).max() > _EVEN_S
     return _describe(steps, height, width, rate), _name_losses(steps, lost.tolist(), rate if uneven else None)

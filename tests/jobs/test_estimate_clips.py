@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from camera_model import FOV_DEG, Camera
+from camera_model import FOV_DEG, Camera, InPlace
 from clips import decode_by_ffmpeg, draw, ffmpeg, times_by_ffmpeg, write_clip
 from file_digests import file_digests
 from numpy.typing import NDArray
@@ -31,7 +33,7 @@ from cortexia_video import (
 )
 from cortexia_video.cli import main
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError, say_install
-from cortexia_video.jobs import clip_output, clip_parts
+from cortexia_video.jobs import clip_output, clip_parts, clip_task
 from cortexia_video.jobs.outcomes import Report
 from cortexia_video.pinhole import to_f_px
 from cortexia_video.sinks.sink import FolderSink
@@ -82,6 +84,49 @@ def test_clips_and_images_of_a_folder_are_inputs(tmp_path: Path, make_image: Mak
     assert line["clip"]["frames"] == 30 and line["clip"]["seconds"] == 1.0 and line["clip"]["held"] == 0
     report = run(folder, out, recursive=True)
     assert (report.found, report.skipped) == (3, 3)
+
+
+def test_clips_that_are_through_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each there are arrays, and of one that failed an open file."""
+    alive, kept = weakref.WeakSet[clip_output.ClipOutput](), list[int]()
+
+    class Seen(clip_output.ClipOutput):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            alive.add(self)
+            super().__init__(*arguments, **options)
+
+    def count(report: Report, failure: Failure | None) -> None:
+        gc.collect()
+        kept.append(len(alive))
+
+    monkeypatch.setattr(clip_task, "ClipOutput", Seen)
+    first = write_clip(tmp_path / "in/0.mp4", 4)
+    for number in range(1, 9):
+        (tmp_path / f"in/{number}.mp4").write_bytes(first.read_bytes())
+    run(tmp_path / "in", tmp_path / "out", workers=1, on_outcome=count)
+    assert len(kept) == 9 and kept[-1] <= 3, kept
+
+
+def test_a_clip_that_fails_in_two_places_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes, settled = threading.Event(), threading.Event()
+
+    def read(*_: Any, **__: Any) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+        yield 0, draw(0)
+        writes.wait(60)
+        raise RuntimeError("cut short")
+
+    def add(*_: Any) -> bool:
+        writes.set()
+        settled.wait(60)
+        raise RuntimeError("nothing left")
+
+    monkeypatch.setattr(clip_task, "read_frames", read)
+    monkeypatch.setattr(clip_output.ClipOutput, "add", add)
+    path = write_clip(tmp_path / "a.mp4", 4)
+    model = load(SyntheticModel(kind="metric"), batch_size=1)  # no frame says the range first
+    report = run(path, tmp_path / "out", model=model, on_outcome=lambda *_: settled.set())
+    assert (report.found, report.failed, len(report.failures)) == (1, 1, 1)
+    assert "cut short" in report.failures[0].reason
 
 
 def test_our_own_clips_are_no_inputs(tmp_path: Path) -> None:
@@ -259,6 +304,14 @@ def test_metres_have_one_focal_length(tmp_path: Path) -> None:
         assert (given.read(3).f_px, given.read(3).f_source) == (100.0, "given")
         ratio = given.read(3).values / out.read(3).values
         assert ratio == pytest.approx(100 / to_f_px(FOV_DEG, 64), rel=3e-4)
+
+
+def test_frames_that_were_looked_at_first_have_the_depth_of_others(tmp_path: Path) -> None:
+    """Their network's output is used twice: to say what is one for all, and for their depth."""
+    path = write_clip(tmp_path / "a.mp4", 12)
+    for name, model in (("out", InPlace()), ("expected", Camera())):
+        run(path, tmp_path / name, model=load(model))
+    assert files(tmp_path / "out") == files(tmp_path / "expected")
 
 
 class Fails(SyntheticModel):

@@ -18,6 +18,7 @@ from cortexia_video import report as make_report
 from cortexia_video.cli import main
 from cortexia_video.errors import InputError, printable
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.sources import find
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -43,6 +44,21 @@ def test_one_of_several_that_cannot_be_opened_costs_itself_alone(
     inputs = (make_image(tmp_path / "a.jpg"), "memory://bucket/b", make_image(tmp_path / "c.jpg"))
     assert keys(*inputs) == ["a.jpg", "c.jpg"]
     assert failures(*inputs) == {"memory://bucket/b": "cannot open memory://bucket/b: connection reset"}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError(), OSError(errno.EIO, "lost")])
+def test_whatever_is_raised_while_a_named_file_is_looked_at_costs_it_alone(
+    error: Exception, tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(path: str) -> bool:
+        if path.endswith("b.jpg"):
+            raise error
+        return False
+
+    monkeypatch.setattr(find, "is_own_output", look)
+    named = [make_image(tmp_path / f"{name}.jpg") for name in "abc"]
+    assert keys(*named) == ["a.jpg", "c.jpg"]
+    assert [*failures(*named)] == [str(tmp_path / "b.jpg")]
 
 
 def test_a_folder_gives_its_images_in_order(tmp_path: Path, make_image: Make) -> None:

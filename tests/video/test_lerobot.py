@@ -65,6 +65,19 @@ def test_what_is_lost_is_named(tmp_path: Path) -> None:
     assert np.isfinite(first.values).sum() == first.values.size - 7
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_frames_of_short_clips_are_decoded_at_the_time_they_are_shown(tmp_path: Path, frames: int) -> None:
+    with (
+        DepthClip(write_metres(tmp_path / "a.mkv", make_maps(frames))) as clip,
+        (tmp_path / "a.mp4").open("wb+") as out,
+    ):
+        write_lerobot(clip, out)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        packets = [each for each in container.demux(video=0) if each.size]
+    assert [each.dts for each in packets] == [each.pts for each in packets]
+    assert [float(each.pts * each.time_base) for each in packets] == pytest.approx(np.arange(frames) / 30)
+
+
 def test_only_metres_are_written(tmp_path: Path) -> None:
     path = write_metres(tmp_path / "a.mkv", make_maps(2), "scale_invariant")
     with DepthClip(path) as clip, pytest.raises(InputError, match="holds metres, not scale_invariant"):
