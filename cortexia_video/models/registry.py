@@ -155,7 +155,7 @@ def require_commercial(name: str, *, strict: bool = False) -> None:
         )
     if strict and not info.free_training:
         raise ModelLoadError(
-            f"model {name!r} is refused (`commercial_only='strict'`): what it was trained from is not known to be "
+            f"model {name!r} is refused (strict `commercial_only`): what it was trained from is not known to be "
             f"free for use in a product: {info.trained_from}"
         )
 

@@ -44,7 +44,7 @@ class InputFile:
 
     key: str
     source: Source
-    place: str
+    place: str = field(repr=False)
     is_clip: bool = field(default=False, kw_only=True)
 
 

@@ -16,7 +16,7 @@ from cortexia_video.models.registry import require_commercial
     [
         (["--commercial-only", "compact"], 0, ""),
         (["compact", "--commercial-only"], 0, ""),
-        (["compact", "--commercial-only=strict"], 2, "(--commercial-only strict)"),
+        (["compact", "--commercial-only=strict"], 2, "(strict --commercial-only)"),
         (["compact", "--commercial-only=lax"], 2, "--commercial-only is strict, or stands alone, got 'lax'"),
     ],
 )
@@ -35,5 +35,5 @@ def test_strict_asks_what_weights_were_trained_from() -> None:
     require_commercial("synthetic", strict=True)
     for name in ("compact", "zoedepth", "da3-metric-large"):
         require_commercial(name)
-        with pytest.raises(ModelLoadError, match=r"`commercial_only='strict'`\): what it was trained from"):
+        with pytest.raises(ModelLoadError, match=r"strict `commercial_only`\): what it was trained from"):
             require_commercial(name, strict=True)
