@@ -391,7 +391,7 @@ class DepthEstimator:
         height, width = full_size if self.size == "full" else output.values.shape
         memory = scratch.take(4 * origin.height * origin.width) if scratch and self.size == "full" else None
         out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
-        maps = {**self._derive_normals(origin, output), **output.maps}  # `_to_depth` may change the output
+        maps = {**self._derive_normals(origin, output), **output.maps}
         known = find_known(output.maps) if output.maps else None
         if known is None or self.sky == "keep":
             values = resize_depth(output.values, height, width, out)

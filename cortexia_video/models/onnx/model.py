@@ -43,7 +43,7 @@ from cortexia_video.models.canonical_depth import (
 )
 from cortexia_video.models.onnx.opened_file import OpenedFile, name_file, open_file
 from cortexia_video.models.onnx.point_maps import OnnxPointMaps, gives_points
-from cortexia_video.models.onnx.session import FLOAT32, Port, first_line, open_session
+from cortexia_video.models.onnx.session import Port, first_line, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.registry import COMPACT_FILE
@@ -177,10 +177,9 @@ class OnnxModel:
             settings["output_name"] = self._output
             names = ", ".join(port.name for port in outputs)
             _log.info("%s: depth is its output %s, of %s", self.name, self._output, names)
-        usual = {"resampling": "reduced", "backend": "onnx", "precision": FLOAT32}
-        chosen = {"resampling": resampling, "backend": self.backend, "precision": self._session.precision}
-        settings |= {key: value for key, value in chosen.items() if value != usual[key]}
-        self.settings: Mapping[str, object] = settings
+        if resampling != "reduced":
+            settings["resampling"] = resampling
+        self.settings: Mapping[str, object] = settings | opened.describe()
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the file's own size, or the nearest to the image's aspect ratio at the short side."""

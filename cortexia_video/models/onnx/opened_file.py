@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cortexia_video.errors import ModelLoadError, put_in_words, redact
-from cortexia_video.models.onnx.session import Session, open_session
+from cortexia_video.models.onnx.session import FLOAT32, Session, open_session
 from cortexia_video.storage.paths import open_named
 
 
@@ -18,6 +18,12 @@ class OpenedFile(NamedTuple):
     weights_digest: str
     session: Session
     backend: str
+
+    def describe(self) -> dict[str, object]:
+        """Return how it is run, as a model's `settings` say it: what is not usual."""
+        usual = {"backend": "onnx", "precision": FLOAT32}
+        chosen = {"backend": self.backend, "precision": self.session.precision}
+        return {key: value for key, value in chosen.items() if value != usual[key]}
 
 
 def open_file(path: Path, backend: str | None, device: str, precision: str | None) -> OpenedFile:
