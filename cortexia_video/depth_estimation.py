@@ -20,7 +20,6 @@ from cortexia_video.errors import (
     ModelOutputError,
     attempt,
     printable,
-    suggest_keywords,
 )
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.geometry.normals import SHAPED, depth_to_normals
@@ -85,7 +84,6 @@ class ModelOutput:
 ModelResult = ModelOutput | ModelError
 
 
-@suggest_keywords
 class DepthEstimator:
     """Estimate depth for images of any sizes.
 
@@ -505,7 +503,6 @@ def _try_frame(image: ImageLike | PathLike) -> Frame | Failure:
     return attempt(key, "decode", lambda: to_frame(image))
 
 
-@suggest_keywords
 def load_estimator(
     model: str = "compact",
     *,

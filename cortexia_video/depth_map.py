@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import printable, require_type, suggest_keywords
+from cortexia_video.errors import printable, require_type
 from cortexia_video.frame import FocalSource, draw_png, write_figure
 from cortexia_video.pinhole import Pinhole
 
@@ -113,7 +113,6 @@ class Alignment:
             raise ValueError(f"the alignment is not whole: {error}") from None
 
 
-@suggest_keywords
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
     """Depth of every pixel of one image, NaN where unknown.

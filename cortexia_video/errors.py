@@ -33,7 +33,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, cast
+from types import FunctionType
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 __all__ = [
@@ -61,7 +62,6 @@ def __dir__() -> list[str]:
 
 
 Stage = Literal["find", "decode", "estimate", "write"]
-Called = TypeVar("Called", bound=Callable[..., Any])
 
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
@@ -356,12 +356,18 @@ def require_type(name: str, value: object, wanted: type, remedy: str) -> None:
 _CLOSE = 0.75  # how alike a keyword and the one that was meant are
 
 
-def suggest_keywords(called: Called) -> Called:
+@cache
+def suggest_keywords(called: Any) -> Any:
     """Let a public function or class say which keyword was meant where a call misspells one.
 
     Python does so itself from 3.13 on, but not of options that are passed on, as `estimate` does to the model.
+    Done at the doors where people take a name (`runtime.lazy_names`): the package itself calls without it. A class
+    stays the one that it is; what is neither, and errors and protocols, go through.
     """
-    function: Any = called.__init__ if isinstance(called, type) else called  # type: ignore[misc]
+    is_class = isinstance(called, type) and not issubclass(called, Exception) and type(called) is type
+    if not is_class and not isinstance(called, FunctionType):
+        return called
+    function = called.__init__ if is_class else called
 
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
@@ -378,9 +384,9 @@ def suggest_keywords(called: Called) -> Called:
                     ) from None
             raise
 
-    if not isinstance(called, type):
-        return cast("Called", call)
-    called.__init__ = call  # type: ignore[misc]
+    if not is_class:
+        return call
+    called.__init__ = call
     return called
 
 

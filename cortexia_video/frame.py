@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import require_type, suggest_keywords
+from cortexia_video.errors import require_type
 
 FocalSource = Literal["exif", "given", "estimated"]
 
@@ -26,7 +26,6 @@ def write_figure(value: object) -> str:
     return figure
 
 
-@suggest_keywords
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One image, upright (EXIF orientation applied).

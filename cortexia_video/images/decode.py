@@ -31,7 +31,6 @@ from cortexia_video.errors import (
     describe,
     printable,
     put_in_words,
-    suggest_keywords,
 )
 from cortexia_video.frame import Frame
 from cortexia_video.images.exif import Exif, focal_length_px, read_exif
@@ -70,7 +69,6 @@ def read_orientation(data: bytes) -> int:
         return read_exif(pil_image).orientation
 
 
-@suggest_keywords
 def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
     """Read one image file, as `estimate` does: upright, 8-bit RGB, with the focal length that EXIF has.
 
@@ -116,7 +114,6 @@ def read_image_bytes(path: PathLike) -> bytes:
         raise put_in_words(error, beginning, kind=DecodeError) from error
 
 
-@suggest_keywords
 def decode(
     data: bytes,
     key: str,

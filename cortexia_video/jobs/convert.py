@@ -31,7 +31,6 @@ from cortexia_video.errors import (
     attempt,
     not_known,
     printable,
-    suggest_keywords,
 )
 from cortexia_video.formats.conventions import PER_METRE
 from cortexia_video.formats.exports import EXPORTS
@@ -75,7 +74,6 @@ NONE_GIVEN = "none is given for it"
 _log = logging.getLogger(__name__)
 
 
-@suggest_keywords
 def convert(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],

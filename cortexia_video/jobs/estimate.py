@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import Failure, InputError, printable, suggest_keywords
+from cortexia_video.errors import Failure, InputError, printable
 from cortexia_video.formats.registry import FormatName, choose_maps
 from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
 from cortexia_video.geometry.normals import SHAPED
@@ -65,7 +65,6 @@ _WITH_MAPS = 7  # times as many, at most
 _log = logging.getLogger(__name__)
 
 
-@suggest_keywords
 def estimate(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import DepthFileError, Failure, attempt, printable, suggest_keywords
+from cortexia_video.errors import DepthFileError, Failure, attempt, printable
 from cortexia_video.formats.decode_depth import find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.raw_depth import PICKS
@@ -127,7 +127,6 @@ class FolderInspection:
         return named
 
 
-@suggest_keywords
 def inspect(
     path: PathLike,
     *,

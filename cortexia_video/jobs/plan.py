@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt, suggest_keywords
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.inference.backend_selection import AUTO, BackendSelector
 from cortexia_video.inference.batches import BatchSize
@@ -129,7 +129,6 @@ class Plan:
     clips: ClipCost | None = None
 
 
-@suggest_keywords
 def plan(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from cortexia_video.errors import printable, suggest_keywords
+from cortexia_video.errors import printable
 from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
 from cortexia_video.ledger.ledger import PROGRESS_S
 from cortexia_video.ledger.state import (
@@ -123,7 +123,6 @@ class Status:
         return "\n".join(lines)
 
 
-@suggest_keywords
 def status(
     output: str | os.PathLike[str],
     *,

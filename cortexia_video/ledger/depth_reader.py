@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, describe, not_known, printable, suggest_keywords
+from cortexia_video.errors import DepthFileError, InputError, describe, not_known, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.metadata import Metadata, add
@@ -65,7 +65,6 @@ class Reading(NamedTuple):
     changed: bool = False
 
 
-@suggest_keywords
 class DepthReader:
     """Read depth files as `read_depth` does, and remember their folders. Threads may share it.
 
@@ -187,7 +186,6 @@ class DepthReader:
         return found
 
 
-@suggest_keywords
 def read_depth(
     path: PathLike,
     *,

@@ -43,7 +43,6 @@ from cortexia_video.errors import (
     describe,
     printable,
     put_in_words,
-    suggest_keywords,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
 from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
@@ -439,7 +438,6 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-@suggest_keywords
 def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
     """Yield every line of an output folder's ledger as written, oldest first; a damaged line is left out.
 
@@ -459,7 +457,6 @@ def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
         yield from (entry for entry in map(parse_line, read_lines(path)) if entry)
 
 
-@suggest_keywords
 def merge_ledgers(root: AnyPath) -> int:
     """Join the ledgers that runs over partitions left in an output folder to one `ledger.jsonl`.
 
