@@ -162,7 +162,8 @@ class DepthMap:
     normals: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        require_type("values", self.values, np.ndarray, "files are read by `read_depth`")
+        if not isinstance(self.values, np.ndarray):
+            require_type("values", self.values, np.ndarray, "files are read by `read_depth`")
         if self.values.dtype != np.float32 or self.values.ndim != 2:
             raise ValueError(
                 f"depth must be float32 (H, W), got {self.values.dtype} {self.values.shape}: "

@@ -362,9 +362,9 @@ def suggest_keywords(called: Any) -> Any:
 
     Python does so itself from 3.13 on, but not of options that are passed on, as `estimate` does to the model.
     Done at the doors where people take a name (`runtime.lazy_names`): the package itself calls without it. A class
-    stays the one that it is; what is neither, and errors and protocols, go through.
+    stays the one that it is; errors, protocols, and what has no `__init__` of its own, go through.
     """
-    is_class = isinstance(called, type) and not issubclass(called, Exception) and type(called) is type
+    is_class = type(called) is type and "__init__" in vars(called) and not issubclass(called, Exception)
     if not is_class and not isinstance(called, FunctionType):
         return called
     function = called.__init__ if is_class else called
@@ -408,10 +408,8 @@ def attempt(key: str, stage: Stage, work: Callable[[], _Result]) -> _Result | Fa
     """
     try:
         return work()
-    except OutputLostError:
-        raise
     except Exception as error:  # noqa: BLE001 - the boundary
-        return _fail(key, stage, error)
+        return as_failure(key, stage, error)
 
 
 def attempt_all(
@@ -420,13 +418,14 @@ def attempt_all(
     """Yield what a generator gives, or what makes one; where it breaks off, at last the `Failure` it ended in."""
     try:
         yield from items() if callable(items) else items
-    except OutputLostError:
-        raise
     except Exception as error:  # noqa: BLE001 - the boundary
-        yield _fail(key, stage, error)
+        yield as_failure(key, stage, error)
 
 
-def _fail(key: str, stage: Stage, error: Exception) -> Failure:
+def as_failure(key: str, stage: Stage, error: Exception) -> Failure:
+    """Return what `attempt` does of an error, for the two guards that every image passes; raise what ends a run."""
+    if isinstance(error, OutputLostError):
+        raise error
     if not isinstance(error, CortexiaError):
         _log.debug("%s failed", printable(key), exc_info=error)
     return Failure(key, stage, error)

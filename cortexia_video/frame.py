@@ -55,12 +55,9 @@ class Frame:
     full_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        require_type(
-            "image",
-            self.image,
-            np.ndarray,
-            "files are read by `read_image`, images of Pillow's by `np.asarray`",
-        )
+        if not isinstance(self.image, np.ndarray):
+            remedy = "files are read by `read_image`, images of Pillow's by `np.asarray`"
+            require_type("image", self.image, np.ndarray, remedy)
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             raise ValueError(
                 f"frame {self.key!r}: image must be uint8 (H, W, 3) RGB, "

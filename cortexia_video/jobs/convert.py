@@ -308,7 +308,7 @@ class DepthFileJob:
             about = read_about(frame[0], item.source.mtime_ns)
         if about and depth.values is reading.depth.values:  # of a clip, which says it of all its frames
             form = choose_format(form, about)
-        lost = form.lost(depth)
+        lost = form.lost(depth) if form.lost else None
         if lost and not self._allow_loss:
             raise LossError(
                 f"{lost}: `allow_loss=True` writes it all the same, or choose another `format` or `to`"

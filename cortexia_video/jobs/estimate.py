@@ -42,8 +42,7 @@ from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition, parse_partition
 from cortexia_video.models.protocol import CommercialOnly, InputSize
-from cortexia_video.runtime.resources import choose_workers, count_cores
-from cortexia_video.runtime.throughput import Usage
+from cortexia_video.runtime.resources import Usage, choose_workers, count_cores
 from cortexia_video.runtime.trace import ChromeTrace
 from cortexia_video.sinks.archives import ArchiveSink, Packing, PackName
 from cortexia_video.sinks.sink import Sink, open_sink

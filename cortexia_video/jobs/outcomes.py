@@ -18,7 +18,7 @@ from cortexia_video.html.notebook import write_text
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, LookUp
 from cortexia_video.runtime.progress import begin_stage
-from cortexia_video.runtime.throughput import Speed
+from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import AnyPath

@@ -29,7 +29,7 @@ from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.state import LedgerState, read_state
 from cortexia_video.runtime.progress import track
-from cortexia_video.runtime.throughput import Speed
+from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import scratch_folder

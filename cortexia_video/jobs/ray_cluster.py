@@ -32,7 +32,7 @@ from cortexia_video.errors import (
 from cortexia_video.jobs.estimate import RunContext, RunSpec
 from cortexia_video.jobs.worker import Worker
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.throughput import Usage
+from cortexia_video.runtime.resources import Usage
 from cortexia_video.runtime.trace import ChromeTrace, Piece, TraceBuffer
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile

@@ -62,7 +62,6 @@ from cortexia_video.ledger.state import (
 from cortexia_video.runtime.progress import track
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock, try_lock_shared
-from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import LOOKED_AT
 from cortexia_video.storage.paths import AnyPath, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -213,8 +212,9 @@ class Ledger:
     ) -> None:
         self.root = root
         self._sink = sink
-        text = json.dumps(dict(settings), default=str)
-        self.settings: dict[str, Any] = parse_json(text, "settings", finite=False)  # as they are read back
+        self.settings: dict[str, Any] = json.loads(
+            json.dumps(dict(settings), default=str)
+        )  # as they are read back
         self.partition = partition
         self.is_alone = partition is None and isinstance(
             root, Path

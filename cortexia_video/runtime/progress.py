@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
 
-
 _Item = TypeVar("_Item")
 
 

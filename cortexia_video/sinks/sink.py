@@ -31,7 +31,7 @@ from cortexia_video.formats import npy
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS, MAPS, PREVIEW, RELATIVE, Format, is_own_output
 from cortexia_video.ledger.entries import ItemDone, Placed
-from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.runtime.resources import StageClock
 from cortexia_video.storage.atomic_file import open_plain, try_lock, try_lock_shared
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath

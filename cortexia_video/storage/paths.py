@@ -208,8 +208,9 @@ def open_named(place: AnyPath, *, within: AnyPath | None = None) -> io.BufferedR
     return open(place, "rb", opener=_open_regular)
 
 
-def read_named(place: AnyPath, *, limit: float = LARGEST_FILE, within: AnyPath | None = None) -> bytes:
+def read_named(given: PathLike, *, limit: float = LARGEST_FILE, within: AnyPath | None = None) -> bytes:
     """Read a regular file of at most `limit` bytes whole; the rest is as for `open_named`."""
+    place = to_path(given)
     if isinstance(place, RemotePath):
         if within is not None:
             require_inside(place, within)
