@@ -75,11 +75,6 @@ class ModelOutput:
     fov_deg: float | None = None
     maps: Maps = field(default_factory=dict)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return self.values.nbytes + sum(each.nbytes for each in self.maps.values())
-
 
 ModelResult = ModelOutput | ModelError
 

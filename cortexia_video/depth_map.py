@@ -25,12 +25,14 @@ def larger_is_nearer(kind: DepthKind) -> bool:
     return kind == "disparity"
 
 
-def meaning_of(kind: DepthKind) -> dict[str, str | None]:
-    """Return what follows from the kind, in the words of files' metadata: the unit, and what is larger."""
-    return {
+MEANING: dict[DepthKind, dict[str, str | None]] = {
+    kind: {
         "unit": "metres" if kind == "metric" else None,
         "larger_is": "nearer" if larger_is_nearer(kind) else "farther",
     }
+    for kind in KINDS
+}
+"""What follows from the kind, in the words of files' metadata: the unit, and what is larger."""
 
 
 def _is_text(text: str) -> bool:

@@ -271,7 +271,8 @@ class PipelineExecutor(Generic[Item, Outcome]):
             else:
                 if checked.fov_deg is not None:
                     origin = self._estimator.add_focal_length(origin, checked)
-                self._write_later(item, ItemResult(origin, checked, batch.in_float32, checked.nbytes))
+                count = checked.values.nbytes + sum(each.nbytes for each in checked.maps.values())
+                self._write_later(item, ItemResult(origin, checked, batch.in_float32, count))
 
     def _check(self, answer: ModelResult) -> ModelResult:
         try:

@@ -25,15 +25,7 @@ from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
 from cortexia_video.jobs.clip_task import NoteFrames as NoteFrames
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.resources import (
-    MODEL,
-    BufferPool,
-    Mark,
-    MemoryBudget,
-    StageClock,
-    Usage,
-    count_cores,
-)
+from cortexia_video.runtime.resources import Mark, Resources, Usage
 from cortexia_video.runtime.trace import Trace
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
@@ -90,10 +82,11 @@ class Worker:
         self._options = options
         self._estimators, self._estimator = estimators, estimators[0]
         self._sink, self._record_begun = sink, record_begun
-        self._clock = StageClock(trace)
-        self._budget = MemoryBudget(max(MEMORY, options.workers * _MEMORY_EACH))
-        self._buffers = BufferPool()  # of pixels on the threads that decode, of depth on those that write
-        self._process_seconds = time.process_time()
+        memory = max(MEMORY, options.workers * _MEMORY_EACH)
+        self._resources = Resources(
+            memory, trace
+        )  # buffers: of pixels where is decoded, of depth where is written
+        self._clock, self._budget = self._resources.clock, self._resources.budget
         self._clip_tools = ClipTools(
             options.video,
             self._estimator,
@@ -159,15 +152,9 @@ class Worker:
 
     def usage(self) -> Usage:
         """Return what this process used since it has the worker."""
-        stages = dict(self._clock.core_seconds)
-        stages.pop(MODEL, None)
-        process = time.process_time() - self._process_seconds
-        return Usage(
-            seconds=dict(self._clock.seconds),
-            core_seconds={**stages, MODEL: max(0.0, process - sum(stages.values()))},
+        return self._resources.usage(
             device=self._estimator.model.device,
             devices=len(self._estimators),
-            cores=count_cores(),
             threads=self._options.workers,
             batch_sizes=self._estimator.limits.found,
         )
@@ -188,7 +175,7 @@ class Worker:
                     item.key,
                     max_megapixels=self._options.max_megapixels,
                     enough=self._estimator.enough if self._options.decode == "fast" else None,
-                    scratch=self._buffers,
+                    scratch=self._resources.buffers,
                 )
                 marks.append(_begin("preprocess"))
                 given = self._options.given
@@ -224,7 +211,7 @@ class Worker:
         def place() -> ItemDone:
             try:
                 marks.append(_begin("resize"))
-                depth = estimator.finish(result.origin, result.output, self._buffers)
+                depth = estimator.finish(result.origin, result.output, self._resources.buffers)
                 if aligner:
                     marks.append(_begin("align"))
                     depth = aligner.align(item.key, depth)

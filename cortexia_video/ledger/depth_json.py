@@ -17,7 +17,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from cortexia_video.depth_map import KINDS, meaning_of
+from cortexia_video.depth_map import KINDS, MEANING
 from cortexia_video.errors import InputError, printable
 from cortexia_video.errors import describe as describe_error
 from cortexia_video.formats.metadata import MARK
@@ -57,7 +57,7 @@ def describe(settings: Mapping[str, Any]) -> Statement:
     words = {name: value for name, value in settings.items() if name not in _NOT_SAID}
     if kind in KINDS:
         is_view = form is not None and form.decode is None
-        words |= {"view_of": kind} if is_view else {"kind": kind, **meaning_of(kind)}
+        words |= {"view_of": kind} if is_view else {"kind": kind, **MEANING[kind]}
     if form and form.decode and not form.holds_metadata:
         words["unknown"] = "nan"
     unsure = [name for name in OF_LINE if name not in settings]

@@ -143,6 +143,29 @@ class StageClock:
             self.core_seconds[stage] += core_seconds
 
 
+class Resources:
+    """What the threads of a worker share: the memory that they may take, buffers, and the clock of their stages."""
+
+    def __init__(self, memory: int, trace: Trace | None) -> None:
+        self.budget, self.buffers, self.clock = MemoryBudget(memory), BufferPool(), StageClock(trace)
+        self._process_seconds = time.process_time()
+
+    def usage(self, *, device: str, devices: int, threads: int, batch_sizes: Mapping[str, int]) -> Usage:
+        """Return what this process used since it has them."""
+        stages = dict(self.clock.core_seconds)
+        stages.pop(MODEL, None)
+        process = time.process_time() - self._process_seconds
+        return Usage(
+            seconds=dict(self.clock.seconds),
+            core_seconds={**stages, MODEL: max(0.0, process - sum(stages.values()))},
+            device=device,
+            devices=devices,
+            cores=count_cores(),
+            threads=threads,
+            batch_sizes=batch_sizes,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What the workers of a run used of their machines.
