@@ -161,7 +161,7 @@ def status(
                     yield from some
                     reading.advance(len(some))
 
-    state = LedgerState(list_lines())
+    state = LedgerState(list_lines(), counts_only=not inputs)
     # the file of a run is locked while it is on: of those that began in it before, none is
     alive = {
         run for path, run in latest.items() if isinstance(path, RemotePath) or is_locked(path) is not False

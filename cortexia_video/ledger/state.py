@@ -26,6 +26,7 @@ _NUMBERS = struct.Struct("<QIQqII")  # place of the line; origin; the source's s
 _FILE = struct.Struct("<Q16s")  # size and digest of an output
 BEGINNING_OF_RUN = b'{"run": '
 _OUTCOME = b', "outcome": "'
+_OF_DONE = {"key", "outputs", "run", "path", "source"}  # words that a line of what is done has
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
 
 
@@ -89,9 +90,11 @@ class LedgerState:
     and nothing came after; requeued: of these the latter. failed: of each key whose last word that is, the
     place of the line, as the count of bytes before it. A key can be done and failed: another input then has
     the place of its outputs.
+    counts_only: nobody asks what is done, only how much: of a million inputs 100 MB less.
     """
 
-    def __init__(self, lines: Iterable[bytes] = ()) -> None:
+    def __init__(self, lines: Iterable[bytes] = (), *, counts_only: bool = False) -> None:
+        self._counts_only = counts_only
         self.runs: dict[str, Run] = {}
         self.unfinished: set[str] = set()
         self.requeued: set[str] = set()
@@ -106,7 +109,7 @@ class LedgerState:
     def get(self, key: str) -> DoneEntry | None:
         """Return what is known of a key that is done."""
         packed = self._done.get(key)
-        return self._unpack(key, packed) if packed is not None else None
+        return self._unpack(key, packed) if packed else None
 
     def done(self) -> Iterator[tuple[str, DoneEntry]]:
         """Yield the keys that are done, in the order in which they first were."""
@@ -220,9 +223,11 @@ class LedgerState:
 
     def _finish(self, entry: dict[str, Any], place: int) -> bool:
         """Take a key for done; say False where its line is damaged."""
+        if not entry.keys() >= _OF_DONE:
+            return False
+        key, outputs = entry["key"], entry["outputs"]
         try:
-            key, outputs = entry["key"], entry["outputs"]
-            packed = self._pack(key, entry, place)
+            packed = b"" if self._counts_only else self._pack(key, entry, place)
         except (KeyError, TypeError, ValueError, AttributeError, struct.error):
             return False
         if before := self.get(key):
@@ -238,10 +243,9 @@ class LedgerState:
 
     def _forget(self, key: str) -> None:
         """Take `key` for not done; what it left stays ours."""
-        entry = self.get(key)
-        if entry:
-            del self._done[key]
+        if entry := self.get(key):
             self._owned.update(entry.outputs)
+        self._done.pop(key, None)
 
     def _pack(self, key: str, entry: Mapping[str, Any], place: int) -> bytes:
         """Return an entry as bytes, without what it shares with others; raises what a damaged one leads to."""

@@ -127,7 +127,7 @@ class OnnxModel:
         self.path = Path(path)
         self.name = name or name_file(self.path)
         opened = opened or open_file(self.path, backend, device, precision)
-        self.weights_digest, self._session, self.backend, how = opened
+        self.weights_digest, self._session, self.backend, run_by = opened
         self.device = self._session.device
         self._input = _find_input(self._session.inputs, self.path)
         self.max_batch = self._input.shape[0]
@@ -188,7 +188,7 @@ class OnnxModel:
             _log.info("%s: depth is its output %s, of %s", self.name, self._output, names)
         if resampling != "reduced":
             settings["resampling"] = resampling
-        self.settings: Mapping[str, object] = {**settings, **how}
+        self.settings: Mapping[str, object] = {**settings, **run_by}
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resize and normalise one uint8 (H, W, 3) image to (3, h, w) of the network's type."""
