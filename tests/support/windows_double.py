@@ -37,9 +37,10 @@ _USED = (
     getpass,
     io,
     multiprocessing.util,
+    signal,
     subprocess,
     tempfile,
-)  # imported before, as they ask what there is
+)  # imported before: they ask what there is
 
 
 def install() -> None:
@@ -101,11 +102,11 @@ def _without_folders(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refuse_folders(call: Callable[..., Any]) -> Callable[..., Any]:
-    def wrapped(path: Any, *given: Any, **options: Any) -> Any:
+    def wrapped(path: Any, flags: int, *given: Any, **options: Any) -> Any:
         _require_name(path)
-        if Path(path).is_dir():
+        if Path(path).is_dir() and not flags & os.O_TMPFILE == os.O_TMPFILE:  # a file without a name: as good
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return call(path, *given, **options)
+        return call(path, flags, *given, **options)
 
     return wrapped
 
