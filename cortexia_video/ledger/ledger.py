@@ -96,7 +96,8 @@ class AppendLog:
             raise put_in_words(
                 error, f"cannot write {path}", "choose another `output`", OutputError
             ) from error
-        if not has_line(read_at(self._descriptor, LOOKED_AT, 0), marks):
+        is_new = not os.fstat(self._descriptor).st_size
+        if not is_new and not has_line(read_at(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
             raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
 

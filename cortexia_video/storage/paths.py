@@ -27,7 +27,7 @@ from cortexia_video.errors import (
     printable,
 )
 from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
-from cortexia_video.storage.system import open_at_once
+from cortexia_video.storage.system import AT_ONCE
 
 AnyPath = Path | RemotePath
 PathLike = str | os.PathLike[str] | RemotePath
@@ -251,7 +251,7 @@ def _follow_links(place: AnyPath) -> AnyPath:
 def _open_regular(path: str, flags: int) -> int:
     """Open without waiting; a folder is left to `open`, which says so."""
     try:
-        descriptor = open_at_once(path, flags)
+        descriptor = os.open(path, flags | AT_ONCE)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise NamedFileError(errno.EINVAL, "it is a socket, not a file") from error

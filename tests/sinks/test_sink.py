@@ -16,7 +16,6 @@ import xxhash
 from cortexia_video import DepthMap
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
 from cortexia_video.runtime.resources import BufferPool
-from cortexia_video.sinks import sink as sinks
 from cortexia_video.sinks.sink import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
 
 DEPTH = DepthMap(np.arange(12, dtype=np.float32).reshape(3, 4), "metric")
@@ -188,14 +187,14 @@ def test_sinks_come_and_go_at_once(tmp_path: Path) -> None:
 def test_a_folder_that_another_process_removes_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, calls = sinks.try_lock_shared, itertools.count()
+    lock, calls = system.try_lock_shared, itertools.count()
 
     def leave_before(descriptor: int) -> bool:
         if next(calls) == 0:
             shutil.rmtree(tmp_path / ".cortexia-partial")
         return lock(descriptor)
 
-    monkeypatch.setattr(sinks, "try_lock_shared", leave_before)
+    monkeypatch.setattr(system, "try_lock_shared", leave_before)
     with FolderSink(tmp_path) as sink:
         sink.write("a", DEPTH)
     assert os.listdir(tmp_path) == ["a.npy"]
