@@ -17,6 +17,7 @@ from cortexia_video import DepthMap
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
 from cortexia_video.runtime.resources import BufferPool
 from cortexia_video.sinks.sink import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
+from cortexia_video.storage import system
 
 DEPTH = DepthMap(np.arange(12, dtype=np.float32).reshape(3, 4), "metric")
 
