@@ -47,8 +47,8 @@ from cortexia_video.jobs.convert_clips import (
 )
 from cortexia_video.jobs.outcomes import Listener, Report, facts_of, open_outcomes
 from cortexia_video.ledger.artifacts import find_image
-from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
+from cortexia_video.ledger.state import complete_depth_json, read_depth_json
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.sinks.sink import Sink, open_sink
@@ -275,7 +275,7 @@ class DepthFileJob:
         work = self._outcomes.claimed(dated)
         first = next(work, None)
         if first:
-            keep_depth_json(self._sink, self._ledger)
+            self._ledger.keep_depth_json(self._sink)
             yield first
             yield from work
 

@@ -37,7 +37,6 @@ from cortexia_video.jobs.input_sample import COUNTED, PLENTY, describe_need
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.worker import Decoding as Decoding
 from cortexia_video.jobs.worker import NoteFrames, RecordBegun, TaskOptions, Worker, decode_readable
-from cortexia_video.ledger.depth_json import keep_depth_json
 from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition, parse_partition
@@ -283,7 +282,7 @@ def estimate(
         ledger = Ledger(root, settings, spec.partition, sink=sink, refuse_changed=refused)
         stack.enter_context(ledger)
         stack.enter_context(sink)
-        keep_depth_json(sink, ledger)
+        ledger.keep_depth_json(sink)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
             sink,

@@ -19,9 +19,9 @@ from cortexia_video.formats.raw_depth import PICKS
 from cortexia_video.formats.registry import MAPS
 from cortexia_video.images.resampling import pick_points
 from cortexia_video.ledger.artifacts import find_map
-from cortexia_video.ledger.depth_json import read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.ledger.index import LedgerIndex
+from cortexia_video.ledger.state import read_depth_json
 from cortexia_video.pinhole import to_fov_deg
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.progress import track

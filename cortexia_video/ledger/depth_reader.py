@@ -17,9 +17,8 @@ from cortexia_video.formats.decode_depth import count_pixels, decode_stored, int
 from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.formats.registry import is_map
 from cortexia_video.ledger.artifacts import read_output
-from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.ledger.index import LedgerIndex
-from cortexia_video.ledger.state import LEDGER_NAME, list_files
+from cortexia_video.ledger.state import DEPTH_JSON, LEDGER_NAME, list_files, read_depth_json
 from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, read_named_text, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import read_frame_file, split_frame

@@ -50,17 +50,22 @@ from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import (
     BEGINNING_OF_RUN,
     LEDGER_NAME,
+    Folder,
     LedgerState,
     Run,
+    describe_settings,
+    join_statements,
     list_partitions,
     name_partition,
     parse_line,
     read_lines,
     read_state,
     require_ledger,
+    write_depth_json,
 )
 from cortexia_video.runtime.progress import track
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
+from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import LOOKED_AT
 from cortexia_video.storage.paths import AnyPath, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -213,9 +218,10 @@ class Ledger:
     ) -> None:
         self.root = root
         self._sink = sink
-        self.settings: dict[str, Any] = json.loads(
-            json.dumps(dict(settings), default=str)
-        )  # as they are read back
+        self.settings: dict[str, Any] = {**settings}
+        if not all(map(_is_plain, settings.values())):  # else they are read back as they are
+            text = json.dumps(self.settings, default=str)
+            self.settings = parse_json(text, "settings", finite=False)
         self.partition = partition
         self.is_alone = partition is None and isinstance(
             root, Path
@@ -331,6 +337,18 @@ class Ledger:
         different = {json.dumps(known.get(run, {})): known.get(run, {}) for run in runs}
         return [different[text] for text in sorted(different)]
 
+    def keep_depth_json(self, folder: Folder) -> None:
+        """Write what the files of a folder have in common with those of the run that begins, before the first.
+
+        It follows from the ledger alone, so that it heals itself. Of partitions that begin at the same time the
+        last to write has seen the settings of all.
+        """
+        said = None
+        while said != (said := join_statements(map(describe_settings, self.settings_in_use()))):
+            write_depth_json(folder, said)
+            if self.is_alone:
+                return
+
     def claim(self, items: Iterable[_Item], *, ahead: bool = False) -> Iterator[_Item]:
         """Pass on items that are about to be worked on.
 
@@ -433,6 +451,13 @@ class Ledger:
         own = AppendLog(self.root / name_partition(self.partition), beside=main)
         stack.enter_context(own).lock(f"does partition {self.partition} of", "give another")
         return own
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether JSON gives a value back as it was, and nothing in it can be refused."""
+    if type(value) is str:
+        return value.isprintable()
+    return value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 63)
 
 
 def _now() -> str:

@@ -103,6 +103,7 @@ class OnnxModel:
         backend: `onnx` (ONNX Runtime) or `openvino`; by default what the file was exported for.
         precision: What the backend computes in, `auto` for the fastest.
         opened: The file, where it was opened before.
+        is_known: It runs on every processor, and need not be tried there.
 
     Raises:
         ModelLoadError: The file is missing, broken, no depth network, or does not say what is needed.
@@ -123,6 +124,7 @@ class OnnxModel:
         backend: str | None = None,
         precision: str | None = None,
         opened: OpenedFile | None = None,
+        is_known: bool = False,
     ) -> None:
         self.path = Path(path)
         self.name = name or name_file(self.path)
@@ -167,7 +169,8 @@ class OnnxModel:
             self.processed_size = (
                 self._preprocessing.fit
             )  # the file's own, or nearest to the image's aspect ratio
-            self._try_size(*self.processed_size(64, 64))
+            if not is_known or self.device != "cpu":
+                self._try_size(*self.processed_size(64, 64))
         except ModelLoadError:
             raise
         except ModelOutputError as error:
@@ -241,7 +244,14 @@ def load_compact(
     name: str, *, device: str = "auto", backend: str | None = None, precision: str | None = None
 ) -> OnnxModel:
     """Load the network that is in the package."""
-    return OnnxModel(COMPACT_FILE, name=name, device=device, backend=backend, precision=precision)
+    return OnnxModel(
+        COMPACT_FILE,
+        name=name,
+        device=device,
+        backend=backend,
+        precision=precision,
+        is_known=backend is None,
+    )
 
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel | OnnxPointMaps:
