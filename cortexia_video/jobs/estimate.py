@@ -37,7 +37,7 @@ from cortexia_video.jobs.input_sample import COUNTED, PLENTY, describe_need
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.worker import Decoding as Decoding
 from cortexia_video.jobs.worker import NoteFrames, RecordBegun, TaskOptions, Worker, decode_readable
-from cortexia_video.ledger.entries import ItemDone, Source
+from cortexia_video.ledger.entries import CLAIMED, ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition, parse_partition
 from cortexia_video.models.protocol import CommercialOnly, InputSize
@@ -352,7 +352,7 @@ def _run(
     ledger, report = outcomes.ledger, outcomes.report
     outcomes.slowest = lambda: executor.usage().slowest
     with outcomes:
-        work = ledger.claim(outcomes.needing_work(found), ahead=executor.claims_ahead)
+        work = ledger.claim(outcomes.needing_work(found), ahead=CLAIMED if executor.claims_ahead else 1)
         results = executor.run(
             work, RunContext(outcomes.sink, ledger.record_begun, outcomes.note_frames, trace, stop)
         )

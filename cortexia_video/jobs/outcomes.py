@@ -151,11 +151,13 @@ class Outcomes:
                 yield item
         self._all_found = True
 
-    def claimed(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
-        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left."""
-        for item in self.ledger.claim(self.needing_work(found)):
-            if self._stop.is_set():
-                return
+    def claimed(self, found: Iterable[_Item | Failure], *, ahead: int = 1) -> Iterator[_Item]:
+        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left.
+
+        ahead: as `Ledger.claim` takes it.
+        """
+        items = self.ledger.claim(self.needing_work(found), ahead=ahead)
+        while not self._stop.is_set() and (item := next(items, None)) is not None:
             yield item
 
     def settle(self, item: InputFile, failure: Failure | None, images: int = 1) -> None:

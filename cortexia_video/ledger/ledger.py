@@ -27,8 +27,8 @@ import json
 import os
 import secrets
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -36,6 +36,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from cortexia_video.errors import (
     Failure,
+    LossError,
     OutputError,
     OutputExistsError,
     OutputLostError,
@@ -228,7 +229,7 @@ class Ledger:
         )  # all partitions are joined, it is locked
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
-        self._claims = False
+        self._claims = self._is_over = False
         self._alike: dict[
             tuple[str, frozenset[str]], bool
         ] = {}  # whether a run of these settings does as this
@@ -264,6 +265,7 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._is_over = True
         with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
             self._file.sync()
 
@@ -349,22 +351,30 @@ class Ledger:
             if self.is_alone:
                 return
 
-    def claim(self, items: Iterable[_Item], *, ahead: bool = False) -> Iterator[_Item]:
+    def claim(self, items: Iterable[_Item], *, ahead: int = 1) -> Iterator[_Item]:
         """Pass on items that are about to be worked on.
 
-        ahead: say of many that they are begun, before the first is; `record_begun` then has nothing to say.
-        So it is at a URL, too, where a line costs a request.
+        ahead: say of so many that they are begun, before the first is; `record_begun` then has nothing to say.
+        Of `CLAIMED` it is said at a URL, where a line costs a request.
         """
-        self._claims = ahead or isinstance(self.root, RemotePath)
-        return self._claim_ahead(iter(items)) if self._claims else iter(items)
+        ahead = CLAIMED if isinstance(self.root, RemotePath) else ahead
+        self._claims = ahead > 1
+        return self._claim_ahead(iter(items), ahead) if self._claims else iter(items)
 
-    def _claim_ahead(self, items: Iterator[_Item]) -> Iterator[_Item]:
-        while group := tuple(islice(items, CLAIMED)):
+    def _claim_ahead(self, items: Iterator[_Item], count: int) -> Generator[_Item, None, None]:
+        while group := deque(islice(items, count)):
             for each in group:
                 names = self._sink.output_names(each.key, is_clip=getattr(each, "is_clip", False))
                 self._append({"key": each.key, "outcome": "begun", "outputs": names})
             self._file.sync()
-            yield from group
+            try:
+                while group:
+                    yield group.popleft()
+            finally:
+                for each in () if self._is_over else group:  # nobody takes them: what is there is not ours
+                    unplaced = {"unplaced": True, "reason": "the run ended before it"}
+                    with contextlib.suppress(OutputLostError):
+                        self._append({"key": each.key, "outcome": FORGOTTEN, **unplaced})
 
     def record_begun(self, key: str, names: Sequence[str]) -> None:
         """Append that the outputs of `key` are about to be placed: from here on they are ours.
@@ -403,7 +413,8 @@ class Ledger:
         self._not_found.discard(failure.key)
         entry = {"key": failure.key, "outcome": "failed", "run": self.run, "path": path}
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
-        unplaced = {"unplaced": True} if self._claims and failure.stage in ("find", "decode") else {}
+        is_early = failure.stage in ("find", "decode") or isinstance(failure.error, LossError)
+        unplaced = {"unplaced": True} if self._claims and is_early else {}
         self._append({**entry, "stage": failure.stage, "reason": failure.reason, **kept, **unplaced})
 
     def record_moved(self, key: str, source: Source) -> None:
