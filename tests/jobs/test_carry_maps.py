@@ -101,7 +101,8 @@ def test_another_focal_length_turns_the_normals_and_makes_the_points_anew(photos
     wanted = np.array(NORMAL) / (1, 1, 1.5)
     np.testing.assert_allclose(normal, wanted / np.linalg.norm(wanted), atol=4e-5)
     np.testing.assert_array_equal(
-        decode_mask((out / "a.png.mask.png").read_bytes()), decode_mask((depth / "a.png.mask.png").read_bytes())
+        decode_mask((out / "a.png.mask.png").read_bytes()),
+        decode_mask((depth / "a.png.mask.png").read_bytes()),
     )
 
 
@@ -162,7 +163,5 @@ def test_what_was_removed_is_done_without_and_said_and_what_was_changed_is_refus
 def test_a_point_cloud_of_one_image_leaves_out_what_that_of_the_run_does(photos: Path) -> None:
     depth = run(photos, "mask", sky="keep")
     options = CloudOptions(max_gap=float("inf"))
-    cloud = make_point_cloud(
-        photos / "a.png", depth / "a.png.npy", photos.parent / "a.ply", options=options
-    )
+    cloud = make_point_cloud(photos / "a.png", depth / "a.png.npy", photos.parent / "a.ply", options=options)
     assert len(cloud.points) == decode_mask((depth / "a.png.mask.png").read_bytes()).sum()
