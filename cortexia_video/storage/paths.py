@@ -27,6 +27,7 @@ from cortexia_video.errors import (
     printable,
 )
 from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
+from cortexia_video.storage.system import open_at_once
 
 AnyPath = Path | RemotePath
 PathLike = str | os.PathLike[str] | RemotePath
@@ -249,7 +250,7 @@ def _follow_links(place: AnyPath) -> AnyPath:
 def _open_regular(path: str, flags: int) -> int:
     """Open without waiting; a folder is left to `open`, which says so."""
     try:
-        descriptor = os.open(path, flags | os.O_NONBLOCK)
+        descriptor = open_at_once(path, flags)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise NamedFileError(errno.EINVAL, "it is a socket, not a file") from error
