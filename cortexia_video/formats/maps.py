@@ -126,5 +126,9 @@ def add_maps(depth: DepthMap, files: Mapping[str, bytes]) -> DepthMap:
 
     Raises what `DECODE_MAPS` do, and `ValueError` for a map of another size than its depth.
     """
-    read = {name: DECODE_MAPS[name](data) for name, data in files.items() if name in DECODE_MAPS}
-    return replace(depth, **{_FIELDS.get(name, name): array for name, array in read.items()})
+    read: dict[str, Any] = {
+        _FIELDS.get(name, name): DECODE_MAPS[name](data)
+        for name, data in files.items()
+        if name in DECODE_MAPS
+    }
+    return replace(depth, **read)
