@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import time
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -21,7 +22,9 @@ from cortexia_video.errors import (
     Failure,
     InputError,
     OutputError,
+    OutputExistsError,
     OutputLostError,
+    describe,
     not_known,
     put_in_words,
 )
@@ -35,6 +38,7 @@ from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.system import (
     MOVES_OPEN_FILES,
     HeldFolder,
+    find_bad_name,
     try_lock,
     try_lock_shared,
     write_past_cache,
@@ -76,6 +80,8 @@ class Sink(ABC):
     partial: Path | None = (
         None  # the folder for what is not whole yet; None: the system's for temporary files
     )
+    refuse: Callable[[str], OutputError | None] | None = None
+    """Asked about each key of a run, once: why its files cannot be here, beside those of the keys before."""
 
     def __init__(
         self,
@@ -185,6 +191,7 @@ class FolderSink(Sink):
         self.root = root
         self.partial = root / PARTIAL
         self._partial = _PartialFolder(self.partial)
+        self._folded: set[int] = set()  # of the keys so far, where that matters
 
     def __enter__(self) -> Self:
         """Make the folder; where no other process uses it, remove what a killed one left half-written."""
@@ -193,10 +200,28 @@ class FolderSink(Sink):
         except OSError as error:
             beginning, remedy = f"cannot write to {self.root}", "choose another `output`"
             raise put_in_words(error, beginning, remedy, OutputError) from error
+        if self._partial.folds_case or os.name != "posix":
+            self.refuse = self._refuse
         return self
 
     def __exit__(self, *_: object) -> None:
         self._partial.leave()
+
+    def _refuse(self, key: str) -> OutputError | None:
+        """Refuse names that the system does not have, and keys that differ from earlier ones in case alone.
+
+        Unicode's two ways to write an accent are one name, too, on most file systems that fold case.
+        """
+        if problem := find_bad_name(key):
+            return OutputError(f"its key {problem}: rename it, or choose another `output`")
+        folded = hash(unicodedata.normalize("NFC", unicodedata.normalize("NFD", key).casefold()))
+        if self._partial.folds_case and folded in self._folded:
+            return OutputExistsError(
+                "its name differs from another input's in upper and lower case only, which the file system of the "
+                "output does not tell apart: choose another `output`"
+            )
+        self._folded.add(folded)
+        return None
 
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
         """Write files as `encode` gives them, each whole and flushed to the disk.
@@ -230,6 +255,8 @@ class FolderSink(Sink):
             full_or_gone = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE
             if error.errno in full_or_gone or not self._partial.takes_files():
                 raise OutputLostError(self.root / name, error) from error
+            if self._partial.folds_case and (problem := find_bad_name(name, windows=True)):
+                raise OutputError(f"{describe(error)}: its name {problem}") from error
             raise
         return placed
 
@@ -263,6 +290,7 @@ class _PartialFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = -1
+        self.folds_case = False  # `a` and `A` are one file
 
     def enter(self) -> None:
         while not self._try_enter():
@@ -276,6 +304,7 @@ class _PartialFolder:
                 if not MOVES_OPEN_FILES:
                     lock.close()  # the system itself keeps off what others have open
                 self._folder.remove(_LOCK)
+                lock.close()  # or a network mount would keep it in the folder, by another name
                 self.path.rmdir()
 
     def is_there(self) -> bool:
@@ -336,6 +365,7 @@ class _PartialFolder:
                     self._folder.remove(name)
             if not try_lock_shared(self._lock) or not self.is_there():
                 return False
+            self.folds_case = self._folder.is_plain(_LOCK.upper())
             stack.pop_all()
         return True
 

@@ -10,6 +10,7 @@ import errno
 import functools
 import logging
 import os
+import re
 import stat
 import time
 from contextlib import suppress
@@ -30,6 +31,11 @@ _LOCK_TRIES, _LOOK_S = 4, 0.02
 _REPLACE_TRIES, _REPLACE_S = 8, 0.01  # 2.5 s in all
 _LOCKED_BYTE = 1 << 62  # on Windows nobody may read a byte that is locked: one that no file has
 _IS_LOCKED = 33  # an error of Windows
+_IS_WINDOWS = os.name == "nt"
+_DEVICE = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(?:\..*)?", re.IGNORECASE
+)
+_NO_LETTER = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 _log = logging.getLogger(__name__)
 
 
@@ -70,6 +76,21 @@ def require_plain(path: Path) -> None:
         return
     if not stat.S_ISREG(mode):
         raise OutputExistsError(f"{path} is {'a link' if stat.S_ISLNK(mode) else 'no plain file'}: remove it")
+
+
+def find_bad_name(path: str, *, windows: bool = _IS_WINDOWS) -> str | None:
+    """Return why no file can have a name, whose parts are between slashes, on this system; None where one can.
+
+    Windows takes some names for devices, a colon for a part of a file, and leaves dots and spaces at the end away.
+    """
+    for part in path.split("/") if windows else ():
+        if _NO_LETTER.search(part):
+            return f"has {_NO_LETTER.findall(part)[0]!r} in it, which no name on a disk of Windows may have"
+        if _DEVICE.fullmatch(part):
+            return f"has the part {part!r}, which is a device of Windows"
+        if part.endswith((".", " ")):
+            return f"has the part {part!r}: Windows leaves away what it ends with"
+    return None
 
 
 class HeldFolder:
