@@ -348,12 +348,13 @@ class Ledger:
             self._file.sync()
             yield from group
 
-    def record_begun(self, key: str, names: Sequence[str]) -> None:
+    def record_begun(self, key: str, names: Sequence[str], *, unclaimed: bool = False) -> None:
         """Append that the outputs of `key` are about to be placed: from here on they are ours.
 
-        On the disk, too, before they are: or a power cut could leave files that no line knows.
+        On the disk, too, before they are: or a power cut could leave files that no line knows. unclaimed: names are
+        among them that the sink could not foresee, so that `claim` did not say them.
         """
-        if not self._claims:
+        if unclaimed or not self._claims:
             self._append({"key": key, "outcome": "begun", "outputs": list(names)})
             self._file.sync()
 
