@@ -245,6 +245,9 @@ class Outcomes:
 
     def _needs_work(self, item: InputFile) -> bool:
         """Return whether an input is to be done; one that is done, or that must not be, settles here."""
+        if self.sink.refuse and (refused := self.sink.refuse(item.key)):
+            self.fail(Failure(item.key, "write", refused), item)
+            return False
         others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
         known = self.ledger.look_up(item.key, item.source, besides=others)
         state, other, is_moved, outputs = LookUp("missing") if self._overwrite else known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -14,7 +15,9 @@ from cortexia_video.errors import (
     Failure,
     InputError,
     OutputError,
+    OutputExistsError,
     OutputLostError,
+    describe,
     not_known,
     put_in_words,
 )
@@ -24,7 +27,7 @@ from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.resources import StageClock
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.storage.system import PartialFolder
+from cortexia_video.storage.system import PartialFolder, find_bad_name
 from cortexia_video.video import depth_clip
 from cortexia_video.video import preview as video_preview
 
@@ -58,6 +61,8 @@ class Sink(ABC):
     partial: Path | None = (
         None  # the folder for what is not whole yet; None: the system's for temporary files
     )
+    refuse: Callable[[str], OutputError | None] | None = None
+    """Asked about each key of a run, once: why its files cannot be here, beside those of the keys before."""
 
     def __init__(
         self,
@@ -167,6 +172,7 @@ class FolderSink(Sink):
         self.root = root
         self.partial = root / PARTIAL
         self._partial = PartialFolder(self.partial)
+        self._folded: set[int] = set()  # of the keys so far, where that matters
 
     def __enter__(self) -> Self:
         """Make the folder; where no other process uses it, remove what a killed one left half-written."""
@@ -175,10 +181,28 @@ class FolderSink(Sink):
         except OSError as error:
             beginning, remedy = f"cannot write to {self.root}", "choose another `output`"
             raise put_in_words(error, beginning, remedy, OutputError) from error
+        if self._partial.folds_case or os.name != "posix":
+            self.refuse = self._refuse
         return self
 
     def __exit__(self, *_: object) -> None:
         self._partial.leave()
+
+    def _refuse(self, key: str) -> OutputError | None:
+        """Refuse names that the system does not have, and keys that differ from earlier ones in case alone.
+
+        Unicode's two ways to write an accent are one name, too, on most file systems that fold case.
+        """
+        if problem := find_bad_name(key):
+            return OutputError(f"its key {problem}: rename it, or choose another `output`")
+        folded = hash(unicodedata.normalize("NFC", unicodedata.normalize("NFD", key).casefold()))
+        if self._partial.folds_case and folded in self._folded:
+            return OutputExistsError(
+                "its name differs from another input's in upper and lower case only, which the file system of the "
+                "output does not tell apart: choose another `output`"
+            )
+        self._folded.add(folded)
+        return None
 
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
         """Write files as `encode` gives them, each whole and flushed to the disk.
@@ -208,4 +232,6 @@ class FolderSink(Sink):
             full_or_gone = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE
             if error.errno in full_or_gone or not self._partial.takes_files():
                 raise OutputLostError(self.root / name, error) from error
+            if self._partial.folds_case and (problem := find_bad_name(name, windows=True)):
+                raise OutputError(f"{describe(error)}: its name {problem}") from error
             raise

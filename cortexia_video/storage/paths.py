@@ -37,6 +37,7 @@ LARGEST_FILE = 10**9
 LARGEST_TEXT = 10**8
 """Bytes of a text file that is read whole: a list, a calibration, JSON, TOML."""
 _INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
+_DRIVE = re.compile(r"[A-Za-z]:")  # of Windows: file:///C:/photos
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
@@ -56,9 +57,15 @@ def to_path(given: PathLike) -> AnyPath:
         host, slash, path = text.partition("://")[2].partition("/")
         if not slash or host not in ("", "localhost"):
             raise InputError(f"{text} names no path of this machine: give file:///folder, with three slashes")
-        return Path(unquote(f"/{path}", errors="surrogateescape"))
+        return Path(name_of_url(path))
     require_url(text)
     return RemotePath(text)
+
+
+def name_of_url(path: str, *, windows: bool = os.name == "nt") -> str:
+    """Return the path that a `file:///` URL has after its slashes, from the root down, or from a drive of Windows."""
+    named = unquote(path, errors="surrogateescape")
+    return named if windows and _DRIVE.match(named) else f"/{named}"
 
 
 def to_absolute(given: PathLike) -> AnyPath:

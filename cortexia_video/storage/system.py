@@ -42,6 +42,11 @@ _LOCK_TRIES, _LOOK_S = 4, 0.02
 _REPLACE_TRIES, _REPLACE_S = 8, 0.01  # 2.5 s in all
 _LOCKED_BYTE = 1 << 62  # on Windows nobody may read a byte that is locked: one that no file has
 _IS_LOCKED = 33  # an error of Windows
+_IS_WINDOWS = os.name == "nt"
+_DEVICE = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(?:\..*)?", re.IGNORECASE
+)
+_NO_LETTER = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +82,21 @@ def require_plain(path: Path) -> None:
         return
     if not stat.S_ISREG(mode):
         raise OutputExistsError(f"{path} is {'a link' if stat.S_ISLNK(mode) else 'no plain file'}: remove it")
+
+
+def find_bad_name(path: str, *, windows: bool = _IS_WINDOWS) -> str | None:
+    """Return why no file can have a name, whose parts are between slashes, on this system; None where one can.
+
+    Windows takes some names for devices, a colon for a part of a file, and leaves dots and spaces at the end away.
+    """
+    for part in path.split("/") if windows else ():
+        if _NO_LETTER.search(part):
+            return f"has {_NO_LETTER.findall(part)[0]!r} in it, which no name on a disk of Windows may have"
+        if _DEVICE.fullmatch(part):
+            return f"has the part {part!r}, which is a device of Windows"
+        if part.endswith((".", " ")):
+            return f"has the part {part!r}: Windows leaves away what it ends with"
+    return None
 
 
 class HeldFolder:
@@ -354,6 +374,7 @@ class PartialFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = -1
+        self.folds_case = False  # `a` and `A` are one file
 
     def enter(self) -> None:
         """Make it; where no other process uses it, remove what a killed one left half-written."""
@@ -369,6 +390,7 @@ class PartialFolder:
                 if not MOVES_OPEN_FILES:
                     lock.close()  # the system itself keeps off what others have open
                 self._folder.remove(_LOCK_FILE)
+                lock.close()  # or a network mount would keep it in the folder, by another name
                 self.path.rmdir()
 
     def is_there(self) -> bool:
@@ -445,5 +467,6 @@ class PartialFolder:
                     self._folder.remove(name)
             if not try_lock_shared(self._lock) or not self.is_there():
                 return False
+            self.folds_case = self._folder.is_plain(_LOCK_FILE.upper())
             stack.pop_all()
         return True
