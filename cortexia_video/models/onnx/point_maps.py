@@ -65,7 +65,7 @@ class OnnxPointMaps:
         self, path: Path, *, opened: OpenedFile, input_size: InputSize | None = None, kind: str = "metric"
     ) -> None:
         self.name = name_file(path)
-        self.weights_digest, self._session, _ = opened
+        self.weights_digest, self._session = opened.weights_digest, opened.session
         self.device = self._session.device
         ports = {port.name: port for port in self._session.inputs}
         image = ports.get(_IMAGE)
