@@ -89,7 +89,9 @@ def measure_rates(names: Sequence[str], rounds: int) -> dict[str, list[tuple[flo
     ):
         for _ in range(rounds + 1):
             for name in names:
-                rates = (pool.submit(_count, name, which).result() for which, pool in enumerate((ours, theirs)))
+                rates = (
+                    pool.submit(_count, name, which).result() for which, pool in enumerate((ours, theirs))
+                )
                 found[name].append((next(rates), next(rates)))
     return {name: rates[1:] for name, rates in found.items()}
 

@@ -139,7 +139,9 @@ def measure(root: Path, rounds: int) -> None:
         for _ in range(rounds + 1):
             for name, pool in pools.items():
                 found[name].append(pool.submit(read_all, name, root).result())
-    core = {name: [1e3 * used for _, used in each[1:]] for name, each in found.items()}  # the first: warming up
+    core = {
+        name: [1e3 * used for _, used in each[1:]] for name, each in found.items()
+    }  # the first: warming up
     for name, values in core.items():
         rate = statistics.median(1 / seconds for seconds, _ in found[name][1:])
         print(f"{name:36} {show(values)} core ms a pair, {rate:.0f} pairs/s")

@@ -173,7 +173,9 @@ def test_the_mask_goes_through_a_pipeline_that_may_fill_or_mix_alone(fills: bool
     moves = [A.RandomRotate90(p=1), A.RandomCrop(20, 30, pad_if_needed=fills), A.RandomGamma(p=1)]
     batches = []
     for steps in (moves, [*moves, Own(p=1)]):
-        pipeline = albumentations.Compose([A.OneOf([steps[0]], p=1), *steps[1:]], additional_targets=TARGETS, seed=4)
+        pipeline = albumentations.Compose(
+            [A.OneOf([steps[0]], p=1), *steps[1:]], additional_targets=TARGETS, seed=4
+        )
         assert _only_moves(pipeline) == (steps is moves and not fills)
         batches.append(ApplyTransforms(pipeline)(columns))
     one, other = (each["valid"][0] for each in batches)

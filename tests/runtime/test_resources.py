@@ -28,6 +28,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_memory_that_was_freed_is_used_again_without_fresh_pages() -> None:
     faults = {}
     for way in ("kept", "given back"):
-        ran = subprocess.run([sys.executable, "-c", _COUNT, way], capture_output=True, timeout=HANG_S, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", _COUNT, way], capture_output=True, timeout=HANG_S, check=True
+        )
         faults[way] = int(ran.stdout)
     assert faults["kept"] < 2000 < faults["given back"]  # 20 turns of 2,344 pages
