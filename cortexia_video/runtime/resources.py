@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from cortexia_video.errors import InputError
 from cortexia_video.runtime.trace import Trace
@@ -24,6 +25,7 @@ _TOGETHER = 1 << 29  # bytes kept for all threads
 MODEL = "model"  # the stage
 _GOOD = 0.8
 Mark = tuple[str, float, float]  # a stage that begins, `time.perf_counter`, `time.thread_time`
+_DYNAMIC_MOST = (32 << 20) - (1 << 16)
 
 
 def count_cores() -> int:
@@ -71,6 +73,16 @@ def _give_back_freed_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
         if trim:
             trim(0)
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let glibc keep up to 64 MB of what is freed for the next arrays; fresh pages cost more than filling them.
+
+    Where it gives memory back follows the largest block below 32 MiB that was ever freed (mallopt(3),
+    M_MMAP_THRESHOLD), unless the environment says it; this is one, of which no page is touched.
+    """
+    bytes(_DYNAMIC_MOST)
 
 
 class BufferPool:
