@@ -277,7 +277,7 @@ def estimate(
     )
     if align_to and pack and not drop_relative:
         raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
-    found = LookAhead(_find_some(spec, places, passed_over))
+    found = LookAhead(_find_some(spec, places, passed_over), stop)
     executor, sink = executor or LocalExecutor(), spec.open_sink()
     settings = executor.prepare(spec, found)
     refused: Iterable[tuple[str, Source]] = ()
@@ -378,17 +378,20 @@ def _run(
 
 
 class LookAhead:
-    """Inputs of which the first can be looked at before they are worked on; nothing is found twice."""
+    """Inputs of which the first can be looked at before they are worked on; nothing is found twice.
 
-    def __init__(self, found: Iterator[Found]) -> None:
-        self._found = found
+    stop: once it is set, no more are looked for.
+    """
+
+    def __init__(self, found: Iterator[Found], stop: threading.Event) -> None:
+        self._found, self._stop = found, stop
         self._seen: list[Found] = []
 
     def look(self) -> Iterator[Found]:
         """Yield the inputs from the first one on, and keep them."""
         for number in itertools.count():
             if number == len(self._seen):
-                following = next(self._found, None)
+                following = None if self._stop.is_set() else next(self._found, None)
                 if following is None:
                     return
                 self._seen.append(following)

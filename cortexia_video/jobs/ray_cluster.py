@@ -336,7 +336,7 @@ def _load_settings(
     try:
         selector, estimators = spec.load()
         chosen: Mapping[str, str] = {}
-        inputs = LookAhead(iter(first))
+        inputs = LookAhead(iter(first), threading.Event())
         if spec.may_choose(inputs):
             selector, estimators = spec.choose_backend(estimators, inputs, goes_on=len(first) == LONG_RUN)
             chosen = read_way(estimators[0].model.settings, str(spec.model))._asdict()
