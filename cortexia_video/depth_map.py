@@ -227,6 +227,17 @@ class DepthMap:
         return write_figure(self)
 
 
+def find_usable(values: NDArray[Any], kind: str) -> NDArray[np.bool_]:
+    """Return which values are numbers that their kind can have, bool of their shape.
+
+    Distances are above 0; what is fixed only up to a shift (`affine_invariant`, `disparity`) may be 0 or below.
+    """
+    usable = np.isfinite(values)
+    if kind in ("metric", "scale_invariant"):
+        np.logical_and(usable, values > 0, out=usable)
+    return usable
+
+
 def require_depth(depth: object) -> None:
     """Raise `TypeError` for what is no `DepthMap`: what its values mean cannot be known."""
     require_type("depth", depth, DepthMap, "files are read by `read_depth`, arrays go into `DepthMap`")

@@ -153,13 +153,13 @@ def is_map(name: str) -> bool:
     return name.endswith(tuple(each.suffix for each in MAPS.values()))
 
 
-def choose_maps(also: str | Iterable[str]) -> tuple[str, ...]:
-    """Return names of `MAPS` in the order of the table; a text may have commas. `InputError` for others."""
+def choose_maps(also: str | Iterable[str], among: Iterable[str] = tuple(MAPS)) -> tuple[str, ...]:
+    """Return names of maps in the order of `among`; a text may have commas. `InputError` for others."""
     asked = also.split(",") if isinstance(also, str) else [*also]
-    names = {each.strip() for each in asked if each.strip()}
-    if unknown := sorted(names - MAPS.keys()):
-        raise InputError(not_known("map in `also`", unknown[0], MAPS))
-    return tuple(each for each in MAPS if each in names)
+    names, known = {each.strip() for each in asked if each.strip()}, dict.fromkeys(among)
+    if unknown := sorted(names - known.keys()):
+        raise InputError(not_known("map in `also`", unknown[0], known))
+    return tuple(each for each in known if each in names)
 
 
 VIDEO_PREVIEW = b".preview.mp4"

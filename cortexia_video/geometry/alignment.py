@@ -150,6 +150,8 @@ def take_samples(depth: DepthMap, samples: ArrayLike) -> Samples:
     cells = np.floor(np.where(good[:, None], places, 0) * (columns, lines)).astype(np.intp)
     values = depth.values[cells[:, 1], cells[:, 0]].astype(np.float64)
     good &= np.isfinite(values)
+    if depth.valid is not None:
+        good &= depth.valid[cells[:, 1], cells[:, 0]]
     if UNKNOWNS[depth.kind] == 1:
         good &= values > 0
     return Samples(values[good], metres[good], weights[good], places[good], int((~good).sum()))

@@ -166,7 +166,10 @@ def decode(
             except ValueError as error:  # Pillow may read it better, but not where content is lost
                 if _LOST_CONTENT.search(str(error)):
                     raise
-        if image is None:
+        if isinstance(pil_image, TiffReader) and (stored := pil_image.view_rgb(data)) is not None:
+            exif, orientation = read_exif(pil_image)
+            upright = turn(stored, orientation)
+        elif image is None:
             pil_image.load()
             _check_size(pil_image, max_megapixels)
             exif, orientation = read_exif(pil_image)

@@ -21,9 +21,9 @@ from cortexia_video.ledger.state import (
 )
 from cortexia_video.runtime.progress import stage, track
 from cortexia_video.sources.find import InputFile, find_images
-from cortexia_video.storage.atomic_file import is_locked
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.system import is_locked
 
 _SILENT_S = 4 * PROGRESS_S  # after which a run that said nothing is taken for ended
 _TOLD = 4096  # lines of a ledger between two words on how far it is

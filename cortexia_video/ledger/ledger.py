@@ -62,11 +62,11 @@ from cortexia_video.ledger.state import (
 )
 from cortexia_video.runtime.progress import track
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
-from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock, try_lock_shared
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import LOOKED_AT
 from cortexia_video.storage.paths import AnyPath, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.system import flush_to_disk, open_plain, read_at, require_lock, try_lock_shared
 
 State = Literal["done", "changed", "missing"]
 FORGOTTEN = "forgotten"
@@ -98,7 +98,7 @@ class AppendLog:
             raise put_in_words(
                 error, f"cannot write {path}", "choose another `output`", OutputError
             ) from error
-        if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
+        if not has_line(read_at(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
             raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
 
@@ -116,7 +116,7 @@ class AppendLog:
         """Keep other processes off, to append. words: of the error that `require_lock` raises."""
         require_lock(self._descriptor, self.path.parent, *words)
         size = os.fstat(self._descriptor).st_size
-        self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        self._torn = size > 0 and read_at(self._descriptor, 1, size - 1) != b"\n"
 
     def lock_shared(self) -> bool:
         """Keep off those who `lock`, but not each other; say False where one is there."""
@@ -348,12 +348,13 @@ class Ledger:
             self._file.sync()
             yield from group
 
-    def record_begun(self, key: str, names: Sequence[str]) -> None:
+    def record_begun(self, key: str, names: Sequence[str], *, unclaimed: bool = False) -> None:
         """Append that the outputs of `key` are about to be placed: from here on they are ours.
 
-        On the disk, too, before they are: or a power cut could leave files that no line knows.
+        On the disk, too, before they are: or a power cut could leave files that no line knows. unclaimed: names are
+        among them that the sink could not foresee, so that `claim` did not say them.
         """
-        if not self._claims:
+        if unclaimed or not self._claims:
             self._append({"key": key, "outcome": "begun", "outputs": list(names)})
             self._file.sync()
 

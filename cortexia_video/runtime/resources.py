@@ -9,11 +9,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from functools import cache
 
 from cortexia_video.errors import InputError
 
 _MOST = 1 << 26  # bytes of one piece; larger ones are rare, and would be kept for good
 _TOGETHER = 1 << 29  # bytes kept for all threads
+_DYNAMIC_MOST = (32 << 20) - (1 << 16)
 
 
 def count_cores() -> int:
@@ -61,6 +63,16 @@ def _give_back_freed_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
         if trim:
             trim(0)
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let glibc keep up to 64 MB of what is freed for the next arrays; fresh pages cost more than filling them.
+
+    Where it gives memory back follows the largest block below 32 MiB that was ever freed (mallopt(3),
+    M_MMAP_THRESHOLD), unless the environment says it; this is one, of which no page is touched.
+    """
+    bytes(_DYNAMIC_MOST)
 
 
 class BufferPool:

@@ -209,8 +209,8 @@ class _Scan:
             path = os.path.normpath(named)
             if path.startswith("..") or PurePath(path).is_absolute():
                 path = os.path.abspath(opened)  # noqa: PTH100 - resolve() would follow links
-            key = os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
-        folder, slash, name = key.rpartition(os.sep)
+            key = PurePath(path).relative_to(PurePath(path).anchor).as_posix()
+        folder, slash, name = key.rpartition("/")
         key, place = folder + slash + self.rule.name_key(name), to_path(opened)
         if isinstance(place, RemotePath):
             return [*find_named(key, place, self.rule)]
@@ -312,7 +312,7 @@ def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]
         key = each.key
         if key in keys:
             mark, pure = hashlib.sha256(os.fsencode(path)).hexdigest()[:8], PurePath(key)
-            key = os.fspath(pure.with_name(f"{pure.stem}~{mark}{pure.suffix}"))
+            key = pure.with_name(f"{pure.stem}~{mark}{pure.suffix}").as_posix()
         keys.add(key)
         if partition.count == 1 or partition.holds(each.key):
             yield dataclasses.replace(each, key=key)

@@ -94,7 +94,9 @@ def test_what_is_given_comes_to_the_function(monkeypatch: pytest.MonkeyPatch, tm
     given: dict[str, Any] = {}
     monkeypatch.setattr(command_module, "run_job", lambda job, output: job(None, None))
     monkeypatch.setattr(command_module, "estimate", lambda *_, **options: given.update(options))
-    words = "--backend openvino --input-size 392x518 --pack tar --pack-size 9 --partition 1/2 --intrinsics a.csv"
+    words = (
+        "--backend openvino --input-size 392x518 --pack tar --pack-size 9 --partition 1/2 --intrinsics a.csv"
+    )
     with pytest.raises(SystemExit) as ended:
         main(["estimate", str(tmp_path), "-o", str(tmp_path / "out"), *words.split()])
     assert ended.value.code == 0

@@ -44,7 +44,12 @@ from cortexia_video.models.canonical_depth import (
 from cortexia_video.models.onnx.opened_file import OpenedFile, name_file, open_file
 from cortexia_video.models.onnx.point_maps import OnnxPointMaps, gives_points
 from cortexia_video.models.onnx.session import Port, first_line, open_session
-from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
+from cortexia_video.models.preprocessing import (
+    Preprocessing,
+    Resampling,
+    choose_fixed_size,
+    read_normalization,
+)
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.registry import COMPACT_FILE
 from cortexia_video.models.sky import find_sky
@@ -328,11 +333,7 @@ class Metadata:
         """Return (height, width) where one size is fixed or given, else the short side."""
         height, width = port.shape[2:]
         if isinstance(height, int) and isinstance(width, int):
-            if given not in (None, (height, width), height if height == width else None):
-                raise ModelLoadError(
-                    f"{self.path} takes {height}x{width} only, not {given}: leave `input_size` out"
-                )
-            return height, width
+            return choose_fixed_size(self.path, (height, width), given)
         size = given or self._choose_number("short_side", None)
         if not size:
             raise ModelLoadError(

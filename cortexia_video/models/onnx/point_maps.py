@@ -30,7 +30,7 @@ from cortexia_video.models.point_maps import (
     pack_input,
     to_prediction,
 )
-from cortexia_video.models.preprocessing import UNIT, Preprocessing
+from cortexia_video.models.preprocessing import UNIT, Preprocessing, choose_fixed_size
 from cortexia_video.models.protocol import InputSize, Prediction
 
 _IMAGE, _TOKENS = "image", "num_tokens"
@@ -81,11 +81,7 @@ class OnnxPointMaps:
         fixed = image.shape[2:]
         self._size: InputSize | None = input_size
         if None not in fixed:
-            if input_size not in (None, fixed):
-                raise ModelLoadError(
-                    f"{path} takes {fixed[0]}x{fixed[1]} only, not {input_size}: leave `input_size` out"
-                )
-            self._size = (fixed[0] or 0, fixed[1] or 0)
+            self._size = choose_fixed_size(path, (fixed[0] or 0, fixed[1] or 0), input_size)
         # graphs of any size were exported with one image, and hold for that
         self.max_batch = 1 if self._tokens else image.shape[0]
         self.maps = ("normals", "mask") if NORMALS in {p.name for p in self._session.outputs} else ("mask",)
