@@ -28,7 +28,7 @@ from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_depth, resize_known, resize_mask
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
 from cortexia_video.inference.maps import Maps, find_known, find_maps, find_wrong, resize_maps, take_maps
-from cortexia_video.models.protocol import MAPS, CameraModel, CommercialOnly, DepthModel, Prediction
+from cortexia_video.models.protocol import AUTO, MAPS, CameraModel, CommercialOnly, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
 from cortexia_video.pinhole import Pinhole, to_f_px, to_fov_deg
 from cortexia_video.runtime.resources import BufferPool
@@ -536,7 +536,8 @@ def load_estimator(
         thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
             `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
-            None stands for what the model says.
+            None and `auto` stand for what the model says; `backend="reference"` is float32 by torch, or by ONNX
+            Runtime of ONNX files.
 
     Returns:
         The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.
@@ -587,8 +588,12 @@ def load_estimators(
 
 
 def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what asks for nothing: a model takes only the options that it has."""
-    return {name: value for name, value in options.items() if value is not None and value is not False}
+    """Leave out what asks for nothing: a model takes only the options that it has. auto: its own backend."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value != AUTO
+    }
 
 
 def _require_alike(
