@@ -318,7 +318,7 @@ def test_a_name_that_such_a_file_system_does_not_take_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FolderSink(tmp_path) as sink:
-        monkeypatch.setattr(sink._partial, "move", lambda *_: (tmp_path / "none").stat())
+        monkeypatch.setattr(sink._partial, "place", lambda *_: (tmp_path / "none").stat())
         with pytest.raises(OutputError, match="No such file or directory: its name has ':' in it"):
             sink.write("a:b", DEPTH)
         with pytest.raises(FileNotFoundError):
