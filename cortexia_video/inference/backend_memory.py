@@ -30,7 +30,8 @@ class BackendMemory:
     """What a trial found, for one network and shape on this machine. about: whatever else it depends on."""
 
     def __init__(self, about: Mapping[str, Any]) -> None:
-        self._about = json.loads(json.dumps({**about, **_describe_machine()}, default=str, sort_keys=True))
+        text = json.dumps({**about, **_describe_machine()}, default=str, sort_keys=True)
+        self._about = parse_json(text, "what is asked for", finite=False)  # as it is read back
         digest = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
         self.path = find_cache() / "backends" / f"{digest[:24]}.json"
 
