@@ -18,7 +18,7 @@ from cortexia_video.html.notebook import write_text
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, LookUp
 from cortexia_video.runtime.progress import begin_stage
-from cortexia_video.runtime.throughput import Speed
+from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import AnyPath
@@ -151,11 +151,13 @@ class Outcomes:
                 yield item
         self._all_found = True
 
-    def claimed(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
-        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left."""
-        for item in self.ledger.claim(self.needing_work(found)):
-            if self._stop.is_set():
-                return
+    def claimed(self, found: Iterable[_Item | Failure], *, ahead: int = 1) -> Iterator[_Item]:
+        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left.
+
+        ahead: as `Ledger.claim` takes it.
+        """
+        items = self.ledger.claim(self.needing_work(found), ahead=ahead)
+        while not self._stop.is_set() and (item := next(items, None)) is not None:
             yield item
 
     def settle(self, item: InputFile, failure: Failure | None, images: int = 1) -> None:
@@ -243,6 +245,9 @@ class Outcomes:
 
     def _needs_work(self, item: InputFile) -> bool:
         """Return whether an input is to be done; one that is done, or that must not be, settles here."""
+        if self.sink.refuse and (refused := self.sink.refuse(item.key)):
+            self.fail(Failure(item.key, "write", refused), item)
+            return False
         others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
         known = self.ledger.look_up(item.key, item.source, besides=others)
         state, other, is_moved, outputs = LookUp("missing") if self._overwrite else known

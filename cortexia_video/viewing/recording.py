@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import rerun as rr
 
 APPLICATION = "cortexia_view"
+_PIPES = "/dev/fd"  # a folder of what is open, by number
 _MARK = (b"RRF2", APPLICATION.encode())  # what a recording begins with, and says in its first bytes
 HEAD_BYTES = 128
 _UNDER, _OVER = -30.0, -10.0  # which of two images covers the other
@@ -64,6 +65,8 @@ class Recording:
         self._copy: _Copy | None = None
         if path is None:
             self._bytes = self._stream.binary_stream()
+        elif not Path(_PIPES).is_dir():  # Windows
+            self._stream.save(path)
         else:
             self._copy = _Copy(path)
             self._stream.save(self._copy.pipe)
@@ -175,7 +178,7 @@ class _Copy(Thread):
         self.error: OSError | None = None
         self._path = path
         self._read, self._write = os.pipe()
-        self.pipe = f"/dev/fd/{self._write}"
+        self.pipe = f"{_PIPES}/{self._write}"
 
     def run(self) -> None:
         """Copy until the writer has closed its end."""
