@@ -33,6 +33,7 @@ from cortexia_video.training.backbone import (  # noqa: E402
 from cortexia_video.training.batches import BatchView  # noqa: E402
 from cortexia_video.training.export import (  # noqa: E402
     compact_metadata,
+    describe_terms,
     fold_batch_norm,
     read_compact,
     save_compact,
@@ -58,7 +59,7 @@ from cortexia_video.training.network import (  # noqa: E402
     no_norm,
     sharpen,
 )
-from cortexia_video.training.recipe import DataPlan, Recipe  # noqa: E402
+from cortexia_video.training.recipe import DataPlan, NetworkPlan, Recipe  # noqa: E402
 from cortexia_video.training.scene_pool import PoolPlan, make_pool, open_pool  # noqa: E402
 
 PHOTOS = Path(__file__).parents[3] / "shared/data/photos/budgie-backgrounds"
@@ -182,6 +183,7 @@ def test_the_file_keeps_its_contract(exported):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
         assert [index for index, dim in enumerate(dims) if not dim.HasField("dim_value")] == list(free)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata.pop("cortexia.trained_from") == "scenes pool"
     assert metadata == compact_metadata(192, metadata["cortexia.source"])
     assert "120 windows of scenes pool; started from noise" in metadata["cortexia.source"]
     assert exported.stat().st_size < 8_000_000
@@ -194,9 +196,31 @@ def test_the_file_is_a_model_of_the_package(exported):
     assert depth.kind == "disparity" and depth.values.shape == (48, 64)
 
 
+@pytest.mark.parametrize(
+    ("network", "data", "teacher", "licence", "trained_from"),
+    [
+        ({"weights": "compact"}, "scenes", None, "Apache-2.0", "scenes mine; on from compact (8,000 scenes"),
+        ({"weights": "compact"}, "tum", None, "not stated", "tum mine; on from compact (8,000 scenes"),
+        ({}, "images", "zoedepth", "not stated", "images mine; depth by zoedepth (MiDaS's 12 datasets"),
+        ({"weights": str(SHIPPED)}, "scenes", None, "not stated", "scenes mine; on from compact.onnx ("),
+        ({"encoder": "mine.pth"}, "scenes", None, "not stated", "scenes mine; on from mine.pth"),
+        ({"encoder": "efficientnet-lite0"}, "scenes", None, "Apache-2.0", "on from efficientnet-lite0"),
+    ],
+)
+def test_a_file_says_what_its_weights_were_made_with_and_no_licence_that_nobody_gave(
+    network, data, teacher, licence, trained_from
+):
+    plan = Recipe("x", 1, NetworkPlan(**network), (DataPlan(data, "data/mine"),), teacher=teacher)
+    said = compact_metadata(192, "") | describe_terms(plan)
+    assert said["cortexia.licence_weights"] == licence
+    assert (said["cortexia.commercial"] == "yes") == (licence == "Apache-2.0")
+    assert trained_from in said["cortexia.trained_from"]
+
+
 def test_the_shipped_model_is_one_of_these():
     model = onnx.load(SHIPPED)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    metadata.pop("cortexia.trained_from", None)
     assert metadata | {"cortexia.source": ""} == compact_metadata(224, "")
     assert SHIPPED.stat().st_size <= 8_000_000
     large = [each for each in model.graph.initializer if np.prod(each.dims) >= 256]
