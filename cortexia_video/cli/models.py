@@ -57,7 +57,18 @@ def models_command(
         for info in infos:
             print("\t".join(_describe(info).values()))
     else:
-        print("\n".join(lay_out([_HEADS, *map(_to_row, infos)], width)))
+        rows = [
+            [
+                info.name,
+                "no" if find_lack(info) else "yes",
+                "its own" if info.read_licence else info.licence_weights.partition(" (")[0],
+                info.size or "-",
+                (info.kind or "-").removesuffix("_invariant"),
+                _FREE[info.commercial],
+            ]
+            for info in infos
+        ]
+        print("\n".join(lay_out([_HEADS, *rows], width)))
         print("all about one of them, as what it was trained from: cortexia models NAME")
 
 
@@ -88,18 +99,6 @@ def check_command(
     check = check_model(name, image, **options)
     print(f"{name} on {check.difference.key}: {check}")
     return DONE if check.passed else SOME_FAILED
-
-
-def _to_row(info: ModelInfo) -> list[str]:
-    """Return what a table has room for."""
-    return [
-        info.name,
-        "no" if find_lack(info) else "yes",
-        "its own" if info.read_licence else info.licence_weights.partition(" (")[0],
-        info.size or "-",
-        (info.kind or "-").removesuffix("_invariant"),
-        _FREE[info.commercial],
-    ]
 
 
 def _describe(info: ModelInfo) -> dict[str, str]:

@@ -282,7 +282,8 @@ class _RayWorker:
         sink = contextlib.ExitStack().enter_context(spec.open_sink())  # until the process ends
         self._name = secrets.token_hex(8)
         self._trace = TraceBuffer()
-        self._worker = Worker(spec.task, estimators, sink, _leave_to_ledger, self._trace if traced else None)
+        trace = self._trace if traced else None  # the ledger has inputs as begun since they were claimed
+        self._worker = Worker(spec.task, estimators, sink, lambda key, names: None, trace)
 
     def __call__(self, table: Any) -> Any:
         """Take pickled blocks to pickled `_BlockDone`, in tables."""
@@ -319,10 +320,6 @@ class _OneAtATime(DepthEstimator):
     def run_again(self, pixels: Any, estimate_fov: bool = False) -> list[ModelResult]:
         with self._running:
             return super().run_again(pixels, estimate_fov)
-
-
-def _leave_to_ledger(key: str, names: Sequence[str]) -> None:
-    """Record nothing: the ledger has the input as begun since it was claimed."""
 
 
 def _load_settings(

@@ -36,8 +36,7 @@ from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.resources import MemoryBudget
-from cortexia_video.sinks import sink as sinks
-from cortexia_video.storage import paths
+from cortexia_video.storage import paths, system
 
 Make = Callable[..., Path]
 END_OF_RUN = {"found", "done", "skipped", "failed", "interrupted", "seconds"}
@@ -81,9 +80,9 @@ def test_of_two_images_that_the_output_cannot_tell_apart_one_fails(
     tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = (
-        sinks.HeldFolder.is_plain
+        system.HeldFolder.is_plain
     )  # a file system that folds case would overwrite the first with the second
-    monkeypatch.setattr(sinks.HeldFolder, "is_plain", lambda self, name: real(self, name.lower()))
+    monkeypatch.setattr(system.HeldFolder, "is_plain", lambda self, name: real(self, name.lower()))
     for index, name in enumerate(["A.jpg", "a.jpg", "b.jpg"]):
         make_image(tmp_path / "photos" / name, seed=index)
     for done, skipped in ((2, 0), (0, 2)):
