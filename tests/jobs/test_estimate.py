@@ -589,7 +589,7 @@ def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tm
     files = sorted(path for path in (shared_data / "robustness").rglob("*") if path.is_file())
     listed = tmp_path / "all.txt"
     listed.write_text("\n".join(map(str, files)))
-    report = estimate(listed, tmp_path / "out", model="compact", preview=True)
+    report = estimate(listed, tmp_path / "out", model="synthetic", preview=True)
     found, done, _, failed = counts(report)
     assert found == len(files)
     assert done >= 92 + 162 + 13  # 93 by Pillow from 13 on, as test_decode.py counts
@@ -601,6 +601,8 @@ def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tm
             assert np.isfinite(depth).all()
     assert all(failure.stage == "decode" and 8 < len(failure.reason) < 200 for failure in report.failures)
     assert failed == len(report.failures)
+    some = estimate(files[::9], tmp_path / "network", model="compact", size="native")
+    assert some.done and {each.stage for each in some.failures} <= {"decode"}
 
 
 @pytest.mark.slow
