@@ -188,8 +188,9 @@ class DepthEstimator:
         done: dict[int, DepthMap | Failure] = {}
         following = 0
         for index, given in enumerate(frames):
-            frame = given
-            if not isinstance(given, Failure | Frame):
+            if isinstance(given, Failure | Frame):
+                frame: Frame | Failure = given
+            else:
                 key = str(given) if isinstance(given, str | os.PathLike | RemotePath) else "image"
                 frame = attempt(key, "decode", partial(to_frame, given))
             prepared = frame if isinstance(frame, Failure) else self.prepare(frame)

@@ -193,9 +193,9 @@ def make_map_view(
         fov_deg = to_fov_deg(pinhole.fx, pinhole.width)
         lines.append(f"focal length {pinhole.fx:.5g} px{source}, {fov_deg:.3g} degrees wide")
         pinhole = pinhole.resized(values.shape[1], values.shape[0])
-    size, normals = values.shape, depth.normals
-    if normals is not None:  # in OpenCV's axes, in the colors that people know them by
-        shares = 0.5 + pick_points(normals, *size) * np.array([0.5, -0.5, -0.5], np.float32)
+    size, normals = values.shape, None
+    if depth.normals is not None:  # in OpenCV's axes, in the colors that people know them by
+        shares = 0.5 + pick_points(depth.normals, *size) * np.array([0.5, -0.5, -0.5], np.float32)
         normals = np.where(np.isfinite(shares), np.round(255 * shares), 0).astype(np.uint8)
     return MapView(
         values,
