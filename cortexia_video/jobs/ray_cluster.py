@@ -289,20 +289,20 @@ class _RayWorker:
         """Take pickled blocks to pickled `_BlockDone`, in tables."""
         import pyarrow as pa
 
-        done = [pickle.dumps(self._work(pickle.loads(each.as_py()))) for each in table["block"]]
+        done = []
+        for block in table["block"]:
+            outcomes: list[tuple[str, ItemDone | Failure]] = []
+            lost = None
+            try:
+                for item, outcome in self._worker.run(pickle.loads(block.as_py()), threading.Event()):
+                    if isinstance(outcome, Failure):  # its error, with its cause, may not be one that travels
+                        outcome = replace(outcome, error=CortexiaError(outcome.reason))
+                    outcomes.append((item.key, outcome))
+            except OutputLostError as error:
+                lost = error
+            made = _BlockDone(self._name, outcomes, lost, self._worker.usage(), self._trace.take())
+            done.append(pickle.dumps(made))
         return pa.table({"done": pa.array(done, pa.binary())})
-
-    def _work(self, block: Sequence[InputFile]) -> _BlockDone:
-        outcomes: list[tuple[str, ItemDone | Failure]] = []
-        lost = None
-        try:
-            for item, outcome in self._worker.run(block, threading.Event()):
-                if isinstance(outcome, Failure):  # its error, with its cause, may not be one that travels
-                    outcome = replace(outcome, error=CortexiaError(outcome.reason))
-                outcomes.append((item.key, outcome))
-        except OutputLostError as error:
-            lost = error
-        return _BlockDone(self._name, outcomes, lost, self._worker.usage(), self._trace.take())
 
 
 class _OneAtATime(DepthEstimator):
