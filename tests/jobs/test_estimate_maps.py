@@ -309,7 +309,7 @@ def test_info_and_the_report_name_the_maps(photos: Path, capsys: pytest.CaptureF
     assert main(["info", str(out / "a.png.npy"), str(out)]) == 0
     said = capsys.readouterr().out
     assert "beside it   normals, mask, confidence, points" in said
-    assert "also normals, mask, confidence, points" in said
+    assert "beside it   normals (1), mask (1), confidence (1), points (1)" in said
     write_report(out)
     assert 'href="a.png.normals.png"' in (out / "report.html").read_text()
 
