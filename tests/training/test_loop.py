@@ -243,6 +243,19 @@ def test_the_shipped_model_is_read_as_a_network_that_gives_its_numbers(batch, he
     assert np.abs(trained - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
+def test_what_was_written_is_read_as_the_same_numbers(network, exported):
+    """Those of the network that was trained, its norms in its weights, as float16 where that matters."""
+    stored = copy.deepcopy(network)
+    fold_batch_norm(stored)
+    found, wanted = read_compact(exported).state_dict(), stored.state_dict()
+    assert wanted.keys() - found.keys() <= {"lift.lowest", "lift.highest"} and len(wanted) > 130
+    for name in wanted.keys() & found.keys():
+        large = wanted[name].numel() >= 256
+        values = wanted[name].half().float() if large else wanted[name]
+        torch.testing.assert_close(found[name], values, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_what_was_read_is_written_as_the_same_numbers(tmp_path):
     recipe = Recipe("compact", 10, data=(DataPlan("scenes", "runs/pool"),))
     path = tmp_path / "again.onnx"
