@@ -31,11 +31,12 @@ furniture:
 	rm -r build/furniture
 
 # Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), but for rooms of
-# small files, which mostly start; three at a time: those of clusters mostly wait. pytest's plugins take a second a file.
+# small files, which mostly start; three at a time: those of clusters mostly wait; small ones last, so that no core is idle.
+# pytest's plugins take a second a file.
 TOGETHER := augmentation evaluation formats geometry html ledger sinks sources sparse_depth storage
 test: $(VENV)/test
 	{ printf 'tests/%s\n' $(TOGETHER); \
-	  find tests -name 'test_*.py' $(foreach each,$(TOGETHER),-not -path 'tests/$(each)/*'); } | sort \
+	  find tests -name 'test_*.py' $(foreach each,$(TOGETHER),-not -path 'tests/$(each)/*'); } | sort -r \
 	  | xargs -n 1 -P 3 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -m "$(WHICH)"
 
 # What `make test` leaves out, to stay under a quarter of an hour.
