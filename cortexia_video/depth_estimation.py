@@ -20,7 +20,6 @@ from cortexia_video.errors import (
     ModelOutputError,
     attempt,
     printable,
-    suggest_keywords,
 )
 from cortexia_video.formats.registry import choose_maps
 from cortexia_video.frame import FocalSource, Frame
@@ -29,7 +28,7 @@ from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_depth, resize_known, resize_mask
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
 from cortexia_video.inference.maps import Maps, find_known, find_maps, find_wrong, resize_maps, take_maps
-from cortexia_video.models.protocol import MAPS, CameraModel, CommercialOnly, DepthModel, Prediction
+from cortexia_video.models.protocol import AUTO, MAPS, CameraModel, CommercialOnly, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
 from cortexia_video.pinhole import Pinhole, to_f_px, to_fov_deg
 from cortexia_video.runtime.resources import BufferPool
@@ -77,16 +76,10 @@ class ModelOutput:
     fov_deg: float | None = None
     maps: Maps = field(default_factory=dict)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return self.values.nbytes + sum(each.nbytes for each in self.maps.values())
-
 
 ModelResult = ModelOutput | ModelError
 
 
-@suggest_keywords
 class DepthEstimator:
     """Estimate depth for images of any sizes.
 
@@ -129,7 +122,7 @@ class DepthEstimator:
             raise InputError(f"unknown sky {sky!r}: use unknown or keep")
         self.model = model
         self.size = size
-        self.also, self.sky = frozenset(choose_maps(also, MAPS)), sky
+        self.also, self.sky = frozenset(choose_maps(also, MAPS) if also else ()), sky
         given = find_maps(model) if self.also else ()
         if lacking := sorted(self.also - {"normals", *given}):
             has = dict.fromkeys((*(["normals"] if model.kind in SHAPED else []), *given))
@@ -517,7 +510,6 @@ def _try_frame(image: ImageLike | PathLike) -> Frame | Failure:
     return attempt(key, "decode", lambda: to_frame(image))
 
 
-@suggest_keywords
 def load_estimator(
     model: str = "compact",
     *,
@@ -544,7 +536,8 @@ def load_estimator(
         thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
             `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
-            None stands for what the model says.
+            None and `auto` stand for what the model says; `backend="reference"` is float32 by torch, or by ONNX
+            Runtime of ONNX files.
 
     Returns:
         The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.
@@ -595,8 +588,12 @@ def load_estimators(
 
 
 def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what asks for nothing: a model takes only the options that it has."""
-    return {name: value for name, value in options.items() if value is not None and value is not False}
+    """Leave out what asks for nothing: a model takes only the options that it has. auto: its own backend."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value != AUTO
+    }
 
 
 def _require_alike(

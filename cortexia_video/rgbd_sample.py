@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap, find_usable, require_depth
-from cortexia_video.errors import InputError, require_type, suggest_keywords
+from cortexia_video.errors import InputError, require_type
 from cortexia_video.frame import Frame, draw_png, write_figure
 from cortexia_video.pinhole import Pinhole
 
 
-@suggest_keywords
 @dataclass(frozen=True, slots=True, eq=False)
 class RGBDSample:
     """An image, the depth of its pixels, and the camera that saw both.

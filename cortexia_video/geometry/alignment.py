@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cortexia_video.depth_map import Alignment, DepthKind, DepthMap, Share
-from cortexia_video.errors import InputError, suggest_keywords
+from cortexia_video.errors import InputError
 from cortexia_video.pinhole import has_same_shape
 
 Floats = NDArray[np.float64]
@@ -96,7 +96,6 @@ class Fit:
         return math.sqrt(max(0.0, float(np.array([value, 1.0]) @ self.covariance @ [value, 1.0])))
 
 
-@suggest_keywords
 def align(
     depth: DepthMap, samples: ArrayLike | DepthMap, *, by: str = "points", unknown_beyond: bool = False
 ) -> DepthMap:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from cortexia_video.depth_map import DepthKind, DepthMap, Share
-from cortexia_video.errors import Failure, InputError, LossError, attempt, printable, suggest_keywords
+from cortexia_video.errors import Failure, InputError, LossError, attempt, printable
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, FormatName
 from cortexia_video.geometry.alignment import (
@@ -45,7 +45,6 @@ from cortexia_video.storage.paths import to_path
 _log = logging.getLogger(__name__)
 
 
-@suggest_keywords
 def align_folder(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],

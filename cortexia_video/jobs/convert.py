@@ -31,7 +31,6 @@ from cortexia_video.errors import (
     attempt,
     not_known,
     printable,
-    suggest_keywords,
 )
 from cortexia_video.formats.conventions import PER_METRE
 from cortexia_video.formats.exports import EXPORTS
@@ -51,8 +50,8 @@ from cortexia_video.jobs.convert_clips import (
 )
 from cortexia_video.jobs.outcomes import Listener, Report, facts_of, open_outcomes
 from cortexia_video.ledger.artifacts import find_image, list_maps, list_outputs
-from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
+from cortexia_video.ledger.state import complete_depth_json, read_depth_json
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.sinks.sink import Sink, open_sink
@@ -63,6 +62,7 @@ from cortexia_video.video.depth_clip import read_about, split_frame
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file
+_CLAIMED = 16  # files that are said to be begun at once: each time costs a tenth of what a small file takes
 _MAP_BYTES = 48  # a pixel, of normals and points at the worst moment
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _KEPT_REMOTE = 1 << 26  # the same at a URL, where to read twice costs more
@@ -79,7 +79,6 @@ NONE_GIVEN = "none is given for it"
 _log = logging.getLogger(__name__)
 
 
-@suggest_keywords
 def convert(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -282,10 +281,10 @@ class DepthFileJob:
             return replace(item, source=item.source._replace(mtime_ns=changed))
 
         dated = (attempt(each.key, "find", partial(add_beside, each)) for each in found)
-        work = self._outcomes.claimed(dated)
+        work = self._outcomes.claimed(dated, ahead=_CLAIMED)
         first = next(work, None)
         if first:
-            keep_depth_json(self._sink, self._ledger)
+            self._ledger.keep_depth_json(self._sink)
             yield first
             yield from work
 
@@ -326,7 +325,7 @@ class DepthFileJob:
             about = read_about(frame[0], item.source.mtime_ns)
         if about and depth.values is reading.depth.values:  # of a clip, which says it of all its frames
             form = choose_format(form, about)
-        lost = form.lost(depth)
+        lost = form.lost(depth) if form.lost else None
         if lost and not self._allow_loss:
             raise LossError(
                 f"{lost}: `allow_loss=True` writes it all the same, or choose another `format` or `to`"

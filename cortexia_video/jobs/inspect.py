@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import DepthFileError, Failure, attempt, printable, suggest_keywords
+from cortexia_video.errors import DepthFileError, Failure, attempt, printable
 from cortexia_video.formats.decode_depth import find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.raw_depth import PICKS
 from cortexia_video.images.resampling import pick_points
 from cortexia_video.ledger.artifacts import find_missing, list_maps
-from cortexia_video.ledger.depth_json import read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.ledger.index import LedgerIndex
+from cortexia_video.ledger.state import read_depth_json
 from cortexia_video.pinhole import to_fov_deg
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.progress import track
@@ -128,7 +128,6 @@ class FolderInspection:
         return named
 
 
-@suggest_keywords
 def inspect(
     path: PathLike,
     *,

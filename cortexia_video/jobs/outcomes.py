@@ -18,7 +18,7 @@ from cortexia_video.html.notebook import write_text
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, LookUp
 from cortexia_video.runtime.progress import begin_stage
-from cortexia_video.runtime.throughput import Speed
+from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import AnyPath
@@ -151,11 +151,13 @@ class Outcomes:
                 yield item
         self._all_found = True
 
-    def claimed(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
-        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left."""
-        for item in self.ledger.claim(self.needing_work(found)):
-            if self._stop.is_set():
-                return
+    def claimed(self, found: Iterable[_Item | Failure], *, ahead: int = 1) -> Iterator[_Item]:
+        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left.
+
+        ahead: as `Ledger.claim` takes it.
+        """
+        items = self.ledger.claim(self.needing_work(found), ahead=ahead)
+        while not self._stop.is_set() and (item := next(items, None)) is not None:
             yield item
 
     def settle(self, item: InputFile, failure: Failure | None, images: int = 1) -> None:

@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt, suggest_keywords
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt
 from cortexia_video.formats.registry import FORMATS, choose_maps
-from cortexia_video.inference.backend_selection import AUTO, BackendSelector
+from cortexia_video.frame import Frame
+from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batches import BatchSize
+from cortexia_video.jobs.backend_choice import WAY, find_kept, load_kept
 from cortexia_video.jobs.estimate import Decoding, estimate
 from cortexia_video.jobs.input_sample import Tally, find_existing, read_headers
 from cortexia_video.jobs.worker import decode_readable
@@ -29,13 +31,14 @@ from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.state import LedgerState, read_state
+from cortexia_video.models.protocol import AUTO
 from cortexia_video.runtime.progress import track
-from cortexia_video.runtime.throughput import Speed
+from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.paths import is_remote, to_path
+from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.image_sequence import read_any_index
@@ -144,7 +147,6 @@ class Plan:
     maps: dict[str, int] = field(default_factory=dict)
 
 
-@suggest_keywords
 def plan(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
@@ -237,18 +239,15 @@ def plan(
         chosen.append(image)
     estimators: Sequence[DepthEstimator]
     if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
-        choice = BackendSelector(model, **asked)
-        estimators = choice.load()
-        if not choice.is_settled(estimators):
-            estimators = choice.settle(estimators, decode_readable(chosen or clips.shuffle()))
+        estimators = _load(model, asked, root, decode_readable(chosen or clips.shuffle()), images, clips)
     else:
         estimators = load_estimators(model, **asked)
     ours = {**estimators[0].identity, "decode": decode, **({"also": maps} if maps else {})}
-    if asked.get("backend") == AUTO:
-        ours = {name: value for name, value in ours.items() if name not in ("backend", "precision")}
     settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
-    fitting = [each for each in state.runs.values() if settings.items() <= each.settings.items()]
-    left = images.found - sum(done[each.name] for each in fitting)
+    settings |= {name: settings.get(name) for name in WAY}
+    theirs = {name: {**dict.fromkeys(WAY), **each.settings} for name, each in state.runs.items()}
+    fitting = [name for name, each in theirs.items() if settings.items() <= each.items()]
+    left = images.found - sum(done[name] for name in fitting)
     # on the disk that the output would be on, if that can be written
     beside = find_existing(root) if isinstance(root, Path) else None
     beside = beside if beside and os.access(beside, os.W_OK) else None
@@ -262,7 +261,7 @@ def plan(
         of_maps = {name: round(left * of_map * each) for name, each in timed.maps.items()}
     clip_cost = None
     if clips.found:
-        finished = sum(done_clips[each.name] for each in fitting)
+        finished = sum(done_clips[name] for name in fitting)
         clip_cost = _plan_clips(clips, finished, estimators, beside, num_workers, run)
     # what object stores will be asked: they charge for it
     remote, stored = any(is_remote(each) for each in inputs), isinstance(root, RemotePath)
@@ -288,6 +287,25 @@ def plan(
         clips=clip_cost,
         maps=of_maps,
     )
+
+
+def _load(
+    model: str,
+    asked: Mapping[str, Any],
+    root: AnyPath | None,
+    frames: Iterable[Frame],
+    images: Tally,
+    clips: Tally,
+) -> Sequence[DepthEstimator]:
+    """Load a model by the backend that a run would settle on. A clip counts as a long run."""
+    selector = BackendSelector(model, **asked)
+    loaded = selector.load()
+    if (asked.get("backend") or AUTO) == AUTO:
+        if root and (kept := find_kept(root, loaded[0], model)):
+            return load_kept(selector, kept, root)
+        if chosen := selector.choose(loaded, frames, lambda count: clips.found > 0 or images.found >= count):
+            return chosen
+    return selector.settle(loaded, frames)
 
 
 def _plan_clips(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from cortexia_video.errors import printable, suggest_keywords
+from cortexia_video.errors import printable
 from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
 from cortexia_video.ledger.ledger import PROGRESS_S
 from cortexia_video.ledger.state import (
@@ -123,7 +123,6 @@ class Status:
         return "\n".join(lines)
 
 
-@suggest_keywords
 def status(
     output: str | os.PathLike[str],
     *,
@@ -162,7 +161,7 @@ def status(
                     yield from some
                     reading.advance(len(some))
 
-    state = LedgerState(list_lines())
+    state = LedgerState(list_lines(), counts_only=not inputs)
     # the file of a run is locked while it is on: of those that began in it before, none is
     alive = {
         run for path, run in latest.items() if isinstance(path, RemotePath) or is_locked(path) is not False

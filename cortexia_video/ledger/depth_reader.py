@@ -11,16 +11,15 @@ from typing import Any, NamedTuple
 import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, describe, not_known, printable, suggest_keywords
+from cortexia_video.errors import DepthFileError, InputError, describe, not_known, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.maps import DECODE_MAPS, add_maps
 from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.formats.registry import choose_maps, is_map
 from cortexia_video.ledger.artifacts import read_maps, read_output
-from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.ledger.index import LedgerIndex
-from cortexia_video.ledger.state import LEDGER_NAME, list_files
+from cortexia_video.ledger.state import DEPTH_JSON, LEDGER_NAME, list_files, read_depth_json
 from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, read_named_text, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import read_frame_file, split_frame
@@ -72,7 +71,6 @@ class Reading(NamedTuple):
         return {} if self.root is None else read_maps(self.root, self.line, names)
 
 
-@suggest_keywords
 class DepthReader:
     """Read depth files as `read_depth` does, and remember their folders. Threads may share it.
 
@@ -195,7 +193,6 @@ class DepthReader:
         return found
 
 
-@suggest_keywords
 def read_depth(
     path: PathLike,
     *,

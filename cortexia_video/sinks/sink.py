@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import re
-import secrets
-import time
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Protocol, Self, TypeVar
-
-import numpy as np
-import xxhash
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import (
@@ -28,34 +21,22 @@ from cortexia_video.errors import (
     not_known,
     put_in_words,
 )
-from cortexia_video.formats import npy
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS, MAPS, PREVIEW, RELATIVE, Format, is_own_output
 from cortexia_video.ledger.entries import ItemDone, Placed
-from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.runtime.resources import StageClock
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.storage.system import (
-    MOVES_OPEN_FILES,
-    HeldFolder,
-    find_bad_name,
-    try_lock,
-    try_lock_shared,
-    write_past_cache,
-)
+from cortexia_video.storage.system import PartialFolder, find_bad_name
 from cortexia_video.video import depth_clip
 from cortexia_video.video import preview as video_preview
 
 PARTIAL = ".cortexia-partial"
-_LOCK = "lock"
-_OURS = re.compile(r"[0-9a-f]{16}")  # names of what is half written
 _FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _DEVICE_IS_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ESTALE})
 _HOST_IS_GONE = frozenset(
     {errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT}
 )
-_PAGE = npy.PAGE
-_WORTH_IT = 1 << 20  # bytes
 
 
 class Keyed(Protocol):
@@ -190,7 +171,7 @@ class FolderSink(Sink):
         super().__init__(**options)
         self.root = root
         self.partial = root / PARTIAL
-        self._partial = _PartialFolder(self.partial)
+        self._partial = PartialFolder(self.partial)
         self._folded: set[int] = set()  # of the keys so far, where that matters
 
     def __enter__(self) -> Self:
@@ -244,12 +225,8 @@ class FolderSink(Sink):
         return is_own_output(self.root / name)
 
     def _place(self, name: str, chunks: Chunks) -> Placed:
-        path = PurePath(name)
         try:
-            with self._partial.new_file(chunks) as (partial, placed):
-                self._partial.require()  # else a folder would be made where a mount was
-                with self._open_folder(path.parts[:-1]) as folder:
-                    self._partial.move(partial, folder, path.name)
+            return Placed(*self._partial.place(chunks, self.root, PurePath(name)))
         except OSError as error:
             # some errors (EIO, say) can be one file's or the folder's, so another file is tried
             full_or_gone = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE
@@ -258,137 +235,3 @@ class FolderSink(Sink):
             if self._partial.folds_case and (problem := find_bad_name(name, windows=True)):
                 raise OutputError(f"{describe(error)}: its name {problem}") from error
             raise
-        return placed
-
-    @contextlib.contextmanager
-    def _open_folder(self, parts: Sequence[str]) -> Iterator[HeldFolder]:
-        """Yield a folder in the root, made if it is missing; the root never is.
-
-        Only the root itself may be a link: `OutputExistsError` for one inside, which leads to where nobody
-        knows what is whose.
-        """
-        folder = HeldFolder(self.root, follows=True)
-        try:
-            for part in parts:
-                folder.make_folder(part)
-                above = folder
-                folder = HeldFolder(part, above=above)
-                above.close()
-            yield folder
-        finally:
-            folder.close()
-
-
-class _PartialFolder:
-    """The folder of half-written files, shared by the processes that write to one output.
-
-    A lock on a file in it says who uses it: shared while in use, exclusive to clean it and to remove it. Not
-    on the folder itself: on network mounts other machines would not see that. The folder is held: a link in its
-    place, or put there later, leads nowhere.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = -1
-        self.folds_case = False  # `a` and `A` are one file
-
-    def enter(self) -> None:
-        while not self._try_enter():
-            time.sleep(0.01)  # another process cleans or removes it
-
-    def leave(self) -> None:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            stack.callback(self._folder.close)
-            lock = stack.enter_context(os.fdopen(self._lock, "rb"))
-            if try_lock(self._lock) and self.is_there() and self._folder.list_names() == [_LOCK]:
-                if not MOVES_OPEN_FILES:
-                    lock.close()  # the system itself keeps off what others have open
-                self._folder.remove(_LOCK)
-                lock.close()  # or a network mount would keep it in the folder, by another name
-                self.path.rmdir()
-
-    def is_there(self) -> bool:
-        """Return whether the path still leads to the folder that was entered."""
-        try:
-            return os.path.samestat((self.path / _LOCK).lstat(), os.fstat(self._lock))
-        except OSError:
-            return False
-
-    def require(self) -> None:
-        """Raise `OSError` where it does not exist any more."""
-        if not self.is_there():
-            raise FileNotFoundError(errno.ENOENT, "the output folder is gone")
-
-    def takes_files(self) -> bool:
-        """Return whether another file can be written here."""
-        try:
-            with self.new_file([b"\0"]) as (name, _):
-                self._folder.remove(name)
-        except OSError:
-            return False
-        return self.is_there()
-
-    @contextlib.contextmanager
-    def new_file(self, chunks: Chunks) -> Iterator[tuple[str, Placed]]:
-        """Write a file that nobody else uses, and flush it to the disk; on an error it is removed."""
-        name = secrets.token_hex(8)
-        descriptor = self._folder.open_plain(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        try:
-            try:
-                placed = _write(descriptor, chunks)
-            finally:
-                os.close(descriptor)
-            yield name, placed
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self._folder.remove(name)
-            raise
-
-    def move(self, name: str, folder: HeldFolder, new: str) -> None:
-        """Put a file that is whole in its place: `new` in a folder."""
-        self._folder.move(name, folder, new)
-
-    def _try_enter(self) -> bool:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            self.path.mkdir()
-        with contextlib.ExitStack() as stack:
-            try:
-                self._folder = stack.enter_context(HeldFolder(self.path))
-                self._lock = self._folder.open_plain(_LOCK, os.O_RDWR | os.O_CREAT)
-            except FileNotFoundError:  # another process removed it in this moment
-                return False
-            stack.callback(os.close, self._lock)
-            names = [name for name in self._folder.list_names() if _OURS.fullmatch(name)]
-            if names and try_lock(self._lock) and self.is_there():
-                for name in filter(self._folder.is_plain, names):  # what else is here is somebody's
-                    self._folder.remove(name)
-            if not try_lock_shared(self._lock) or not self.is_there():
-                return False
-            self.folds_case = self._folder.is_plain(_LOCK.upper())
-            stack.pop_all()
-        return True
-
-
-def _write(descriptor: int, chunks: Chunks) -> Placed:
-    """Fill a new file and flush it to the disk."""
-    digest = xxhash.xxh3_128()
-    for chunk in chunks:
-        digest.update(chunk)
-        _write_all(descriptor, memoryview(chunk))
-    os.fsync(descriptor)
-    return Placed(sum(len(chunk) for chunk in chunks), digest.hexdigest())
-
-
-def _write_all(descriptor: int, data: memoryview) -> None:
-    """Write every byte; the system may take fewer at a time, never over 2 GiB.
-
-    What is large, and lies on pages in memory and in the file, goes to the disk without a copy in the cache:
-    48 MB take 8 ms of a core, not 20 to 40.
-    """
-    whole = len(data) // _PAGE * _PAGE
-    begin = np.frombuffer(data, np.uint8).ctypes.data if whole >= _WORTH_IT else 1
-    if begin % _PAGE == 0 and os.lseek(descriptor, 0, os.SEEK_CUR) % _PAGE == 0:
-        data = data[write_past_cache(descriptor, data[:whole], _PAGE) :]
-    while data:
-        data = data[os.write(descriptor, data) :]

@@ -27,7 +27,7 @@ from cortexia_video.errors import (
     printable,
 )
 from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
-from cortexia_video.storage.system import open_at_once
+from cortexia_video.storage.system import AT_ONCE
 
 AnyPath = Path | RemotePath
 PathLike = str | os.PathLike[str] | RemotePath
@@ -216,8 +216,9 @@ def open_named(place: AnyPath, *, within: AnyPath | None = None) -> io.BufferedR
     return open(place, "rb", opener=_open_regular)
 
 
-def read_named(place: AnyPath, *, limit: float = LARGEST_FILE, within: AnyPath | None = None) -> bytes:
+def read_named(given: PathLike, *, limit: float = LARGEST_FILE, within: AnyPath | None = None) -> bytes:
     """Read a regular file of at most `limit` bytes whole; the rest is as for `open_named`."""
+    place = to_path(given)
     if isinstance(place, RemotePath):
         if within is not None:
             require_inside(place, within)
@@ -257,7 +258,7 @@ def _follow_links(place: AnyPath) -> AnyPath:
 def _open_regular(path: str, flags: int) -> int:
     """Open without waiting; a folder is left to `open`, which says so."""
     try:
-        descriptor = open_at_once(path, flags)
+        descriptor = os.open(path, flags | AT_ONCE)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise NamedFileError(errno.EINVAL, "it is a socket, not a file") from error

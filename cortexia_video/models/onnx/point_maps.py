@@ -17,8 +17,7 @@ from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError, ModelOutputError
 from cortexia_video.frame import Frame
 from cortexia_video.images.resampling import fit_short_side
-from cortexia_video.models.onnx.opened_file import OpenedFile, name_file
-from cortexia_video.models.onnx.session import Session, first_line
+from cortexia_video.models.onnx.session import OpenedFile, Session, first_line, name_file
 from cortexia_video.models.point_maps import (
     MASK,
     METRIC_SCALE,
@@ -66,7 +65,7 @@ class OnnxPointMaps:
         self, path: Path, *, opened: OpenedFile, input_size: InputSize | None = None, kind: str = "metric"
     ) -> None:
         self.name = name_file(path)
-        self.weights_digest, self._session, _ = opened
+        self.weights_digest, self._session = opened.weights_digest, opened.session
         self.device = self._session.device
         ports = {port.name: port for port in self._session.inputs}
         image = ports.get(_IMAGE)
@@ -88,7 +87,7 @@ class OnnxPointMaps:
         self._preprocessing = Preprocessing(None, PATCH, "bilinear", *UNIT)
         size = "x".join(map(str, self._size)) if isinstance(self._size, tuple) else self._size
         said: dict[str, object] = {"input_size": f"{size or f'{_USUAL_TOKENS} tokens'}"}
-        self.settings: Mapping[str, object] = said | opened.describe()
+        self.settings: Mapping[str, object] = {**said, **opened.settings}
         self._try(path)
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
