@@ -33,7 +33,7 @@ furniture:
 # Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), but for rooms of
 # small files, which mostly start; three at a time: those of clusters mostly wait; small ones last, so that no core is idle.
 # pytest's plugins take a second a file.
-TOGETHER := augmentation evaluation formats geometry html ledger models sinks sources sparse_depth storage
+TOGETHER := augmentation evaluation formats geometry html ledger sinks sources sparse_depth storage
 test: $(VENV)/test
 	{ printf 'tests/%s\n' $(TOGETHER); \
 	  find tests -name 'test_*.py' $(foreach each,$(TOGETHER),-not -path 'tests/$(each)/*'); } | sort -r \
