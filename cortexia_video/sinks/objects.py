@@ -90,7 +90,9 @@ class _Sizes:
             hashes.append(xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")))
             sizes.append(stat.st_size)
         order = np.argsort(hashes, kind="stable")
-        self._hashes = array("Q", np.array(hashes)[order].tobytes())  # in which one is found faster than by numpy
+        self._hashes = array(
+            "Q", np.array(hashes)[order].tobytes()
+        )  # in which one is found faster than by numpy
         self._sizes = array("q", np.array(sizes)[order].tobytes())
 
     def find(self, name: str) -> int | None:
