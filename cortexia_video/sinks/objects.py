@@ -45,7 +45,20 @@ class ObjectSink(Sink):
         return
 
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
-        return {name: self._place(name, chunks) for name, chunks in files.items()}
+        placed = {}
+        for name, chunks in files.items():
+            path, size, digest = self.root / name, sum(map(len, chunks)), xxhash.xxh3_128()
+            for chunk in chunks:
+                digest.update(chunk)
+            try:
+                if size > _AT_ONCE:
+                    path.put_chunks(chunks)
+                else:
+                    path.write_bytes(b"".join(chunks))
+            except RemoteError as error:  # after a few tries: the next object would fare no better
+                raise OutputLostError(path, error) from error
+            placed[name] = Placed(size, digest.hexdigest())
+        return placed
 
     def size_of(self, name: str) -> int | None:
         return self._listing.find(name)
@@ -66,19 +79,6 @@ class ObjectSink(Sink):
     def _listing(self) -> _Sizes:
         with in_words(f"cannot write to {self.root}", kind=OutputError, of=OSError):
             return _Sizes(self.root.list_files())
-
-    def _place(self, name: str, chunks: Chunks) -> Placed:
-        path, size, digest = self.root / name, sum(map(len, chunks)), xxhash.xxh3_128()
-        for chunk in chunks:
-            digest.update(chunk)
-        try:
-            if size > _AT_ONCE:
-                path.put_chunks(chunks)
-            else:
-                path.write_bytes(b"".join(chunks))
-        except RemoteError as error:  # after a few tries: the next object would fare no better
-            raise OutputLostError(path, error) from error
-        return Placed(size, digest.hexdigest())
 
 
 class _Sizes:
