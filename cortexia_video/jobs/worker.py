@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import Failure, attempt
@@ -33,6 +33,9 @@ from cortexia_video.storage.paths import to_path
 from cortexia_video.video.frames import read_frame
 from cortexia_video.video.image_sequence import read_any_index
 
+if TYPE_CHECKING:  # readers that other runs do not need
+    from cortexia_video.sparse_depth.depth_folder import DepthFolder
+
 Decoding = Literal["exact", "fast"]
 _Result = TypeVar("_Result")
 
@@ -50,7 +53,7 @@ _ON_CALLING_THREAD = ("batch", "check", "pack")  # stages that take time of the 
 class TaskOptions:
     """How images are worked on. workers: threads that decode, and as many that write. aligner: makes metres.
 
-    also: maps that are written beside depth.
+    also: maps that are written beside depth. sparse: what a sensor measured, for models that complete it.
     """
 
     workers: int
@@ -60,6 +63,17 @@ class TaskOptions:
     video: VideoOptions = _USUAL
     aligner: Aligner | None = None
     also: tuple[str, ...] = ()
+    sparse: DepthFolder | None = None
+
+    def add_known(self, frame: Frame) -> Frame:
+        """Return a frame with its focal length and sparse depth, where these are given; raises `InputError`."""
+        frame = self.given.apply(frame) if self.given.settings else frame
+        return self.sparse.add_to(frame, [frame.key]) if self.sparse else frame
+
+    @property
+    def known_settings(self) -> Mapping[str, object]:
+        """What a run's settings say of that."""
+        return {**self.given.settings, **(self.sparse.settings if self.sparse else {})}
 
 
 class Worker:
@@ -138,6 +152,8 @@ class Worker:
             self._estimator,
             self._sink,
             options.given,
+            options.sparse,
+            options.known_settings,
             options.aligner,
             options.max_megapixels,
             self._budget,
@@ -178,7 +194,6 @@ class Worker:
         def make_ready() -> PreparedFrame | Failure:
             data = kept or read_image_bytes(item.place)
             enough = self._estimator.enough if self._options.decode == "fast" else None
-            given = self._options.given
             frame = self._clock.time(
                 "decode",
                 item.key,
@@ -189,7 +204,7 @@ class Worker:
                 enough=enough,
                 scratch=self._buffers,
             )
-            frame = given.apply(frame) if given.settings else frame
+            frame = self._options.add_known(frame)
             return self._clock.time("preprocess", item.key, self._estimator.prepare, frame)
 
         def read_and_make_ready() -> PreparedFrame | Failure:
