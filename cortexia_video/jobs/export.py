@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cortexia_video.depth_estimation import load_estimator
-from cortexia_video.errors import InputError, ModelLoadError, ParityError, in_words, suggest_keywords
+from cortexia_video.errors import InputError, ModelLoadError, ParityError, in_words
 from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERROR
 from cortexia_video.inference.parity import Parity, compare
@@ -44,7 +44,6 @@ class Export:
     parity: Parity | None
 
 
-@suggest_keywords
 def export(
     model: str,
     output: str | os.PathLike[str],

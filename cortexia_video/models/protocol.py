@@ -18,6 +18,10 @@ from cortexia_video.errors import ModelLoadError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 MAPS = ("normals", "mask", "confidence")  # that a model may give beside depth
+AUTO, REFERENCE = (
+    "auto",
+    "reference",
+)  # as a backend: a model's own way to be run; its first backend, in float32
 CommercialOnly = bool | Literal["strict"]
 InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
 

@@ -18,7 +18,7 @@ from cortexia_video.errors import (
 )
 from cortexia_video.models.catalog import BACKENDS, NEEDS, PUBLISHED
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS
-from cortexia_video.models.protocol import DepthModel, ModelInfo
+from cortexia_video.models.protocol import REFERENCE, DepthModel, ModelInfo
 from cortexia_video.models.thorough import Thorough
 from cortexia_video.runtime.progress import stage
 from cortexia_video.storage.paths import to_path
@@ -175,9 +175,12 @@ def load_model(name: str, *, device: str = "auto", thorough: bool = False, **opt
     """Load a model by name on a device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
     thorough: let it see each image mirrored, too, and give the mean.
-    Options go to the model. Raises `UnknownModelError`, `MissingExtraError` or `ModelLoadError`.
+    Options go to the model; `backend='reference'` is its first one, in float32.
+    Raises `UnknownModelError`, `MissingExtraError` or `ModelLoadError`.
     """
     info = find_model(name)
+    if options.get("backend") == REFERENCE:
+        options = _name_reference(info, options)
     try:
         with stage(f"loading {name}"):
             model = _resolve(info.load)(name, device=device, **options)
@@ -202,6 +205,18 @@ def load_model(name: str, *, device: str = "auto", thorough: bool = False, **opt
     if lacking:
         raise ModelLoadError(f"model {name!r} is no DepthModel: it lacks {', '.join(lacking)}")
     return Thorough(model) if thorough else model
+
+
+def _name_reference(info: ModelInfo, options: dict[str, object]) -> dict[str, object]:
+    """Return options that name the reference as the model knows it: its first backend, in float32."""
+    if not info.backends:
+        return {name: value for name, value in options.items() if name != "backend"}
+    if options.get("precision") not in (None, "float32"):
+        raise ModelLoadError(
+            f"`backend='reference'` computes in float32, not in {options['precision']}: leave one of `backend` and "
+            "`precision` out"
+        )
+    return {**options, "backend": info.backends[0], "precision": "float32"}
 
 
 def _resolve(function: str | Callable[..., Result]) -> Callable[..., Result]:

@@ -16,8 +16,7 @@ from camera_model import Camera
 from file_digests import file_digests
 
 from cortexia_video import DepthEstimator, convert, estimate, read_depth, read_ledger, verify
-from cortexia_video.ledger.depth_json import DEPTH_JSON
-from cortexia_video.ledger.state import LEDGER_NAME
+from cortexia_video.ledger.state import DEPTH_JSON, LEDGER_NAME
 
 MOMENTS = 6
 IMAGES = 18

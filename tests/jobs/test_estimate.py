@@ -36,6 +36,7 @@ from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.resources import MemoryBudget
+from cortexia_video.sinks import sink as sinks
 from cortexia_video.storage import paths
 
 Make = Callable[..., Path]
@@ -74,6 +75,22 @@ def test_the_depth_is_that_of_the_upright_image(tmp_path: Path) -> None:
     Image.new("RGB", (64, 32), "grey").save(tmp_path / "photos/a.jpg", exif=exif)
     run(tmp_path / "photos")
     assert np.load(tmp_path / "out/a.jpg.npy").shape == (64, 32)
+
+
+def test_of_two_images_that_the_output_cannot_tell_apart_one_fails(
+    tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = (
+        sinks.HeldFolder.is_plain
+    )  # a file system that folds case would overwrite the first with the second
+    monkeypatch.setattr(sinks.HeldFolder, "is_plain", lambda self, name: real(self, name.lower()))
+    for index, name in enumerate(["A.jpg", "a.jpg", "b.jpg"]):
+        make_image(tmp_path / "photos" / name, seed=index)
+    for done, skipped in ((2, 0), (0, 2)):
+        report = run(tmp_path / "photos", overwrite=done == 2)
+        assert counts(report) == (3, done, skipped, 1)
+        (failure,) = report.failures
+        assert failure.key == "a.jpg" and "in upper and lower case only" in failure.reason
 
 
 def test_the_ledger_says_what_became_of_every_input(photos: Path) -> None:
