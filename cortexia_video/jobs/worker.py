@@ -183,6 +183,21 @@ class Worker:
             return item.clip.prepare(item)
         marks: list[Mark] = []
 
+        def make_ready(kept: bytes) -> PreparedFrame | Failure:
+            try:
+                marks.append(_begin("decode"))
+                frame = decode(
+                    kept or read_image_bytes(item.place),
+                    item.key,
+                    max_megapixels=self._options.max_megapixels,
+                    enough=self._estimator.enough if self._options.decode == "fast" else None,
+                    scratch=self._resources.buffers,
+                )
+                marks.append(_begin("preprocess"))
+                return self._estimator.prepare(self._options.add_known(frame))
+            finally:
+                marks.append(_begin(""))
+
         try:
             is_large = item.source.size > _KEPT  # it waits on the disk
             with self._budget.hold(item.source.size) if is_large else nullcontext():
