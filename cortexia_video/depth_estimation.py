@@ -142,7 +142,8 @@ class DepthEstimator:
         model = self.model
         named = {"model": model.name, "weights_sha256": model.weights_digest, "kind": model.kind}
         kept = {"sky": self.sky} if self.sky == "keep" else {}
-        return {**named, "size": self.size, **kept, **model.settings}
+        scale = {"scale_from": self.scale_from} if self.scale_from else {}
+        return {**named, "size": self.size, **kept, **scale, **model.settings}
 
     @property
     def uses_focal_length(self) -> bool:

@@ -81,8 +81,13 @@ def test_where_the_metres_are_from_is_said(photos: Path, model: str) -> None:
     out = photos.parent / "out"
     lines = {each["key"]: each for each in read_done(out)}
     assert lines["a.jpg"]["scale_from"] == "sparse" and lines["a.jpg"]["kind"] == "metric"
-    found = inspect(out / "a.jpg.npz")
-    assert found.metadata["scale_from"] == "sparse"  # type: ignore[union-attr]
+    assert inspect(out / "a.jpg.npz").metadata["scale_from"] == "sparse"  # type: ignore[union-attr]
+    estimate(
+        photos / "a.jpg", out.parent / "npy", model=model, sparse=out.parent / "lidar", sparse_from="scannet"
+    )
+    assert cx.read_depth(out.parent / "npy/a.jpg.npy").scale_from == "sparse"  # its ledger says so
+    (out.parent / "npy/ledger.jsonl").unlink()
+    assert cx.read_depth(out.parent / "npy/a.jpg.npy").scale_from == "sparse"  # and depth.json
     cx.write_depth(cx.read_depth(out / "a.jpg.npz"), out.parent / "b.exr")
     assert cx.read_depth(out.parent / "b.exr").scale_from == "sparse"
     with pytest.raises(ValueError, match="scale_from is 'guess': it must be sparse or null"):
