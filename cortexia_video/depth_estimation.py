@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cortexia_video.depth_map import DepthMap, larger_is_nearer
+from cortexia_video.depth_map import DepthMap, ScaleSource, larger_is_nearer
 from cortexia_video.errors import (
     Failure,
     InputError,
@@ -24,6 +25,7 @@ from cortexia_video.errors import (
 from cortexia_video.formats.registry import choose_maps
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.geometry.normals import SHAPED, depth_to_normals
+from cortexia_video.geometry.sparse_map import to_sparse_map
 from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_depth, resize_known, resize_mask
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
@@ -141,12 +143,23 @@ class DepthEstimator:
         model = self.model
         named = {"model": model.name, "weights_sha256": model.weights_digest, "kind": model.kind}
         kept = {"sky": self.sky} if self.sky == "keep" else {}
-        return {**named, "size": self.size, **kept, **model.settings}
+        scale = {"scale_from": self.scale_from} if self.scale_from else {}
+        return {**named, "size": self.size, **kept, **scale, **model.settings}
 
     @property
     def uses_focal_length(self) -> bool:
         """Return whether depth is proportional to the focal length: another one scales it."""
         return self._camera_model is not None
+
+    @property
+    def takes_sparse(self) -> bool:
+        """Return whether the model completes a sensor's depth: frames need it then (`Frame.sparse`)."""
+        return bool(getattr(self.model, "takes_sparse", False))
+
+    @property
+    def scale_from(self) -> ScaleSource | None:
+        """Return where metres come from, as `DepthMap` says it."""
+        return "sparse" if self.takes_sparse else None
 
     @property
     def batch_size(self) -> int:
@@ -187,7 +200,11 @@ class DepthEstimator:
         done: dict[int, DepthMap | Failure] = {}
         following = 0
         for index, given in enumerate(frames):
-            frame = given if isinstance(given, Failure | Frame) else _try_frame(given)
+            if isinstance(given, Failure | Frame):
+                frame: Frame | Failure = given
+            else:
+                key = str(given) if isinstance(given, str | os.PathLike | RemotePath) else "image"
+                frame = attempt(key, "decode", partial(to_frame, given))
             prepared = frame if isinstance(frame, Failure) else self.prepare(frame)
             if isinstance(prepared, Failure):
                 done[index] = prepared
@@ -238,18 +255,22 @@ class DepthEstimator:
         native.limits = self.limits
         return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px, fps=fps)
 
-    def __call__(self, image: Frame | ImageLike | PathLike) -> DepthMap:
+    def __call__(
+        self, image: Frame | ImageLike | PathLike, *, sparse: DepthMap | ArrayLike | None = None
+    ) -> DepthMap:
         """Estimate the depth of one image.
 
         Args:
             image: uint8 (H, W, 3) RGB, upright; an image that Pillow opened; a `Frame`; a path or a URL. Of
                 a file and of Pillow's image the EXIF orientation and focal length are used.
+            sparse: For models that complete a sensor's depth, and need it: its metric `DepthMap` of the same view, at
+                any size and with holes, or samples (N, 3) as `align` takes them: x, y, metres.
 
         Returns:
             The depth: float32 (H, W), or as large as the network's where `size` is native.
 
         Raises:
-            InputError: There is no such file, or an array is no image.
+            InputError: There is no such file, an array is no image, or `sparse` is not of it.
             DecodeError: The file is no image that can be read.
             ModelError: The model failed, or its numbers cannot be depth.
 
@@ -258,10 +279,24 @@ class DepthEstimator:
             >>> estimator(np.zeros((48, 64, 3), np.uint8)).values.shape
             (48, 64)
         """
-        (depth,) = self.estimate([to_frame(image)])
+        frame = to_frame(image)
+        if sparse is not None:
+            frame = replace(frame, sparse=to_sparse_map(sparse, frame.width, frame.height))
+        (depth,) = self.estimate([frame])
         if isinstance(depth, Failure):
             raise depth.error
         return depth
+
+    def require_sparse(self, *, given: bool) -> None:
+        """Raise `ModelError` where sparse depth is given and the model takes none, or the other way round."""
+        if given == self.takes_sparse:
+            return
+        if given:
+            raise ModelError(
+                f"{printable(self.model.name)} takes no sparse depth (`sparse`): its depth can be aligned to it "
+                "(`align_to`)"
+            )
+        raise ModelError(f"{printable(self.model.name)} completes a sensor's depth: give that (`sparse`)")
 
     def enough(self, height: int, width: int) -> tuple[int, int]:
         """Return how large an image of an image has all that the network will see: twice the size it sees."""
@@ -281,6 +316,7 @@ class DepthEstimator:
                     f"{self.model.name} estimates no focal length, and gives metres only with one: images need it "
                     "in EXIF, or given (`f_px`, `intrinsics`)"
                 )
+            self.require_sparse(given=frame.sparse is not None)
             processed_size = self.model.processed_size(height, width)
             if preprocess_frame := getattr(self.model, "preprocess_frame", None):
                 pixels = preprocess_frame(frame, processed_size)
@@ -405,6 +441,7 @@ class DepthEstimator:
             full_size if self.size == "native" else None,
             self.model.name,
             self.model.weights_digest,
+            scale_from=self.scale_from,
             **(resize_maps(maps, height, width) if maps else {}),
         )
 
@@ -453,7 +490,11 @@ class DepthEstimator:
         if is_bare := not isinstance(answer, Prediction):
             answer = Prediction(answer)
         count, name = len(pixels), self.model.name
-        values = _check_shape(answer.values, count, name)
+        values = np.asarray(answer.values, dtype=np.float32)
+        if values.ndim != 3 or len(values) != count:
+            raise ModelOutputError(
+                f"{name} gives an array of shape {values.shape} for {count} images: it must be (B, h, w)"
+            )
         maps = {} if is_bare else take_maps(answer, values.shape, name)
         lacking = self._asks - maps.keys()
         if "mask" in self.also and find_known(maps) is None:
@@ -488,13 +529,10 @@ class DepthEstimator:
                 done[index] = Failure(prepared.origin.key, "estimate", checked)
             else:
                 origin = self.add_focal_length(prepared.origin, checked)
-                done[index] = self._try_finish(origin, checked)
-
-    def _try_finish(self, origin: FrameInfo, output: ModelOutput) -> DepthMap | Failure:
-        try:
-            return self.finish(origin, output)
-        except MemoryError as error:
-            return Failure(origin.key, "estimate", as_model_error(error))
+                try:
+                    done[index] = self.finish(origin, checked)
+                except MemoryError as error:
+                    done[index] = Failure(origin.key, "estimate", as_model_error(error))
 
     def _run_halves(self, pixels: NDArray[Any], estimate_fov: bool) -> list[ModelResult]:
         middle = len(pixels) // 2
@@ -503,11 +541,6 @@ class DepthEstimator:
     def _blame(self, what: str, where: NDArray[np.bool_]) -> ModelOutputError:
         share = 100 * float(where.mean())
         return ModelOutputError(f"{self.model.name} gave {what} for {share:.1f} % of the pixels")
-
-
-def _try_frame(image: ImageLike | PathLike) -> Frame | Failure:
-    key = str(image) if isinstance(image, str | os.PathLike | RemotePath) else "image"
-    return attempt(key, "decode", lambda: to_frame(image))
 
 
 def load_estimator(
@@ -582,32 +615,13 @@ def load_estimators(
             estimator.limits = loaded[0].limits
         return loaded
     estimators = [model] if isinstance(model, DepthEstimator) else model
-    maps = frozenset(choose_maps(also, MAPS))
-    asked = {"size": (size, "full"), "sky": (sky, "unknown"), "also": (maps, frozenset())}
-    return _require_alike(estimators, asked, _keep_given(options))
-
-
-def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what asks for nothing: a model takes only the options that it has. auto: its own backend."""
-    return {
-        name: value
-        for name, value in options.items()
-        if value is not None and value is not False and value != AUTO
-    }
-
-
-def _require_alike(
-    estimators: Sequence[DepthEstimator],
-    asked: Mapping[str, tuple[Any, Any]],
-    options: Mapping[str, object],
-) -> Sequence[DepthEstimator]:
-    """Return estimators that are alike, and as is asked. asked: what, and by default, of their attributes."""
     if not estimators:
         raise InputError("no model is given: one for each device is needed")
-    if options:
-        raise InputError(f"a loaded model takes no options here: {', '.join(sorted(options))}")
-    first = estimators[0]
-    for name, (wanted, usual) in asked.items():
+    if given := _keep_given(options):
+        raise InputError(f"a loaded model takes no options here: {', '.join(sorted(given))}")
+    first, maps = estimators[0], frozenset(choose_maps(also, MAPS))
+    asked: dict[str, tuple[Any, Any]] = {"size": (size, "full"), "sky": (sky, "unknown")}
+    for name, (wanted, usual) in {**asked, "also": (maps, frozenset())}.items():
         has = getattr(first, name)
         if wanted not in (usual, has):
             if isinstance(has, frozenset):
@@ -620,19 +634,18 @@ def _require_alike(
     return estimators
 
 
+def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what asks for nothing: a model takes only the options that it has. auto: its own backend."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value != AUTO
+    }
+
+
 def _name_group(pixels: NDArray[Any], estimate_fov: bool) -> Group:
     """Name what images must have in common to share a batch: shape, type, what is asked of the model."""
     return (*pixels.shape, str(pixels.dtype), *(["fov"] if estimate_fov else []))
-
-
-def _check_shape(output: object, count: int, name: str) -> NDArray[np.float32]:
-    """Hold a model to its promise: numbers (B, h, w), one for each image."""
-    values = np.asarray(output, dtype=np.float32)
-    if values.ndim != 3 or len(values) != count:
-        raise ModelOutputError(
-            f"{name} gives an array of shape {values.shape} for {count} images: it must be (B, h, w)"
-        )
-    return values
 
 
 def as_model_error(error: Exception) -> ModelError:
