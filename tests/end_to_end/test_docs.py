@@ -174,6 +174,10 @@ _processes.set_forkserver_preload(
 
 
 def run_snippet(folder: Path) -> None:
+    usual = multiprocessing.get_all_start_methods()[
+        0
+    ]  # the first is what a process has that nobody started so
+    multiprocessing.set_start_method(usual, force=True)
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     runpy.run_path("snippet.py", run_name="__main__")
