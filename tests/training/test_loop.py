@@ -477,7 +477,11 @@ def test_a_view_needs_the_number_of_its_batch():
 
 
 @pytest.mark.parametrize(
-    "name", ["filter_randomly", "change_light", "dim", "shake", "soften", "erase", "compress", "jitter_color"]
+    "name",
+    [
+        *["filter_randomly", "change_light", "change_colours", "expose", "dim", "shake", "soften"],
+        *["erase", "sharpen_edges", "compress", "jitter_color"],
+    ],
 )
 def test_recolouring_keeps_shape_and_inputs_and_follows_its_generator(name):
     change = getattr(color_jitter, name)
@@ -488,6 +492,29 @@ def test_recolouring_keeps_shape_and_inputs_and_follows_its_generator(name):
     assert first.shape == image.shape and not torch.equal(first, image)
     if name == "jitter_color":
         assert first.min() >= 0 and first.max() <= 1
+
+
+def test_most_images_are_exposed_to_white_and_black_and_lose_their_tint():
+    ramp = (
+        0.3
+        + 0.4 * torch.linspace(0, 1, 32).repeat(200, 3, 32, 1) * torch.tensor([1, 0.8, 0.6])[:, None, None]
+    )
+    exposed = color_jitter.expose(ramp, np.random.default_rng(0))
+    chosen = exposed[(exposed != ramp).flatten(1).any(1)]
+    assert 110 < len(chosen) < 170
+    assert (chosen.amax((1, 2, 3)) == 1).all() and (chosen.amin((1, 2, 3)) < 0.12).all()
+    brightest = chosen[..., -2:].mean((2, 3))
+    assert (brightest.amax(1) - brightest.amin(1)).mean() < 0.02, "0.16 before"
+
+
+def test_edges_sharpened_overshoot_and_flat_parts_stay():
+    step = torch.full((100, 3, 8, 16), 0.25)
+    step[..., 8:] = 0.75
+    crisp = color_jitter.sharpen_edges(step, np.random.default_rng(0))
+    chosen = crisp[(crisp != step).flatten(1).any(1)]
+    assert 25 < len(chosen) < 55
+    assert (chosen[..., 7] < 0.25).all() and (chosen[..., 8] > 0.75).all()
+    assert torch.allclose(chosen[..., :7], step[: len(chosen), ..., :7]), "flat parts stay"
 
 
 def test_light_that_is_dimmed_becomes_darker_and_redder():
