@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from cortexia_video.depth_map import DepthMap  # noqa: E402
 from cortexia_video.errors import InputError, MissingExtraError, ModelLoadError, OutputExistsError  # noqa: E402
 from cortexia_video.frame import Frame  # noqa: E402
 from cortexia_video.rgbd_sample import RGBDSample  # noqa: E402
-from cortexia_video.training import color_jitter  # noqa: E402
+from cortexia_video.scenes.layouts import VIEWS  # noqa: E402
+from cortexia_video.training import color_jitter, scene_pool  # noqa: E402
 from cortexia_video.training.backbone import (  # noqa: E402
     LITE0,
     find_classifier,
@@ -607,6 +609,46 @@ def test_a_pool_holds_the_kinds_that_are_asked_for_and_no_others(tmp_path, monke
     (street,) = render_scenes(range(1), 16, 24, ["street"])
     assert street.layout == "street" and np.array_equal(found.frame.image, street.image)
     with pytest.raises(InputError, match=r"'kinds': \['street'\]"):
+        make_pool(tmp_path, PoolPlan(1, 16, 24), workers=1)
+
+
+def test_a_place_has_all_its_views_in_one_file(tmp_path, monkeypatch):
+    pytest.importorskip("embreex")
+    assert scene_pool.PLACES_SHARD_SIZE % VIEWS == 0
+    monkeypatch.setattr("cortexia_video.training.scene_pool.PLACES_SHARD_SIZE", VIEWS)
+    plan = PoolPlan(VIEWS + 1, 16, 24, kinds=("garden",))
+    pool = make_pool(tmp_path, plan, workers=1)
+    assert [path.name for path in sorted(tmp_path.glob("seed_*"))] == ["seed_000000.npy", "seed_000008.npy"]
+    assert len(pool) == 2 * VIEWS and pool[VIEWS].key == "seed_000008"
+
+
+def test_a_pool_of_before_goes_on_as_it_was_begun(tmp_path, monkeypatch):
+    """Its files have 100 seeds, and it does not say which renderer made it."""
+    monkeypatch.setattr("cortexia_video.training.scene_pool.SHARD_SIZE", 2)
+    plan = PoolPlan(4, 16, 24)
+    pool = list(make_pool(tmp_path, plan, workers=1))
+    about = tmp_path / "pool.json"
+    assert json.loads(about.read_text()) == {"height": 16, "width": 24, "renderer": 2, "seeds_per_file": 2}
+    about.write_text('{"height": 16, "width": 24}')
+    (tmp_path / "seed_000002.npy").unlink()
+    again = list(make_pool(tmp_path, plan, workers=1))
+    assert all(np.array_equal(a.frame.image, b.frame.image) for a, b in zip(again, pool, strict=True))
+    about.write_text('{"height": 16, "width": 24, "renderer": 2, "seeds_per_file": 2}')
+    monkeypatch.setattr("cortexia_video.training.scene_pool.SHARD_SIZE", 3)
+    assert len(make_pool(tmp_path, plan, workers=1)) == 4, "as it was begun"
+
+
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [
+        ('{"height": 16, "width": 24, "renderer": 1}', "'renderer': 1.*'renderer': 2"),
+        ('{"height": 16, "width": 24, "seeds_per_file": 0}', "says nothing of a pool"),
+        ("[16, 24]", "says nothing of a pool"),
+    ],
+)
+def test_a_pool_of_another_renderer_or_of_nothing_is_refused(tmp_path, about, says):
+    (tmp_path / "pool.json").write_text(about)
+    with pytest.raises(InputError, match=says):
         make_pool(tmp_path, PoolPlan(1, 16, 24), workers=1)
 
 
