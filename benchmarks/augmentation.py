@@ -1,12 +1,12 @@
 """How many pairs per second our transforms make, beside albumentations' same operations.
 
-    python benchmarks/augmentation.py [--rounds N]
+    python benchmarks/augmentation.py [rotate perspective ...] [--rounds N]
 
 Pairs of 640 x 480. Ours move the camera too, and what is valid as NaN in the depth, and check that sizes
 agree; theirs move image and depth. "with a mask": both move a mask besides. "to tensors": on both sides
-results become float32 (C, H, W), and what is valid. Each of two processes does the same on a core of its
-own, as the workers of a `DataLoader` do, OpenCV with one thread; ours and theirs in turns. A Markdown
-table: pairs per second of both processes together, median (smallest to largest).
+results become float32 (C, H, W), and what is valid. Ours and theirs run in turns, each in a process of its own as
+a worker of a `DataLoader` is, OpenCV with one thread. A Markdown table: pairs per second of a core that the
+process had (others on the machine disturb that less than the clock), median (smallest to largest).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from statistics import median
-from threading import Barrier
 from typing import Any
 
 import albumentations
@@ -51,8 +50,7 @@ from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 
 HEIGHT, WIDTH = 480, 640
-_PROCESSES = 2
-_SECONDS = 0.12  # of each turn
+_SECONDS = 0.12  # of a core, of each turn
 _BATCH = 8
 Job = Callable[[], object]
 Step = Transform | RandomTransform
@@ -61,30 +59,41 @@ app = App(help=__doc__)
 
 
 @app.default
-def measure(rounds: int = 15) -> None:
+def measure(*names: str, rounds: int = 15) -> None:
     """Measure and print.
 
     Parameters
     ----------
+    names
+        Operations, as the table names them; all by default.
     rounds
         Times that each is measured.
     """
-    names = list(_make_jobs())
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    context = get_context("spawn")
-    with (
-        context.Manager() as manager,
-        ProcessPoolExecutor(_PROCESSES, context, _prepare, (manager.Barrier(_PROCESSES),)) as pool,
-    ):
-        for _ in range(rounds + 1):
-            for name in names:
-                ours, theirs = (sum(pool.map(_count, [(name, which)] * _PROCESSES)) for which in (0, 1))
-                found[name].append((ours, theirs))
-    print("| pairs per second | ours | albumentations | ours / theirs |\n|---|---|---|---|")
-    for name, (_, *rates) in found.items():  # the first round does not count
+    known = list(_make_jobs())
+    if unknown := set(names) - set(known):
+        raise SystemExit(f"{', '.join(unknown)}: not known, use {', '.join(known)}")
+    print("| pairs per second of a core | ours | albumentations | ours / theirs |\n|---|---|---|---|")
+    for name, rates in measure_rates(names or known, rounds).items():
         ours, theirs = zip(*rates, strict=True)
         ratio = _show([one / other for one, other in rates], 2)
         print(f"| {name} | {_show(ours)} | {_show(theirs)} | {ratio} |")
+
+
+def measure_rates(names: Sequence[str], rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Return the rates of ours and theirs in every round; the first round does not count."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    context = get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, context, _prepare) as ours,
+        ProcessPoolExecutor(1, context, _prepare) as theirs,
+    ):
+        for _ in range(rounds + 1):
+            for name in names:
+                rates = (
+                    pool.submit(_count, name, which).result() for which, pool in enumerate((ours, theirs))
+                )
+                found[name].append((next(rates), next(rates)))
+    return {name: rates[1:] for name, rates in found.items()}
 
 
 def _show(values: Sequence[float], digits: int = 0) -> str:
@@ -94,23 +103,19 @@ def _show(values: Sequence[float], digits: int = 0) -> str:
 # ---- in the processes --------------------------------------------------------------------------------------
 
 _jobs: dict[str, tuple[Job, Job]] = {}
-_barriers: list[Barrier] = []
 
 
-def _prepare(barrier: Barrier) -> None:
+def _prepare() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    _barriers.append(barrier)
     _jobs.update(_make_jobs())
 
 
-def _count(job: tuple[str, int]) -> float:
-    """Return pairs per second of this process, while the other does the same."""
-    name, which = job
+def _count(name: str, which: int) -> float:
+    """Return how many pairs this process does per second of a core."""
     run, done = _jobs[name][which], 0
-    _barriers[0].wait()
-    start = time.perf_counter()
-    while (seconds := time.perf_counter() - start) < _SECONDS:
+    start = time.process_time()
+    while (seconds := time.process_time() - start) < _SECONDS:
         run()
         done += 1
     return done / seconds

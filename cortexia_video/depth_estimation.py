@@ -20,15 +20,15 @@ from cortexia_video.errors import (
     ModelOutputError,
     attempt,
     printable,
-    suggest_keywords,
 )
+from cortexia_video.formats.registry import choose_maps
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.geometry.normals import SHAPED, depth_to_normals
 from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_depth, resize_known, resize_mask
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
 from cortexia_video.inference.maps import Maps, find_known, find_maps, find_wrong, resize_maps, take_maps
-from cortexia_video.models.protocol import CameraModel, CommercialOnly, DepthModel, Prediction
+from cortexia_video.models.protocol import AUTO, MAPS, CameraModel, CommercialOnly, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
 from cortexia_video.pinhole import Pinhole, to_f_px, to_fov_deg
 from cortexia_video.runtime.resources import BufferPool
@@ -76,16 +76,10 @@ class ModelOutput:
     fov_deg: float | None = None
     maps: Maps = field(default_factory=dict)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return self.values.nbytes + sum(each.nbytes for each in self.maps.values())
-
 
 ModelResult = ModelOutput | ModelError
 
 
-@suggest_keywords
 class DepthEstimator:
     """Estimate depth for images of any sizes.
 
@@ -119,7 +113,7 @@ class DepthEstimator:
         *,
         batch_size: BatchSize = 4,
         size: Size = "full",
-        also: Iterable[str] = (),
+        also: str | Iterable[str] = (),
         sky: Sky = "unknown",
     ) -> None:
         if size not in get_args(Size):
@@ -128,7 +122,7 @@ class DepthEstimator:
             raise InputError(f"unknown sky {sky!r}: use unknown or keep")
         self.model = model
         self.size = size
-        self.also, self.sky = frozenset([also] if isinstance(also, str) else also), sky
+        self.also, self.sky = frozenset(choose_maps(also, MAPS) if also else ()), sky
         given = find_maps(model) if self.also else ()
         if lacking := sorted(self.also - {"normals", *given}):
             has = dict.fromkeys((*(["normals"] if model.kind in SHAPED else []), *given))
@@ -363,8 +357,8 @@ class DepthEstimator:
         if answer.maps:
             if wrong := find_wrong(answer.maps):
                 return ModelOutputError(f"{self.model.name} gave NaN or infinite {wrong}")
-            if (known := find_known(answer.maps)) is not None and self.sky == "unknown":
-                values = values[known]
+            if (used := self._find_used(answer)) is not None:
+                values = values[used]
             if not values.size:  # an image of the sky
                 return answer
         low, high = float(values.min()), float(values.max())  # NaN comes through both
@@ -392,11 +386,11 @@ class DepthEstimator:
         memory = scratch.take(4 * origin.height * origin.width) if scratch and self.size == "full" else None
         out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
         maps = {**self._derive_normals(origin, output), **output.maps}
-        known = find_known(output.maps) if output.maps else None
-        if known is None or self.sky == "keep":
+        used = self._find_used(output)
+        if used is None:
             values = resize_depth(output.values, height, width, out)
         else:
-            values = resize_known(output.values, known, height, width, out)
+            values = resize_known(output.values, used, height, width, out)
         if values is output.values and self._camera_model:
             values = values.copy()  # `to_depth` may write into it, and an output can be finished again
         values = self._to_depth(origin, values)
@@ -413,6 +407,17 @@ class DepthEstimator:
             self.model.weights_digest,
             **(resize_maps(maps, height, width) if maps else {}),
         )
+
+    def _find_used(self, output: ModelOutput) -> NDArray[np.bool_] | None:
+        """Return bool (h, w), where the network's numbers are taken for depth; None where all are.
+
+        Where it says that there is none, they are kept by `sky="keep"`, unless no depth can be such a number.
+        """
+        known = find_known(output.maps) if output.maps else None
+        if known is None or self.sky == "unknown":
+            return known
+        lowest = 0 if self.model.kind in SHAPED else -np.inf
+        return known | (np.isfinite(output.values) & (output.values >= lowest))
 
     def _derive_normals(self, origin: FrameInfo, output: ModelOutput) -> Maps:
         """Return normals by name that follow from depth at the network's size: larger, it is made of facets.
@@ -505,14 +510,13 @@ def _try_frame(image: ImageLike | PathLike) -> Frame | Failure:
     return attempt(key, "decode", lambda: to_frame(image))
 
 
-@suggest_keywords
 def load_estimator(
     model: str = "compact",
     *,
     device: str = "auto",
     batch_size: BatchSize = 4,
     size: Size = "full",
-    also: Iterable[str] = (),
+    also: str | Iterable[str] = (),
     sky: Sky = "unknown",
     commercial_only: CommercialOnly = False,
     thorough: bool = False,
@@ -532,7 +536,8 @@ def load_estimator(
         thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
         **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
             `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
-            None stands for what the model says.
+            None and `auto` stand for what the model says; `backend="reference"` is float32 by torch, or by ONNX
+            Runtime of ONNX files.
 
     Returns:
         The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.
@@ -561,7 +566,7 @@ def load_estimators(
     device: str = "auto",
     batch_size: BatchSize = 4,
     size: Size = "full",
-    also: Iterable[str] = (),
+    also: str | Iterable[str] = (),
     sky: Sky = "unknown",
     **options: Any,
 ) -> Sequence[DepthEstimator]:
@@ -577,13 +582,18 @@ def load_estimators(
             estimator.limits = loaded[0].limits
         return loaded
     estimators = [model] if isinstance(model, DepthEstimator) else model
-    asked = {"size": (size, "full"), "sky": (sky, "unknown"), "also": (frozenset(also), frozenset())}
+    maps = frozenset(choose_maps(also, MAPS))
+    asked = {"size": (size, "full"), "sky": (sky, "unknown"), "also": (maps, frozenset())}
     return _require_alike(estimators, asked, _keep_given(options))
 
 
 def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what asks for nothing: a model takes only the options that it has."""
-    return {name: value for name, value in options.items() if value is not None and value is not False}
+    """Leave out what asks for nothing: a model takes only the options that it has. auto: its own backend."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value != AUTO
+    }
 
 
 def _require_alike(

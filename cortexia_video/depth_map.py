@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import printable, require_type, suggest_keywords
+from cortexia_video.errors import printable, require_type
 from cortexia_video.frame import FocalSource, draw_png, write_figure
 from cortexia_video.pinhole import Pinhole
 
@@ -25,12 +25,14 @@ def larger_is_nearer(kind: DepthKind) -> bool:
     return kind == "disparity"
 
 
-def meaning_of(kind: DepthKind) -> dict[str, str | None]:
-    """Return what follows from the kind, in the words of files' metadata: the unit, and what is larger."""
-    return {
+MEANING: dict[DepthKind, dict[str, str | None]] = {
+    kind: {
         "unit": "metres" if kind == "metric" else None,
         "larger_is": "nearer" if larger_is_nearer(kind) else "farther",
     }
+    for kind in KINDS
+}
+"""What follows from the kind, in the words of files' metadata: the unit, and what is larger."""
 
 
 def _is_text(text: str) -> bool:
@@ -113,7 +115,6 @@ class Alignment:
             raise ValueError(f"the alignment is not whole: {error}") from None
 
 
-@suggest_keywords
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
     """Depth of every pixel of one image, NaN where unknown.
@@ -163,7 +164,8 @@ class DepthMap:
     normals: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        require_type("values", self.values, np.ndarray, "files are read by `read_depth`")
+        if not isinstance(self.values, np.ndarray):
+            require_type("values", self.values, np.ndarray, "files are read by `read_depth`")
         if self.values.dtype != np.float32 or self.values.ndim != 2:
             raise ValueError(
                 f"depth must be float32 (H, W), got {self.values.dtype} {self.values.shape}: "
@@ -225,6 +227,17 @@ class DepthMap:
 
     def _repr_html_(self) -> str:
         return write_figure(self)
+
+
+def find_usable(values: NDArray[Any], kind: str) -> NDArray[np.bool_]:
+    """Return which values are numbers that their kind can have, bool of their shape.
+
+    Distances are above 0; what is fixed only up to a shift (`affine_invariant`, `disparity`) may be 0 or below.
+    """
+    usable = np.isfinite(values)
+    if kind in ("metric", "scale_invariant"):
+        np.logical_and(usable, values > 0, out=usable)
+    return usable
 
 
 def require_depth(depth: object) -> None:

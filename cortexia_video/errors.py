@@ -33,7 +33,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, cast
+from types import FunctionType
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 __all__ = [
@@ -61,7 +62,6 @@ def __dir__() -> list[str]:
 
 
 Stage = Literal["find", "decode", "estimate", "write"]
-Called = TypeVar("Called", bound=Callable[..., Any])
 
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
@@ -356,12 +356,18 @@ def require_type(name: str, value: object, wanted: type, remedy: str) -> None:
 _CLOSE = 0.75  # how alike a keyword and the one that was meant are
 
 
-def suggest_keywords(called: Called) -> Called:
+@cache
+def suggest_keywords(called: Any) -> Any:
     """Let a public function or class say which keyword was meant where a call misspells one.
 
     Python does so itself from 3.13 on, but not of options that are passed on, as `estimate` does to the model.
+    Done at the doors where people take a name (`runtime.lazy_names`): the package itself calls without it. A class
+    stays the one that it is; errors, protocols, and what has no `__init__` of its own, go through.
     """
-    function: Any = called.__init__ if isinstance(called, type) else called  # type: ignore[misc]
+    is_class = type(called) is type and "__init__" in vars(called) and not issubclass(called, Exception)
+    if not is_class and not isinstance(called, FunctionType):
+        return called
+    function = called.__init__ if is_class else called
 
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
@@ -378,9 +384,9 @@ def suggest_keywords(called: Called) -> Called:
                     ) from None
             raise
 
-    if not isinstance(called, type):
-        return cast("Called", call)
-    called.__init__ = call  # type: ignore[misc]
+    if not is_class:
+        return call
+    called.__init__ = call
     return called
 
 
@@ -402,10 +408,8 @@ def attempt(key: str, stage: Stage, work: Callable[[], _Result]) -> _Result | Fa
     """
     try:
         return work()
-    except OutputLostError:
-        raise
     except Exception as error:  # noqa: BLE001 - the boundary
-        return _fail(key, stage, error)
+        return as_failure(key, stage, error)
 
 
 def attempt_all(
@@ -414,13 +418,14 @@ def attempt_all(
     """Yield what a generator gives, or what makes one; where it breaks off, at last the `Failure` it ended in."""
     try:
         yield from items() if callable(items) else items
-    except OutputLostError:
-        raise
     except Exception as error:  # noqa: BLE001 - the boundary
-        yield _fail(key, stage, error)
+        yield as_failure(key, stage, error)
 
 
-def _fail(key: str, stage: Stage, error: Exception) -> Failure:
+def as_failure(key: str, stage: Stage, error: Exception) -> Failure:
+    """Return what `attempt` does of an error, for the two guards that every image passes; raise what ends a run."""
+    if isinstance(error, OutputLostError):
+        raise error
     if not isinstance(error, CortexiaError):
         _log.debug("%s failed", printable(key), exc_info=error)
     return Failure(key, stage, error)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import require_type, suggest_keywords
+from cortexia_video.errors import require_type
 
 FocalSource = Literal["exif", "given", "estimated"]
 
@@ -26,7 +26,6 @@ def write_figure(value: object) -> str:
     return figure
 
 
-@suggest_keywords
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One image, upright (EXIF orientation applied).
@@ -56,12 +55,9 @@ class Frame:
     full_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        require_type(
-            "image",
-            self.image,
-            np.ndarray,
-            "files are read by `read_image`, images of Pillow's by `np.asarray`",
-        )
+        if not isinstance(self.image, np.ndarray):
+            remedy = "files are read by `read_image`, images of Pillow's by `np.asarray`"
+            require_type("image", self.image, np.ndarray, remedy)
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             raise ValueError(
                 f"frame {self.key!r}: image must be uint8 (H, W, 3) RGB, "

@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import InputError, suggest_keywords
+from cortexia_video.errors import InputError
 
 # Wider than the widest rectilinear lens (8 mm: 140 deg), narrower than the longest zoom (3000 mm: 0.83 deg).
 MAX_DIAGONAL_FOV_DEG = 170.0
@@ -28,7 +28,6 @@ MIN_DIAGONAL_FOV_DEG = 0.5
 _SAME_SHAPE = 0.01
 
 
-@suggest_keywords
 @dataclass(frozen=True, slots=True)
 class Pinhole:
     """A camera without distortion: the middle of pixel (0, 0) is at (0.5, 0.5).

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import DepthMap, require_depth
-from cortexia_video.errors import InputError, require_type, suggest_keywords
+from cortexia_video.depth_map import DepthMap, find_usable, require_depth
+from cortexia_video.errors import InputError, require_type
 from cortexia_video.frame import Frame, draw_png, write_figure
 from cortexia_video.pinhole import Pinhole
 
 
-@suggest_keywords
 @dataclass(frozen=True, slots=True, eq=False)
 class RGBDSample:
     """An image, the depth of its pixels, and the camera that saw both.
@@ -88,12 +87,8 @@ class RGBDSample:
 
         Numbers that are fixed only up to a shift (`affine_invariant`, `disparity`) may be 0 or below.
         """
-        values = np.ascontiguousarray(
-            self.depth.values
-        )  # of a flipped view it would take three times as long
-        valid = np.isfinite(values)
-        if self.depth.kind in ("metric", "scale_invariant"):
-            np.logical_and(valid, values > 0, out=valid)
+        values = np.ascontiguousarray(self.depth.values)  # of a flipped view it would take thrice as long
+        valid = find_usable(values, self.depth.kind)
         if self.mask is not None:
             np.logical_and(valid, self.mask, out=valid)
         return valid

@@ -22,7 +22,6 @@ from cortexia_video.errors import DecodeError, OutputExistsError, attempt, print
 from cortexia_video.formats.registry import is_own_output
 from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.jobs.outcomes import facts_of
-from cortexia_video.ledger.depth_json import keep_depth_json
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.sinks.sink import FolderSink
@@ -103,7 +102,7 @@ def process_folder(
         print(f"Loaded {len(loaded)} images")
         if not loaded:
             return
-        keep_depth_json(sink, ledger)
+        ledger.keep_depth_json(sink)
         print(f"Starting batch processing for folder {_base_name(folder)}...")
         size = estimator.batch_size
         batches = [loaded[start : start + size] for start in range(0, len(loaded), size)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -60,18 +60,28 @@ OWNERS = {  # of heavy packages: rooms (with a slash) or files that may import t
     "rerun": {"viewing/recording.py"},
     "embreex": {"scenes/meshes.py"},
     "pillow_heif": {"images/pillow_readers.py"},
+    "fcntl": {"storage/system.py"},  # of some systems only, as those below
+    **{name: set() for name in ("grp", "msvcrt", "pty", "pwd", "resource", "termios", "tty", "winreg")},
+}
+OF_SOME_SYSTEMS = {  # names of `os` and `signal`, and who may use them, having looked whether they are there
+    "O_(DIRECT|DIRECTORY|NOFOLLOW|NONBLOCK|BINARY)|pread|pwrite|supports_dir_fd": "storage/system.py",
+    "sched_getaffinity": "runtime/resources.py",
+    "pthread_sigmask": "runtime/process_pool.py",
+    "fork|forkpty|getuid|geteuid|mkfifo|statvfs|fchmod|killpg|setsid|nice|posix_fadvise|SIGKILL|SIGHUP|SIGALRM": "",
 }
 
 
-def find_imports(path: Path, *, lazy: bool = True) -> Iterator[tuple[str, str | None]]:
-    """Yield the module and the name of each import of a file; lazy: also those inside functions."""
+@cache
+def find_imports(path: Path, *, lazy: bool = True) -> list[tuple[str, str | None]]:
+    """Return the module and the name of each import of a file; lazy: also those inside functions."""
     tree = ast.parse(path.read_text())
-    nodes = ast.walk(tree) if lazy else iter(tree.body)
-    for node in nodes:
+    found: list[tuple[str, str | None]] = []
+    for node in ast.walk(tree) if lazy else tree.body:
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            found += ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from ((node.module, alias.name) for alias in node.names)
+            found += ((node.module, alias.name) for alias in node.names)
+    return found
 
 
 def find_room(path: Path) -> str:
@@ -129,6 +139,7 @@ def test_nobody_imports_what_is_private_to_another_file() -> None:
             )
 
 
+@cache
 def find_doors(room: str) -> set[str]:
     """Return what other rooms may import: names of `__all__`, and modules that the docstring calls doors."""
     tree = ast.parse((PACKAGE / room / "__init__.py").read_text())
@@ -162,3 +173,16 @@ def test_a_heavy_package_has_one_owner(package: str) -> None:
         if any(module.split(".")[0] == package for module, _ in find_imports(path)):
             inside = path.relative_to(PACKAGE).as_posix()
             assert any(inside.startswith(owner) for owner in OWNERS[package]), f"{inside} imports {package}"
+
+
+@pytest.mark.parametrize("names", OF_SOME_SYSTEMS)
+def test_what_some_systems_lack_is_used_in_one_file(names: str) -> None:
+    use = re.compile(rf"\b(?:os|signal)\.(?:{names})\b")
+    users = {path.relative_to(PACKAGE).as_posix() for path in FILES if use.search(path.read_text())}
+    assert users == {OF_SOME_SYSTEMS[names]} - {""}
+
+
+def test_nothing_of_some_systems_is_imported_before_it_is_needed() -> None:
+    for path in FILES:
+        early = {module.split(".")[0] for module, _ in find_imports(path, lazy=False)}
+        assert not early & {"fcntl", "grp", "msvcrt", "pty", "pwd", "resource", "termios", "tty", "winreg"}

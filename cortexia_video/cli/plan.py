@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, take_options
+from cortexia_video.cli.options import CAMERA, MODEL, MODEL_OPTIONS, OPTIONS, RUN, take_options
 from cortexia_video.html.wording import format_bytes, format_count
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.jobs.input_sample import find_existing
@@ -19,8 +19,9 @@ from cortexia_video.storage.paths import to_path
 @take_options(plan, (OPTIONS, ("output",)), (RUN, ("num_workers",)))
 @take_options(
     estimate,
-    (OPTIONS, ("model", "recursive", "size")),
+    (OPTIONS, ("model", "recursive", "size", "also")),
     (MODEL, MODEL_OPTIONS),
+    (CAMERA, ("f_px", "intrinsics")),
     (RUN, ("batch_size", "device", "decode")),
 )
 def plan_command(
@@ -34,6 +35,7 @@ def plan_command(
     by format. Nothing is written to OUTPUT.
 
         cortexia plan photos --recursive --output depth
+        cortexia plan photos --model moge-2-vits --also normals,mask
         cortexia plan s3://bucket/photos --model depth-anything-v2-small --num-workers 16
 
     Exit code: 0 done, 2 wrong usage.
@@ -56,6 +58,9 @@ def plan_command(
     for name, each in cost.formats.items():
         total = f"  {each.hours * cost.num_workers:.3g} worker-hours" if cost.num_workers > 1 else ""
         print(f"  --format {name:<5} {_format_hours(each.hours):>12} {format_bytes(each.bytes):>10}{total}")
+    if cost.maps:
+        beside = ", ".join(f"{name} {format_bytes(size)}" for name, size in cost.maps.items())
+        print(f"  of this, maps beside depth: {beside}")
     if cost.clips:
         _print_clips(cost.clips, shared, lost if not cost.found else "")
     if any(cost.requests.values()):

@@ -11,14 +11,13 @@ from cortexia_video.datasets.build_items import BuildItem, list_dataset_items, l
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.registry import open_folder
 from cortexia_video.datasets.sample_checks import raise_problem
-from cortexia_video.errors import Failure, InputError, suggest_keywords
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.ledger.state import read_state
 from cortexia_video.storage.paths import PathLike, to_path
 
 Problems = Literal["skip", "stop"]
 
 
-@suggest_keywords
 def build_dataset(
     images: PathLike | RGBDDataset,
     output: PathLike,

@@ -15,7 +15,7 @@ from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError, attempt, attempt_all
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.resources import choose_workers
+from cortexia_video.runtime.resources import choose_workers, keep_freed_memory
 
 Attempt = RGBDSample | Failure
 Load = Callable[[], Attempt]  # decodes a sample; not to be called where it is to be passed over
@@ -77,6 +77,7 @@ class RGBDDataset:
 
     def __getitem__(self, index: int) -> RGBDSample:
         """Read one sample; raises what is wrong with it, and IndexError."""
+        keep_freed_memory()
         return self.read(self.entries[index])
 
     def __iter__(self) -> Iterator[RGBDSample]:
@@ -168,4 +169,5 @@ def _describe(dataset: AnyDataset, holds: str) -> str:
 
 def list_all(dataset: AnyDataset) -> Iterator[Load]:
     """Yield what reads each sample, in order."""
+    keep_freed_memory()
     return chain.from_iterable(shard() for shard in dataset.shards)

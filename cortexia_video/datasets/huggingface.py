@@ -13,7 +13,7 @@ from cortexia_video.datasets.eval_region import EVERYWHERE, Region
 from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.row_schema import Meaning, from_row, make_schema, require_columns, to_row
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import DecodeError, InputError, attempt, explain_import, suggest_keywords
+from cortexia_video.errors import DecodeError, InputError, attempt, explain_import
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.paths import NamedFileError, read_named, require_inside
@@ -31,7 +31,6 @@ def import_datasets() -> Any:
     return datasets
 
 
-@suggest_keywords
 def to_hf(samples: Iterable[RGBDSample]) -> datasets.Dataset:
     """Return samples as a `datasets.Dataset` in memory, with what the values mean.
 
@@ -62,7 +61,6 @@ def to_hf(samples: Iterable[RGBDSample]) -> datasets.Dataset:
     return hf.Dataset(hf.table.InMemoryTable(table))
 
 
-@suggest_keywords
 def from_hf(
     dataset: datasets.Dataset | datasets.IterableDataset,
     *,

@@ -27,7 +27,7 @@ from cortexia_video.datasets.readers import (
 from cortexia_video.datasets.readers import huggingface_hub as hub
 from cortexia_video.datasets.readers import paired_files as patterns
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import InputError, in_words, not_known, propose, suggest_keywords
+from cortexia_video.errors import InputError, in_words, not_known, propose
 from cortexia_video.storage.listing import Listing, is_pattern, remember_listings, take_listing
 from cortexia_video.storage.paths import AnyPath, is_remote, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -54,7 +54,6 @@ _LOOKED_AT = 10_000  # objects at a URL
 DATASETS: dict[str, DatasetInfo] = {info.name: info for info in _ROWS}
 
 
-@suggest_keywords
 def open_dataset(
     name: str,
     root: str | os.PathLike[str] | RemotePath,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, count_bytes, list_all
+from cortexia_video.depth_map import find_usable
 from cortexia_video.errors import CortexiaError, DepthFileError, Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import map_bounded
@@ -25,17 +26,18 @@ def find_problem(sample: RGBDSample, *, scale_is_said: bool = False) -> Cortexia
     Nothing known is a `DepthFileError`, of that sample; metres that are none an `InputError`, of its set:
     unless the set itself says its scale, when depth may be that of teeth, or of a flight.
     """
-    valid = sample.valid
-    if not valid.any():
+    # some of the pixels, where enough of them are valid: all would take most of the time of reading a sample
+    values, mask = sample.depth.values.ravel(), None if sample.mask is None else sample.mask.ravel()
+    for step in (max(1, values.size // _ENOUGH), 1):
+        usable = find_usable(values[::step], sample.depth.kind)
+        valid = values[::step][usable if mask is None else usable & mask[::step]]
+        if valid.size > _FEW:
+            break
+    if not valid.size:
         return DepthFileError("no pixel of its depth can be used: all unknown, out of range or masked out")
     if scale_is_said or sample.depth.kind != "metric":
         return None
-    # median of valid values, of some of them where there are many: of all it takes 2 ms
-    values = sample.depth.values.ravel()
-    valid = valid.ravel()
-    step = max(1, values.size // _ENOUGH)
-    some = values[::step][valid[::step]]
-    median = float(np.median(some if some.size > _FEW else values[valid]))
+    median = float(np.median(valid))
     said = f"its median depth is {median:g} metres"
     if median > FARTHEST_M:
         return InputError(

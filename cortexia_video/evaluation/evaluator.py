@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputLostError, printable, suggest_keywords
+from cortexia_video.errors import InputError, OutputLostError, printable
 from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth, open_truth
 from cortexia_video.evaluation.job import Evaluation, measure_predictors
 from cortexia_video.evaluation.page import TileMaker, write_page
@@ -56,7 +56,6 @@ class EvaluationResult(NamedTuple):
         return "\n".join(list_lines(self.evaluation, self.summary))
 
 
-@suggest_keywords
 def evaluate(
     predictors: AnyPredictor | Sequence[AnyPredictor],
     *,

@@ -38,7 +38,7 @@ from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.progress import stage
-from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.runtime.resources import StageClock
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.paths import AnyPath, read_named, to_path
 from cortexia_video.storage.remote_path import RemotePath

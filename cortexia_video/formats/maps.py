@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,17 @@ DECODE_MAPS: dict[str, Callable[[bytes], NDArray[Any]]] = {
     "mask": decode_mask,
     "confidence": decode_confidence,
 }  # points follow from depth
+_FIELDS = {"mask": "valid"}  # of a `DepthMap`, where it has another name
+
+
+def add_maps(depth: DepthMap, files: Mapping[str, bytes]) -> DepthMap:
+    """Return depth with what files beside it hold; files: their bytes, by their names in the table of formats.
+
+    Raises what `DECODE_MAPS` do, and `ValueError` for a map of another size than its depth.
+    """
+    read: dict[str, Any] = {
+        _FIELDS.get(name, name): DECODE_MAPS[name](data)
+        for name, data in files.items()
+        if name in DECODE_MAPS
+    }
+    return replace(depth, **read)

@@ -31,7 +31,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import KINDS, Alignment, DepthKind, DepthMap, meaning_of
+from cortexia_video.depth_map import KINDS, MEANING, Alignment, DepthKind, DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.frame import FocalSource
 from cortexia_video.storage.documents import parse_json
@@ -45,7 +45,7 @@ def metadata_of(depth: DepthMap) -> dict[str, Any]:
     aligned = depth.alignment
     return {
         "kind": depth.kind,
-        **meaning_of(depth.kind),
+        **MEANING[depth.kind],
         "unknown": "nan",
         "f_px": None if depth.f_px is None else float(depth.f_px),
         "f_source": depth.f_source,
@@ -113,7 +113,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     kind = metadata.get("kind")
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
-    for name, meant in meaning_of(kind).items():
+    for name, meant in MEANING[kind].items():
         if metadata.get(name, meant) != meant:
             raise ValueError(f"{name} is {metadata[name]!r}, but of kind {kind} it is {meant!r}")
     f_px = metadata.get("f_px")

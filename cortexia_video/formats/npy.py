@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
+from cortexia_video.storage.system import PAGE
 
 MAGIC = b"\x93NUMPY"
-PAGE = 4096
 _DTYPE = np.dtype("<f4")
 _LARGE = 1 << 20  # bytes of values
 _BEFORE_TEXT = (

@@ -147,8 +147,9 @@ def to_values(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
         for rows in split_rows(*numbers.shape):
             np.take(table, numbers[rows], out=values[rows], mode="clip")
         return values
-    if metadata.get("scale") is None and not {"near", "unknown"} & metadata.keys():
-        return _convert(numbers, metadata)
+    if metadata.get("scale") is None and "near" not in metadata and not _list_unknown(metadata):
+        values = _convert(numbers, metadata)
+        return np.require(values, requirements="W") if "unknown" in metadata else values
     values = np.empty(numbers.shape, np.float32)
     for rows in split_rows(*numbers.shape):  # in float64 the whole would take many times the memory
         values[rows] = _convert(numbers[rows], metadata)
@@ -156,11 +157,7 @@ def to_values(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
 
 
 def _convert(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
-    said = metadata.get("unknown")
-    given = (
-        said if isinstance(said, Sequence) and not isinstance(said, str) else [] if said is None else [said]
-    )
-    each = [number for number in map(float, given) if not math.isnan(number)]  # NaN stands for itself
+    each = _list_unknown(metadata)
     unknown = np.isin(numbers, np.array(each, np.result_type(numbers.dtype, np.float32))) if each else None
     values: NDArray[Any]
     if "near" in metadata:
@@ -178,6 +175,15 @@ def _convert(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
     if unknown is not None:
         result[unknown] = np.nan
     return result
+
+
+def _list_unknown(metadata: Metadata) -> list[float]:
+    """Return what stands for unknown; NaN stands for itself, and is left out."""
+    said = metadata.get("unknown")
+    given = (
+        said if isinstance(said, Sequence) and not isinstance(said, str) else [] if said is None else [said]
+    )
+    return [number for number in map(float, given) if not math.isnan(number)]
 
 
 def _read_number(metadata: Metadata, name: str, default: float | None = None) -> float:

@@ -46,9 +46,9 @@ class Format:
     decode: the way back, or None: to look at only. Call it by `reading.decode_depth`, which says what the
     values mean and turns what it raises into one error.
     holds_metadata: the file says what its numbers mean. lost: says for people what a depth map's numbers lose
-    beyond the bound that docs/formats.md states, or None. extra: the extra of this package that it needs, and
-    the module by which that is known to be there. holds_steps: its numbers are whole, and `encode` and `lost` take
-    the scale and offset of them.
+    beyond the bound that docs/formats.md states, or None; None in its place where they never do. extra: the extra
+    of this package that it needs, and the module by which that is known to be there. holds_steps: its numbers are
+    whole, and `encode` and `lost` take the scale and offset of them.
     """
 
     suffix: str
@@ -56,7 +56,7 @@ class Format:
     check: Callable[[bytes, int, int], str | None]
     decode: Decode | None = None
     holds_metadata: bool = False
-    lost: Callable[..., str | None] = lambda depth: None
+    lost: Callable[..., str | None] | None = None
     extra: tuple[str, str] | None = None
     holds_steps: bool = False
 
@@ -65,7 +65,9 @@ class Format:
         if not self.holds_steps:
             return self
         given = {"scale": scale, "offset": offset}
-        return replace(self, encode=partial(self.encode, **given), lost=partial(self.lost, **given))
+        return replace(
+            self, encode=partial(self.encode, **given), lost=self.lost and partial(self.lost, **given)
+        )
 
     @property
     def is_installed(self) -> bool:
@@ -74,7 +76,7 @@ class Format:
 
     def require_kept(self, depth: DepthMap) -> None:
         """Raise `LossError` for depth that would lose something; a view is asked for by name."""
-        lost = self.lost(depth) if self.decode else None
+        lost = self.lost(depth) if self.lost and self.decode else None
         if lost:
             raise LossError(f"{lost}: another `format` keeps it")
 
@@ -153,18 +155,18 @@ def is_map(name: str) -> bool:
     return name.endswith(tuple(each.suffix for each in MAPS.values()))
 
 
-def choose_maps(also: str | Iterable[str]) -> tuple[str, ...]:
-    """Return names of `MAPS` in the order of the table; a text may have commas. `InputError` for others."""
+def choose_maps(also: str | Iterable[str], among: Iterable[str] = tuple(MAPS)) -> tuple[str, ...]:
+    """Return names of maps in the order of `among`; a text may have commas. `InputError` for others."""
     asked = also.split(",") if isinstance(also, str) else [*also]
-    names = {each.strip() for each in asked if each.strip()}
-    if unknown := sorted(names - MAPS.keys()):
-        raise InputError(not_known("map in `also`", unknown[0], MAPS))
-    return tuple(each for each in MAPS if each in names)
+    names, known = {each.strip() for each in asked if each.strip()}, dict.fromkeys(among)
+    if unknown := sorted(names - known.keys()):
+        raise InputError(not_known("map in `also`", unknown[0], known))
+    return tuple(each for each in known if each in names)
 
 
 VIDEO_PREVIEW = b".preview.mp4"
 REPORT_MARK = MARK + b" report"
-_OWN_NAMES = (
+OWN_NAMES = (
     *(os.fsencode(each.suffix) for each in (*FORMATS.values(), PREVIEW)),
     b".html",
     b".mkv",
@@ -195,7 +197,7 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
 
 def may_be_own(name: str) -> bool:
     """Return whether a name is one that we may have given."""
-    return os.fsencode(name).endswith(_OWN_NAMES)
+    return os.fsencode(name).endswith(OWN_NAMES)
 
 
 def is_own_head(head: bytes) -> bool:

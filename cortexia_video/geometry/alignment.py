@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cortexia_video.depth_map import Alignment, DepthKind, DepthMap, Share
-from cortexia_video.errors import InputError, suggest_keywords
+from cortexia_video.errors import InputError
 from cortexia_video.pinhole import has_same_shape
 
 Floats = NDArray[np.float64]
@@ -96,7 +96,6 @@ class Fit:
         return math.sqrt(max(0.0, float(np.array([value, 1.0]) @ self.covariance @ [value, 1.0])))
 
 
-@suggest_keywords
 def align(
     depth: DepthMap, samples: ArrayLike | DepthMap, *, by: str = "points", unknown_beyond: bool = False
 ) -> DepthMap:
@@ -150,6 +149,8 @@ def take_samples(depth: DepthMap, samples: ArrayLike) -> Samples:
     cells = np.floor(np.where(good[:, None], places, 0) * (columns, lines)).astype(np.intp)
     values = depth.values[cells[:, 1], cells[:, 0]].astype(np.float64)
     good &= np.isfinite(values)
+    if depth.valid is not None:
+        good &= depth.valid[cells[:, 1], cells[:, 0]]
     if UNKNOWNS[depth.kind] == 1:
         good &= values > 0
     return Samples(values[good], metres[good], weights[good], places[good], int((~good).sum()))

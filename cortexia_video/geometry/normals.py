@@ -63,6 +63,16 @@ def find_normals(depth: DepthMap) -> NDArray[np.float32]:
     return depth_to_normals(depth.values, require_shape(depth, "normals"))
 
 
+def stretch_normals(normals: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Return normals float32 (H, W, 3) of a surface whose depth along the axis is `factor` times what it was.
+
+    So is that of metres for another focal length: x and y of each point stay.
+    """
+    stretched = normals * np.array([1, 1, 1 / factor], np.float32)
+    stretched /= np.sqrt(np.einsum("hwc,hwc->hw", stretched, stretched))[..., None]
+    return stretched
+
+
 def require_shape(depth: DepthMap, what: str) -> Pinhole:
     """Return the camera of depth that has a shape in space.
 

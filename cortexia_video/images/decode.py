@@ -31,14 +31,13 @@ from cortexia_video.errors import (
     describe,
     printable,
     put_in_words,
-    suggest_keywords,
 )
 from cortexia_video.frame import Frame
 from cortexia_video.images.exif import Exif, focal_length_px, read_exif
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
 from cortexia_video.images.pillow_readers import READERS, TiffReader, import_heif_reader
 from cortexia_video.images.pixels import to_rgb, turn
-from cortexia_video.images.sniff import SNIFF_BYTES, name_format
+from cortexia_video.images.sniff import JPEG, SNIFF_BYTES, name_format
 from cortexia_video.runtime.resources import BufferPool
 from cortexia_video.storage.archive_member import IMAGES, read_part
 from cortexia_video.storage.paths import NamedFileError, PathLike, read_named, split_inside, to_path
@@ -70,7 +69,6 @@ def read_orientation(data: bytes) -> int:
         return read_exif(pil_image).orientation
 
 
-@suggest_keywords
 def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
     """Read one image file, as `estimate` does: upright, 8-bit RGB, with the focal length that EXIF has.
 
@@ -100,15 +98,14 @@ def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
 
 def read_image_bytes(path: PathLike) -> bytes:
     """Read a whole file, or an image inside an archive; raise `DecodeError` with a reason for people."""
-    place = to_path(path)
-    text = place.url if isinstance(place, RemotePath) else str(place)
+    text = path.url if isinstance(path, RemotePath) else os.fspath(path)
     inside = split_inside(text) if "#" in text else None
     try:
-        return read_part(to_path(inside[0]), inside[1], IMAGES) if inside else read_named(place)
+        return read_part(to_path(inside[0]), inside[1], IMAGES) if inside else read_named(path)
     except CortexiaError:
         raise
     except Exception as error:
-        if isinstance(error, FileNotFoundError) and isinstance(place, RemotePath) and not inside:
+        if isinstance(error, FileNotFoundError) and isinstance(to_path(path), RemotePath) and not inside:
             raise DecodeError("it was removed after the bucket was listed") from error
         if isinstance(error, NamedFileError) and not inside:
             raise DecodeError(str(error)) from error
@@ -116,7 +113,6 @@ def read_image_bytes(path: PathLike) -> bytes:
         raise put_in_words(error, beginning, kind=DecodeError) from error
 
 
-@suggest_keywords
 def decode(
     data: bytes,
     key: str,
@@ -166,7 +162,10 @@ def decode(
             except ValueError as error:  # Pillow may read it better, but not where content is lost
                 if _LOST_CONTENT.search(str(error)):
                     raise
-        if image is None:
+        if isinstance(pil_image, TiffReader) and (stored := pil_image.view_rgb(data)) is not None:
+            exif, orientation = read_exif(pil_image)
+            upright = turn(stored, orientation)
+        elif image is None:
             pil_image.load()
             _check_size(pil_image, max_megapixels)
             exif, orientation = read_exif(pil_image)
@@ -216,8 +215,7 @@ _ROW_BYTES = 8  # of a pixel, at most, in what Pillow unpacks
 def _open(data: bytes) -> ImageFile.ImageFile:
     """Open with the one reader that the content asks for; no pixels are decoded yet."""
     quieten_pillow()
-    head = data[:SNIFF_BYTES]
-    name = name_format(head)
+    name = "JPEG" if data.startswith(JPEG) else name_format(data[:SNIFF_BYTES])
     if name is None:
         raise DecodeError(describe_foreign(data))
     if name == "TIFF" and (camera := find_camera_file(data)):

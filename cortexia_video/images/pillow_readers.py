@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -99,6 +101,21 @@ class TiffReader(TiffImagePlugin.TiffImageFile):
         if self._im is None:
             self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined]
         super().load_prepare()
+
+    def view_rgb(self, data: bytes) -> NDArray[np.uint8] | None:
+        """Return stored uint8 (H, W, 3) over the file's own bytes where it holds just rows of them, else None.
+
+        Pillow would take them by 64 KB at once, into a fourth channel and back.
+        """
+        width, height = self._tile_size
+        start, row = self.tile[0].offset if self.tile else 0, 3 * width
+        for tile in self.tile:
+            left, top, right, _ = tile.extents or (1, 0, 0, 0)
+            plain = (tile.codec_name, tile.args) == ("raw", ("RGB", 0, 1)) and (left, right) == (0, width)
+            if self.mode != "RGB" or not plain or tile.offset != start + row * top:
+                return None
+        whole = bool(self.tile) and len(data) >= start + row * height
+        return np.frombuffer(data, np.uint8, row * height, start).reshape(height, width, 3) if whole else None
 
     def strip_bytes(self) -> float:
         """Bytes of one decompressed strip, for each pixel of the whole image: libtiff buffers a strip."""

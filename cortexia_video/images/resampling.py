@@ -168,10 +168,10 @@ def _interpolate_cubic(values: NDArray[np.float32], width: int) -> NDArray[np.fl
 
 
 def pick_points(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Return (height, width) of the values (h, w) at even distances, as they are: nothing is averaged."""
+    """Return (height, width) of the values (h, w, ...) at even distances, as they are: nothing is averaged."""
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(np.intp)
-        for old, new in zip(values.shape, (height, width), strict=True)
+        for old, new in zip(values.shape[:2], (height, width), strict=True)
     )
     return values[np.ix_(rows, columns)]
 

@@ -13,11 +13,12 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".avif", ".avifs"}
 ) | (HEIF_SUFFIXES if find_spec("pillow_heif") else frozenset())
 SNIFF_BYTES = 64
+JPEG = b"\xff\xd8\xff"  # how each begins
 
 
 def sniff(head: bytes) -> str | None:
     """Return JPEG, PNG, WEBP, TIFF, BMP or AVIF by the first `SNIFF_BYTES` of a file, or None."""
-    if head.startswith(b"\xff\xd8\xff"):
+    if head.startswith(JPEG):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"

@@ -1,16 +1,17 @@
 """`BackendSelector`: what runs a model. Nothing but its reference is used before it was compared with that.
 
-The reference is the first backend of the model's row, in float32. `auto` takes the fastest of all whose depth
-is near enough, timed on the images of the run, on batches as large as the run's.
+The reference is the first backend of the model's row, in float32. In a long run `auto` takes the fastest of all whose
+depth is near enough, timed on the images of the run, on batches as large as the run's; in a short one the model's own
+way, which is the reference nearly always.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
 
@@ -29,15 +30,19 @@ from cortexia_video.errors import (
     ParityError,
 )
 from cortexia_video.frame import Frame
+from cortexia_video.inference.backend_memory import BackendMemory
 from cortexia_video.inference.parity import Parity, compare
+from cortexia_video.models.protocol import AUTO, REFERENCE
+from cortexia_video.models.readiness import can_run
 from cortexia_video.models.registry import find_model
 from cortexia_video.runtime.progress import stage
 
-Backend = Literal["torch", "onnx", "openvino", "auto"]
+Backend = Literal["auto", "reference", "torch", "onnx", "openvino"]
 
-AUTO = "auto"
 FRAMES_COMPARED = 4
 MAX_ERROR = 0.02  # of an image's mean difference: well below what any network is wrong by
+LONG_RUN = 200  # images: in a run of fewer a trial costs more than it brings
+_LONG_S = 60  # seconds of the reference: in a shorter run, too
 _FLOAT32 = "float32"
 _SIZE = "input_size"
 _PRECISIONS = {
@@ -45,7 +50,9 @@ _PRECISIONS = {
     "onnx": (_FLOAT32,),
     "openvino": (_FLOAT32, "bfloat16", "float16"),
 }
-_ROUNDS = 3
+_ROUNDS = 3  # fewer where these take long:
+_ENOUGH_S = 2
+_WORTH_IT = 1.1  # times the reference's speed, from which another backend is taken
 _LARGEST_TIMED = 8  # images in a batch
 _ENOUGH_BYTES = 300_000_000  # of images
 
@@ -62,26 +69,16 @@ class BackendConfig(NamedTuple):
         return f"{self.backend} {self.precision}"
 
 
-@dataclass(frozen=True, slots=True)
-class BackendTrial:
-    """The result of one candidate of `auto`: how fast and how near, or why it is out of the question."""
-
-    way: BackendConfig
-    images_per_second: float = 0.0
-    parity: Parity | None = None
-    reason: str = ""
-
-    def __str__(self) -> str:
-        if self.reason:
-            return f"{self.way}: not used: {self.reason}"
-        return f"{self.way}: {self.images_per_second:.3g} images/s; {self.parity or 'the reference'}"
+def read_way(settings: Mapping[str, Any], model: str) -> BackendConfig:
+    """Return what ran a model by name, as the settings of its outputs say; what they leave out is the reference's."""
+    backend = settings.get("backend", next(iter(find_model(model).backends), ""))
+    return BackendConfig(str(backend), str(settings.get("precision", _FLOAT32)))
 
 
 class BackendSelector:
     """How a model by name is to be loaded.
 
-    options: what `load_estimators` takes, with `backend` and `precision` where they are asked for. settings:
-    what a ledger is to record; with `auto` no backend, so that another choice changes nothing.
+    options: what `load_estimators` takes, with `backend` and `precision` where they are asked for.
     max_error: largest mean difference of an image that is near enough, as `parity` measures it.
     """
 
@@ -92,22 +89,17 @@ class BackendSelector:
         self._max_error = max_error
         self._backends = find_model(model).backends
         self._options = options
-        self._is_auto = options.get("backend") == AUTO
-        auto = {"backend": AUTO, "precision": options.get("precision") or AUTO}
-        self.settings: Mapping[str, object] = auto if self._is_auto else {}
 
     def load(self) -> Sequence[DepthEstimator]:
-        """Load the model as it was asked for; with `auto`, its reference."""
-        return load_estimators(self._model, **(self._reference if self._is_auto else self._options))
+        """Load the model as it was asked for; with `auto` its own way."""
+        return load_estimators(self._model, **self._options)
 
     def is_settled(self, loaded: Sequence[DepthEstimator]) -> bool:
         """Return whether what was loaded can be used as it is: it is the reference, or there is no other."""
-        if not self._backends:
-            return True
-        return not self._is_auto and self._find_way(loaded[0]) == self._reference_way
+        return not self._backends or self.find_way(loaded[0]) == self._reference_way
 
     def settle(self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame]) -> Sequence[DepthEstimator]:
-        """Return what is to be used: `loaded`, once it is known to be near enough, or what `auto` finds.
+        """Return what was loaded, once it is known to be near enough.
 
         frames: of the run; as many are taken as it needs. Raises `ParityError` for a backend or precision
         that differs too much, and where the reference can do none of them.
@@ -116,16 +108,48 @@ class BackendSelector:
         first = None if self.is_settled(loaded) else next(frames, None)
         if first is None:  # where there are none to compare on, the run will find none to do
             return loaded
-        frames = chain([first], frames)
-        if self._is_auto:
-            with stage("choosing a backend"):
-                chosen = _choose_frames(loaded[0], frames)
-                return self._choose(loaded, chosen) if chosen else loaded
         with stage("comparing with float32"):
             reference = load_estimator(self._model, **self._on_first(self._reference))
-            parity = self._compare(loaded[0], reference, _choose_frames(reference, frames))
-        _log.info("%s against float32: %s", self._find_way(loaded[0]), parity)
+            chosen = _choose_frames(reference, chain([first], frames))
+            parity = self._compare(loaded[0], reference, chosen)
+        _log.info("%s against float32: %s", self.find_way(loaded[0]), parity)
         return loaded
+
+    def choose(
+        self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame], has: Callable[[int], bool]
+    ) -> Sequence[DepthEstimator] | None:
+        """Return what is fastest and near enough, by this run's images or by what is remembered of others.
+
+        loaded: the model, its own way. has: tells whether the run has so many images. None where the run is too
+        short for a trial, or there is nothing to choose from.
+        """
+        ways = self._list_ways(loaded[0])
+        frames = iter(frames)
+        if not ways or not has(LONG_RUN) or (first := next(frames, None)) is None:
+            return None
+        is_own = self.find_way(loaded[0]) == self._reference_way
+        reference = loaded[0] if is_own else load_estimator(self._model, **self._on_first(self._reference))
+        memory = self._open_memory(reference, first)
+        way, tried = _parse_way(memory.read()), None
+        if way is None:
+            some = _choose_frames(reference, chain([first], frames))
+            speed = _time(reference, some) if some else 0.0
+            if not speed or not has(math.ceil(_LONG_S * speed)):
+                return None
+            with stage("choosing a backend"):
+                way, tried = self._try(ways, reference, some, speed, memory)
+        _log.info("the network is run by %s, which proved fastest here", way)
+        if way == self.find_way(loaded[0]):
+            return loaded
+        return [tried] if tried and len(loaded) == 1 else self.load_by(way)
+
+    def load_by(self, way: BackendConfig) -> Sequence[DepthEstimator]:
+        """Load the model to be run in a way of which it is known that it is near enough."""
+        return load_estimators(self._model, **{**self._options, **way._asdict()})
+
+    def find_way(self, estimator: DepthEstimator) -> BackendConfig:
+        """Return what a loaded model is run by; what its settings leave out is the reference's."""
+        return read_way(estimator.model.settings, self._model)
 
     def check(self, frames: Iterable[Frame]) -> Parity:
         """Return how far the model as it was asked for is from its reference at the model's own input size.
@@ -134,7 +158,7 @@ class BackendSelector:
         """
         asked = self._on_first(self._options)
         reference = {name: value for name, value in self._on_first(self._reference).items() if name != _SIZE}
-        if asked == reference or self._is_auto or not self._backends:
+        if asked == reference or not self._backends:
             raise InputError(
                 f"{self._model}: give what to compare, one of {', '.join(self._backends) or 'none'}"
             )
@@ -147,20 +171,63 @@ class BackendSelector:
 
     @property
     def _reference(self) -> dict[str, Any]:
-        """The options for the reference; a model that has one backend alone is not told which."""
-        if self._backends:
-            return {**self._options, **self._reference_way._asdict()}
-        return {name: value for name, value in self._options.items() if name != "backend"}
+        """The options for the reference."""
+        return {**self._options, "backend": REFERENCE, "precision": None}
 
     def _on_first(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options for the first of several devices."""
         return {**options, "device": options.get("device", AUTO).split(",")[0].strip()}
 
-    def _find_way(self, estimator: DepthEstimator) -> BackendConfig:
-        """Return what a loaded model is run by; what its settings leave out is the reference's."""
-        settings = estimator.model.settings
-        backend, precision = settings.get("backend", self._backends[0]), settings.get("precision", _FLOAT32)
-        return BackendConfig(str(backend), str(precision))
+    def _list_ways(self, loaded: DepthEstimator) -> list[BackendConfig]:
+        """Return the ways beside the reference that may be faster, the likely ones first.
+
+        float16 only where there is a GPU for it.
+        """
+        wanted = self._options.get("precision") or AUTO
+        too_slow = "float16" if loaded.model.device.startswith("cpu") else None
+        ways = [BackendConfig(name, each) for name in self._backends for each in _PRECISIONS[name]]
+        return [
+            way
+            for way in reversed(ways)
+            if way != self._reference_way
+            and wanted in (AUTO, way.precision)
+            and way.precision != too_slow
+            and can_run(way.backend, exported=self._backends[0] == "torch")
+        ]
+
+    def _open_memory(self, reference: DepthEstimator, frame: Frame) -> BackendMemory:
+        asked = {name: self._options.get(name) for name in ("device", "precision", "compile")}
+        size = reference.model.processed_size(frame.height, frame.width)
+        most = {"batch_size": reference.batch_size, "max_error": self._max_error}
+        return BackendMemory({**reference.identity, **asked, **most, "input": size})
+
+    def _try(
+        self,
+        ways: Iterable[BackendConfig],
+        reference: DepthEstimator,
+        frames: Sequence[Frame],
+        speed: float,
+        memory: BackendMemory,
+    ) -> tuple[BackendConfig, DepthEstimator]:
+        """Time each way, compare those that would win, and remember what came out. speed: the reference's."""
+        best, fastest, winner = self._reference_way, speed, reference
+        trials = [f"{best}: {speed:.3g} images/s; the reference"]
+        for way in ways:
+            try:
+                estimator = load_estimator(self._model, **self._on_first({**self._options, **way._asdict()}))
+                speed = _time(estimator, frames)
+                least = fastest * (_WORTH_IT if best == self._reference_way else 1)
+                said = "slower"
+                if speed > least:
+                    said = str(self._compare(estimator, reference, frames))
+                    best, fastest, winner = way, speed, estimator
+                trials.append(f"{way}: {speed:.3g} images/s; {said}")
+            except (ModelError, MissingExtraError) as error:
+                trials.append(f"{way}: not used: {error}")
+        for trial in trials:
+            _log.info("%s", trial)
+        memory.write(str(best), trials)
+        return best, winner
 
     def _compare(
         self,
@@ -176,33 +243,16 @@ class BackendSelector:
         parity = compare(ours, theirs, frames, together=together)
         if parity.worst.mean > self._max_error:
             raise ParityError(
-                f"{self._model} by {self._find_way(estimator)} is too far from float32: {parity}; use "
+                f"{self._model} by {self.find_way(estimator)} is too far from float32: {parity}; use "
                 f"another `backend` or `precision`, or allow it by `max_error={2 * parity.worst.mean:.2g}`"
             )
         return parity
 
-    def _choose(self, loaded: Sequence[DepthEstimator], frames: Sequence[Frame]) -> Sequence[DepthEstimator]:
-        """Try the reference, then all else; float16 only where there is a GPU for it."""
-        wanted = self._options.get("precision") or AUTO
-        too_slow = "float16" if loaded[0].model.device.startswith("cpu") else None
-        trials = [BackendTrial(self._reference_way, _time(loaded[0], frames))]
-        for way in (BackendConfig(name, each) for name in self._backends for each in _PRECISIONS[name]):
-            if way == self._reference_way or wanted not in (AUTO, way.precision) or way.precision == too_slow:
-                continue
-            try:
-                options = self._on_first({**self._options, **way._asdict()})
-                estimator = load_estimator(self._model, **options)
-                parity = self._compare(estimator, loaded[0], frames)
-            except (ModelError, MissingExtraError) as error:
-                trials.append(BackendTrial(way, reason=str(error)))
-            else:
-                trials.append(BackendTrial(way, _time(estimator, frames), parity))
-        for trial in trials:
-            _log.info("%s", trial)
-        best = max(trials, key=lambda trial: trial.images_per_second)
-        if best is trials[0]:
-            return loaded
-        return load_estimators(self._model, **{**self._options, **best.way._asdict()})
+
+def _parse_way(text: str | None) -> BackendConfig | None:
+    """Return what `str` of it gave; None of anything else."""
+    backend, _, precision = (text or "").partition(" ")
+    return BackendConfig(backend, precision) if precision in _PRECISIONS.get(backend, ()) else None
 
 
 def _choose_frames(reference: DepthEstimator, frames: Iterable[Frame]) -> list[Frame]:
@@ -227,8 +277,8 @@ def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:
     count = min(estimator.batch_size, _LARGEST_TIMED)
     batch: list[PreparedFrame] = list(islice(alike * count, count))
     stacked = estimator.stack(batch)
-    seconds = []
-    for _ in range(1 + _ROUNDS):
+    seconds: list[float] = []
+    while len(seconds) <= _ROUNDS and (len(seconds) < 2 or sum(seconds[1:]) < _ENOUGH_S):
         started = time.perf_counter()
         estimator.run(stacked, batch[0].estimate_fov)
         seconds.append(time.perf_counter() - started)

@@ -9,6 +9,7 @@ takes long, so that a model thread does nothing but run its model.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from cortexia_video.depth_estimation import (
 )
 from cortexia_video.errors import Failure, ModelError, ModelOutputError
 from cortexia_video.inference.batches import BATCHES_WAITING, Batcher
-from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.runtime.resources import Mark, StageClock
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -39,11 +40,12 @@ _ON_MODEL = 2  # batches for each device: the one that runs and the one that fol
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """What the model made of one item. in_float32: a second time, after half precision overflowed."""
+    """What the model made of one item, and its bytes. in_float32: a second time, after half precision overflowed."""
 
     origin: FrameInfo
     output: ModelOutput
     in_float32: bool
+    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class PipelineExecutor(Generic[Item, Outcome]):
             _Decoded[Item, Outcome] | _Inferred[Item] | _Finished[Item, Outcome] | _Broken
         ] = SimpleQueue()
         self._exhausted = False
+        self._marks: list[Mark] = []  # of the calling thread, until it adds them up
         self._decoding = self._waiting = self._on_model = self._finishing = 0  # items; batches on the model
         self._waiting_bytes = self._finishing_bytes = self._typical_bytes = 0
 
@@ -191,15 +194,20 @@ class PipelineExecutor(Generic[Item, Outcome]):
         else:
             return None
         try:
-            stacked = [prepared for _, prepared in group]
-            pixels = self._clock.time("batch", "", self._estimator.stack, stacked)
+            self._mark("batch")
+            pixels = self._estimator.stack([prepared for _, prepared in group])
         except Exception as error:  # noqa: BLE001 - memory of a device has errors of its own
             self._take_apart(group, error)
             return self._next_batch()
+        finally:
+            self._mark("")
         self._waiting -= len(group)
         self._waiting_bytes -= sum(prepared.pixels.nbytes for _, prepared in group)
         estimate_fov = group[0][1].estimate_fov
         return _Batch([(item, prepared.origin) for item, prepared in group], pixels, estimate_fov)
+
+    def _mark(self, stage: str) -> None:
+        self._marks.append((stage, time.perf_counter(), time.thread_time()))
 
     def _take_apart(self, group: list[tuple[Item, PreparedFrame]], error: Exception) -> None:
         """Halve a batch that does not fit in memory; a single image that does not is given up."""
@@ -248,12 +256,11 @@ class PipelineExecutor(Generic[Item, Outcome]):
         self, batch: _Batch[Item], answers: list[ModelResult]
     ) -> Iterator[tuple[Item, Outcome | Failure]]:
         """Send good answers to the writers, wrong ones once more through the model where that may help."""
-        for number, ((item, origin), answer) in enumerate(zip(batch.items, answers, strict=True)):
-            checked: ModelResult
-            try:
-                checked = self._clock.time("check", "", self._estimator.check, answer)
-            except MemoryError as error:
-                checked = as_model_error(error)
+        self._mark("check")
+        checks = [self._check(answer) for answer in answers]
+        self._clock.add_up(self._marks)
+        self._marks.clear()
+        for number, ((item, origin), checked) in enumerate(zip(batch.items, checks, strict=True)):
             wrong = isinstance(checked, ModelOutputError)
             if wrong and not batch.in_float32 and self._estimator.can_run_again:
                 pixels = batch.pixels[number : number + 1].copy()
@@ -264,13 +271,19 @@ class PipelineExecutor(Generic[Item, Outcome]):
             else:
                 if checked.fov_deg is not None:
                     origin = self._estimator.add_focal_length(origin, checked)
-                self._write_later(item, ItemResult(origin, checked, batch.in_float32))
+                count = checked.values.nbytes + sum(each.nbytes for each in checked.maps.values())
+                self._write_later(item, ItemResult(origin, checked, batch.in_float32, count))
+
+    def _check(self, answer: ModelResult) -> ModelResult:
+        try:
+            return self._estimator.check(answer)
+        except MemoryError as error:
+            return as_model_error(error)
 
     def _write_later(self, item: Item, result: ItemResult) -> None:
-        count = result.output.nbytes
         self._finishing += 1
-        self._finishing_bytes += count
-        self._writers.submit(self._report, lambda: _Finished(item, self._finish(item, result), count))
+        self._finishing_bytes += result.nbytes
+        self._writers.submit(self._report, lambda: _Finished(item, self._finish(item, result), result.nbytes))
 
     # ---- other threads -------------------------------------------------------------------------------------
 
@@ -286,8 +299,9 @@ class PipelineExecutor(Generic[Item, Outcome]):
         while (batch := self._to_model.get()) is not None:
             try:
                 run = estimator.run_again if batch.in_float32 else estimator.run
-                what = f"{len(batch.items)} images"
-                answers = self._clock.time("model", what, run, batch.pixels, batch.estimate_fov)
+                began = [("model", time.perf_counter(), time.thread_time())]
+                answers = run(batch.pixels, batch.estimate_fov)
+                self._clock.add_up(began, f"{len(batch.items)} images")
                 self._events.put(_Inferred(batch, answers))
             except BaseException as error:  # noqa: BLE001 - the calling thread raises it
                 self._events.put(_Broken(error))

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from cortexia_video.depth_map import DepthKind, DepthMap, Share
-from cortexia_video.errors import Failure, InputError, LossError, attempt, printable, suggest_keywords
+from cortexia_video.errors import Failure, InputError, LossError, attempt, printable
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, FormatName
 from cortexia_video.geometry.alignment import (
@@ -23,7 +23,13 @@ from cortexia_video.geometry.alignment import (
     join_samples,
 )
 from cortexia_video.jobs.aligner import OF_EACH, Aligner, AlignTo
-from cortexia_video.jobs.convert import DepthFileJob, find_run_format, open_folders, require_depth_files
+from cortexia_video.jobs.convert import (
+    DepthFileJob,
+    bound_by_mask,
+    find_run_format,
+    open_folders,
+    require_depth_files,
+)
 from cortexia_video.jobs.outcomes import Listener, Report
 from cortexia_video.jobs.splatting import Written, write_depth_params, write_transforms
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
@@ -39,7 +45,6 @@ from cortexia_video.storage.paths import to_path
 _log = logging.getLogger(__name__)
 
 
-@suggest_keywords
 def align_folder(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -63,7 +68,8 @@ def align_folder(
     Outcomes, the ledger and what a second call does (only what is missing or changed) are those of `estimate`.
     An image of which too little is known has failed; others go on. Each line of the ledger, and each file that
     holds metadata, says the fit, its points and residuals. Beside each map `KEY.relative` holds the map before
-    it, bit by bit; `read_depth` reads it.
+    it, bit by bit; `read_depth` reads it. Where a run wrote a mask beside depth, only what is inside it is fitted and
+    known afterwards; normals, masks and confidence go along as they are, points are made anew.
 
     Args:
         inputs: Depth files, folders with all that is in them, and lists; paths or URLs.
@@ -162,6 +168,7 @@ def _fit_together(
         if isinstance(item, Failure):
             return item
         reading = reader.decode(reader.read_bytes(item.place), item.place)
+        reading = bound_by_mask(reading, reading.read_maps(("mask",)))
         samples = aligner.take(reading.line.get("key", item.key), reading.depth)
         return _find_group(item.key, share), reading.depth.kind, join_samples([samples], most=OF_EACH)
 

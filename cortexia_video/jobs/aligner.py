@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 from cortexia_video.depth_map import Alignment, DepthMap, Share
-from cortexia_video.errors import InputError, suggest_keywords
+from cortexia_video.errors import InputError
 from cortexia_video.geometry.alignment import (
     Fit,
     Floats,
@@ -26,7 +26,6 @@ OF_EACH = 400  # samples of an image that a shared fit takes
 _OF_CLIP = 16  # frames whose samples the fit of a clip takes
 
 
-@suggest_keywords
 @dataclass(frozen=True, kw_only=True)
 class AlignTo:
     """What is known in metres; one of these.

@@ -10,7 +10,7 @@ import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, suggest_keywords
+from cortexia_video.errors import InputError
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_image
 from cortexia_video.inference.backend_selection import MAX_ERROR
@@ -53,7 +53,6 @@ class ModelCheck:
         )
 
 
-@suggest_keywords
 def check_model(
     model: str,
     image: str | os.PathLike[str],

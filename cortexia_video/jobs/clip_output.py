@@ -25,7 +25,7 @@ from cortexia_video.jobs.clip_files import ScratchFile, disk_errors, place_frame
 from cortexia_video.jobs.clip_parts import ClipParts, FilePieces
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.runtime.resources import StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video.clip_index import ClipIndex

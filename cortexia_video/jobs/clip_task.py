@@ -27,8 +27,7 @@ from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, Vid
 from cortexia_video.jobs.clip_parts import ClipParts
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.progress import begin_stage
-from cortexia_video.runtime.resources import MemoryBudget
-from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.runtime.resources import MemoryBudget, StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import to_path

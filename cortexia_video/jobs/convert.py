@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -31,13 +31,15 @@ from cortexia_video.errors import (
     attempt,
     not_known,
     printable,
-    suggest_keywords,
 )
 from cortexia_video.formats.conventions import PER_METRE
 from cortexia_video.formats.exports import EXPORTS
+from cortexia_video.formats.maps import add_maps
 from cortexia_video.formats.metadata import Metadata
-from cortexia_video.formats.registry import FORMATS, Format, FormatName
+from cortexia_video.formats.raw_depth import Chunks
+from cortexia_video.formats.registry import FORMATS, MAPS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
+from cortexia_video.geometry.normals import stretch_normals
 from cortexia_video.jobs.clip_files import choose_format
 from cortexia_video.jobs.convert_clips import (
     CLIP_FORMS,
@@ -47,9 +49,9 @@ from cortexia_video.jobs.convert_clips import (
     find_clips,
 )
 from cortexia_video.jobs.outcomes import Listener, Report, facts_of, open_outcomes
-from cortexia_video.ledger.artifacts import find_image
-from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
+from cortexia_video.ledger.artifacts import find_image, list_maps, list_outputs
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
+from cortexia_video.ledger.state import complete_depth_json, read_depth_json
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.sinks.sink import Sink, open_sink
@@ -60,6 +62,8 @@ from cortexia_video.video.depth_clip import read_about, split_frame
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file
+_CLAIMED = 16  # files that are said to be begun at once: each time costs a tenth of what a small file takes
+_MAP_BYTES = 48  # a pixel, of normals and points at the worst moment
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _KEPT_REMOTE = 1 << 26  # the same at a URL, where to read twice costs more
 _TIMES = (1 << 63) - 1  # what a ledger can hold; of objects they are hashes, whose sum can be more
@@ -75,7 +79,6 @@ NONE_GIVEN = "none is given for it"
 _log = logging.getLogger(__name__)
 
 
-@suggest_keywords
 def convert(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -100,7 +103,8 @@ def convert(
     changed) are those of `estimate`. Metres that a model made with another focal length (`f_px_used`) are
     multiplied by the given one over that: exact but for what the model's limits cut off, 0.1 mm and 10 km,
     and scaled like other values. Depth that has no focal length gets the given one. All other depth keeps its
-    own, and is counted by reason in a warning.
+    own, and is counted by reason in a warning. Normals, masks, confidence and points that a run wrote beside depth
+    go along, made anew where they follow from what changed; not into clips, and not with `to`.
 
     Args:
         inputs: Depth files, folders with all that is in them, and lists; paths or URLs. Keys keep the tree:
@@ -205,7 +209,7 @@ def convert(
         **given.settings,
     }
     change = _FocalLength(given, {"convention": to, **EXPORTS[to].facts} if to else {})
-    job = DepthFileJob(reader, forms[0], change, allow_loss)
+    job = DepthFileJob(reader, forms[0], change, allow_loss, maps=() if to else tuple(MAPS))
     report = job.run(found, files, sink, settings, doing="converting", workers=workers, **more)
     if unused := given.describe_unused():
         _log.warning("%s", unused)
@@ -218,6 +222,7 @@ class DepthFileJob:
     """Depth files read, changed and written anew, each an input with one outcome.
 
     change: gives of what was read what is to be written, and what else the ledger's line says; called on threads.
+    maps: those of `MAPS` that go along, where a run wrote them beside depth.
     """
 
     def __init__(
@@ -226,7 +231,9 @@ class DepthFileJob:
         form: Format,
         change: Callable[[InputFile, Reading], tuple[DepthMap, Mapping[str, object]]],
         allow_loss: bool,
+        maps: Collection[str] = tuple(MAPS),
     ) -> None:
+        self._maps = frozenset(maps)
         self._reader = reader
         self._form = form
         self._change = change
@@ -274,10 +281,10 @@ class DepthFileJob:
             return replace(item, source=item.source._replace(mtime_ns=changed))
 
         dated = (attempt(each.key, "find", partial(add_beside, each)) for each in found)
-        work = self._outcomes.claimed(dated)
+        work = self._outcomes.claimed(dated, ahead=_CLAIMED)
         first = next(work, None)
         if first:
-            keep_depth_json(self._sink, self._ledger)
+            self._ledger.keep_depth_json(self._sink)
             yield first
             yield from work
 
@@ -293,16 +300,24 @@ class DepthFileJob:
         data = read() if size <= kept else b""  # a larger one waits where it is
         with self._budget.hold(size):
             pixels = self._reader.count_pixels(data or read(), item.place)
-        with self._budget.hold(size + pixels * _BYTES):
+        needed = size + pixels * _BYTES
+        with self._budget.hold(needed):
             reading = self._reader.decode(data or read(), item.place)
             if reading.changed:
                 raise DepthFileError(
                     f"{printable(item.source.path)}: it is not what was written: `cortexia verify --requeue` "
                     "lets the next run make it again; if you changed it, copy it elsewhere and say what it is"
                 )
-            return attempt(item.key, "write", lambda: self._place(item, reading))
+            maps = [name for each, name in list_maps(reading.line).items() if each in self._maps]
+            if not maps:
+                return attempt(item.key, "write", lambda: self._place(item, reading, {}))
+        outputs = list_outputs(reading.line)
+        with self._budget.hold(needed + pixels * _MAP_BYTES + sum(outputs[name].size for name in maps)):
+            beside = reading.read_maps(self._maps)
+            reading = bound_by_mask(reading, beside)
+            return attempt(item.key, "write", lambda: self._place(item, reading, beside))
 
-    def _place(self, item: InputFile, reading: Reading) -> None:
+    def _place(self, item: InputFile, reading: Reading, beside: Mapping[str, bytes]) -> None:
         depth, more = self._change(item, reading)
         form, clip = self._form, reading.line.get("clip", {})
         about: Mapping[str, Any] = {**clip["coding"], "unknown": 0, "clip": clip} if "coding" in clip else {}
@@ -310,7 +325,7 @@ class DepthFileJob:
             about = read_about(frame[0], item.source.mtime_ns)
         if about and depth.values is reading.depth.values:  # of a clip, which says it of all its frames
             form = choose_format(form, about)
-        lost = form.lost(depth)
+        lost = form.lost(depth) if form.lost else None
         if lost and not self._allow_loss:
             raise LossError(
                 f"{lost}: `allow_loss=True` writes it all the same, or choose another `format` or `to`"
@@ -320,8 +335,11 @@ class DepthFileJob:
             _log.warning(
                 "%s: %s; the ledger says of each file what it lost", printable(item.source.path), lost
             )
+        maps = _carry(beside, reading.depth, depth)
         files = self._sink.encode(item.key, depth, form)
-        self._ledger.record_begun(item.key, list(files))
+        files |= {item.key + MAPS[name].suffix: chunks for name, chunks in maps.items()}
+        self._outcomes.require_own(item.key, [*files])
+        self._ledger.record_begun(item.key, list(files), unclaimed=bool(maps))
         outputs = self._sink.place(files)
         facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
         facts |= {**more, "lost": lost} if lost else more
@@ -329,6 +347,23 @@ class DepthFileJob:
         image = find_image(reading.line)
         facts |= {"image": image} if image else {}
         self._ledger.record_done(item.key, item.source, outputs, **facts)
+
+
+def bound_by_mask(reading: Reading, beside: Mapping[str, bytes]) -> Reading:
+    """Return what was read with the mask among the files beside it, if one is there: depth ends where that does."""
+    mask = {name: data for name, data in beside.items() if name == "mask"}
+    return reading._replace(depth=add_maps(reading.depth, mask)) if mask else reading
+
+
+def _carry(beside: Mapping[str, bytes], before: DepthMap, depth: DepthMap) -> dict[str, Chunks]:
+    """Return the files beside depth, by their names in `MAPS`: as they are, or anew by what changed from `before`."""
+    moved, scaled = depth.f_px != before.f_px, depth.values is not before.values
+    anew = {*beside} if moved else {"points"} if scaled else set()
+    if anew & beside.keys():
+        depth = add_maps(depth, beside)
+    if moved and scaled and depth.normals is not None and depth.f_px and before.f_px:
+        depth = replace(depth, normals=stretch_normals(depth.normals, depth.f_px / before.f_px))
+    return {name: MAPS[name].encode(depth) if name in anew else [data] for name, data in beside.items()}
 
 
 class _FocalLength:

@@ -33,8 +33,8 @@ from cortexia_video.jobs.clip_files import ScratchFile, place_frames
 from cortexia_video.jobs.clip_parts import FilePieces
 from cortexia_video.jobs.outcomes import Outcomes, Report, facts_of
 from cortexia_video.ledger.artifacts import find_image
-from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader
+from cortexia_video.ledger.state import complete_depth_json
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import InputFile, find_images
@@ -163,7 +163,7 @@ class ClipConversion:
             return replace(each.item, is_clip=False)  # its files are those of the form
 
         with outcomes:
-            keep_depth_json(self._sink, self._ledger)
+            self._ledger.keep_depth_json(self._sink)
             run_bounded(
                 outcomes.claimed(map(note, clips)),
                 lambda item: (

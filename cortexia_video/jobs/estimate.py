@@ -21,12 +21,13 @@ from typing import Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import Failure, InputError, printable, suggest_keywords
+from cortexia_video.errors import Failure, InputError, printable
 from cortexia_video.formats.registry import FormatName, choose_maps
+from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
 from cortexia_video.geometry.normals import SHAPED
 from cortexia_video.images.decode import read_image_bytes
-from cortexia_video.inference.backend_selection import MAX_ERROR, Backend, BackendSelector
+from cortexia_video.inference.backend_selection import LONG_RUN, MAX_ERROR, Backend, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.inference.maps import find_maps
 from cortexia_video.jobs.aligner import Aligner, AlignTo
@@ -37,13 +38,12 @@ from cortexia_video.jobs.input_sample import COUNTED, PLENTY, describe_need
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.worker import Decoding as Decoding
 from cortexia_video.jobs.worker import NoteFrames, RecordBegun, TaskOptions, Worker, decode_readable
-from cortexia_video.ledger.depth_json import keep_depth_json
-from cortexia_video.ledger.entries import ItemDone, Source
+from cortexia_video.ledger.entries import CLAIMED, ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition, parse_partition
-from cortexia_video.models.protocol import CommercialOnly, InputSize
-from cortexia_video.runtime.resources import choose_workers, count_cores
-from cortexia_video.runtime.throughput import Usage
+from cortexia_video.ledger.state import DEPTH_JSON
+from cortexia_video.models.protocol import AUTO, CommercialOnly, InputSize
+from cortexia_video.runtime.resources import Usage, choose_workers, count_cores
 from cortexia_video.runtime.trace import ChromeTrace
 from cortexia_video.sinks.archives import ArchiveSink, Packing, PackName
 from cortexia_video.sinks.sink import Sink, open_sink
@@ -65,7 +65,6 @@ _WITH_MAPS = 7  # times as many, at most
 _log = logging.getLogger(__name__)
 
 
-@suggest_keywords
 def estimate(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -89,7 +88,7 @@ def estimate(
     pack: PackName | None = None,
     pack_size: int = 256,
     pack_images: bool = False,
-    backend: Backend | None = None,
+    backend: Backend = "auto",
     precision: str | None = None,
     max_error: float = MAX_ERROR,
     compile: bool = False,
@@ -154,8 +153,9 @@ def estimate(
             files.
         pack_size: Images per archive.
         pack_images: Put the images into the archives, too.
-        backend: What runs the network, where the model allows it: torch, onnx (ONNX Runtime), openvino, or
-            auto: what proves fastest.
+        backend: What runs the network, where the model allows it: torch, onnx (ONNX Runtime), openvino. auto: what
+            proves fastest and near enough, where the run is long; reference, where it is short, and what made the
+            depth that is there already. reference: float32 by torch, or by ONNX Runtime of ONNX files.
         precision: float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else
             float32.
         max_error: Refuse a backend or a precision whose depth differs by more from that of the reference in
@@ -275,9 +275,9 @@ def estimate(
     )
     if align_to and pack and not drop_relative:
         raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
-    found = _find_some(spec, places, passed_over)
+    found = LookAhead(_find_some(spec, places, passed_over), stop)
     executor, sink = executor or LocalExecutor(), spec.open_sink()
-    settings = executor.prepare(spec)
+    settings = executor.prepare(spec, found)
     refused: Iterable[tuple[str, Source]] = ()
     if changed == "refuse" and not overwrite:
         refused = ((each.key, each.source) for each in spec.find() if isinstance(each, InputFile))
@@ -285,7 +285,7 @@ def estimate(
         ledger = Ledger(root, settings, spec.partition, sink=sink, refuse_changed=refused)
         stack.enter_context(ledger)
         stack.enter_context(sink)
-        keep_depth_json(sink, ledger)
+        ledger.keep_depth_json(sink)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
             sink,
@@ -299,8 +299,8 @@ def estimate(
         )
         outcomes.report.passed_over = passed_over
         if size == "full" and isinstance(root, Path) and not is_remote:
-            found = _warn_of_need(spec, root, found, ledger)
-        report = _run(executor, outcomes, found, trace, stop)
+            _warn_of_need(spec, root, found, ledger)
+        report = _run(executor, outcomes, iter(found), trace, stop)
         has_parts = isinstance(root, Path) and (root / PARTS).exists()
         if has_parts and spec.partition is None and not report.interrupted:
             remove_parts(sink)  # of clips: a kill may have left some beside what is done
@@ -333,15 +333,14 @@ def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[st
     )
 
 
-def _warn_of_need(spec: RunSpec, root: Path, found: Iterator[Found], ledger: Ledger) -> Iterator[Found]:
-    """Return the inputs; say before how much the run will write, where that is much of what is free."""
-    first, free = [*itertools.islice(found, COUNTED)], shutil.disk_usage(root).free
+def _warn_of_need(spec: RunSpec, root: Path, found: LookAhead, ledger: Ledger) -> None:
+    """Say how much the run will write, where that is much of what is free."""
+    first, free = [*itertools.islice(found.look(), COUNTED)], shutil.disk_usage(root).free
     most = _BYTES_A_MEGAPIXEL * (_WITH_MAPS if spec.task.also else 1)
     if len(first) * spec.task.max_megapixels * most > free:  # else it cannot be much
         missing = [each for each in first if ledger.state.get(each.key) is None]
         if need := describe_need(missing, free, root, (spec.format, *spec.task.also)):
             _log.warning("%s", need)
-    return itertools.chain(first, found)
 
 
 def _run(
@@ -355,7 +354,7 @@ def _run(
     ledger, report = outcomes.ledger, outcomes.report
     outcomes.slowest = lambda: executor.usage().slowest
     with outcomes:
-        work = ledger.claim(outcomes.needing_work(found), ahead=executor.claims_ahead)
+        work = ledger.claim(outcomes.needing_work(found), ahead=CLAIMED if executor.claims_ahead else 1)
         results = executor.run(
             work, RunContext(outcomes.sink, ledger.record_begun, outcomes.note_frames, trace, stop)
         )
@@ -374,6 +373,31 @@ def _run(
     speed = report.speed.as_dict() if report.speed else None
     outcomes.record_end(batch_sizes=usage.batch_sizes, speed=speed)
     return report
+
+
+class LookAhead:
+    """Inputs of which the first can be looked at before they are worked on; nothing is found twice.
+
+    stop: once it is set, no more are looked for.
+    """
+
+    def __init__(self, found: Iterator[Found], stop: threading.Event) -> None:
+        self._found, self._stop = found, stop
+        self._seen: list[Found] = []
+
+    def look(self) -> Iterator[Found]:
+        """Yield the inputs from the first one on, and keep them."""
+        for number in itertools.count():
+            if number == len(self._seen):
+                following = None if self._stop.is_set() else next(self._found, None)
+                if following is None:
+                    return
+                self._seen.append(following)
+            yield self._seen[number]
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield all inputs, once."""
+        return itertools.chain(self._seen, self._found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,30 +455,57 @@ class RunSpec:
         return ArchiveSink(sink, self.packing, lambda item: read_image_bytes(item.place))
 
     def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
-        """Load the model; of one by name also what is to choose its backend by the first images."""
+        """Load the model; of one by name also what its backend is compared by, unless it is the reference."""
         if not isinstance(self.model, str):
             return None, load_estimators(self.model, **self.asked)
         asked: dict[str, Any] = {"commercial_only": self.commercial_only, **self.asked}
-        if asked["backend"] is None and asked["precision"] is None:
-            estimators = load_estimators(self.model, **asked)
-            if not {"backend", "precision"} & estimators[0].model.settings.keys():  # it is the reference
-                return None, estimators
-        selector = BackendSelector(self.model, max_error=self.max_error, **asked)
-        return selector, selector.load()
+        estimators = load_estimators(self.model, **asked)
+        if not {"backend", "precision"} & estimators[0].model.settings.keys():  # it is the reference
+            return None, estimators
+        return BackendSelector(self.model, max_error=self.max_error, **asked), estimators
+
+    def may_choose(self, inputs: LookAhead) -> bool:
+        """Return whether the backend is not named, and the folder holds depth already, or the run may be long."""
+        if not isinstance(self.model, str) or self.asked["backend"] != AUTO:
+            return False
+        if isinstance(self.root, RemotePath) or (self.root / DEPTH_JSON).exists():
+            return True
+        some = [*itertools.islice(inputs.look(), LONG_RUN)]
+        return len(some) == LONG_RUN or any(isinstance(each, InputFile) and each.is_clip for each in some)
 
     def choose_backend(
-        self,
-        selector: BackendSelector | None,
-        estimators: Sequence[DepthEstimator],
-        items: Iterable[InputFile],
-    ) -> Sequence[DepthEstimator]:
-        """Return what is to run, by as many of the inputs as need be decoded for that; often none."""
-        if selector is None:
-            return estimators
-        frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
-        return selector.settle(estimators, map(self.task.given.apply, frames))
+        self, estimators: Sequence[DepthEstimator], inputs: LookAhead, *, goes_on: bool = False
+    ) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
+        """Return, of a model by name, what is to run, and what that is to be compared by, if it still is.
 
-    def describe(self, selector: BackendSelector | None, estimator: DepthEstimator) -> dict[str, object]:
+        goes_on: there are more inputs than these, how many is not known.
+        """
+        from cortexia_video.jobs.backend_choice import InputCount, find_kept, load_kept
+
+        assert isinstance(self.model, str)
+        selector = BackendSelector(
+            self.model, max_error=self.max_error, commercial_only=self.commercial_only, **self.asked
+        )
+        if kept := find_kept(self.root, estimators[0], self.model):
+            return selector, load_kept(selector, kept, self.root)
+        if self.partition is None:
+            has = (lambda _: True) if goes_on else InputCount(inputs.look(), self.task.video).has
+            frames = self._decode(each for each in inputs.look() if isinstance(each, InputFile))
+            if chosen := selector.choose(estimators, frames, has):
+                return None, chosen
+        return selector, estimators
+
+    def compare_backend(
+        self, selector: BackendSelector, estimators: Sequence[DepthEstimator], items: Iterable[InputFile]
+    ) -> None:
+        """Compare what is to run with the reference, by as many of the inputs as need be decoded for that."""
+        selector.settle(estimators, self._decode(items))
+
+    def _decode(self, items: Iterable[InputFile]) -> Iterator[Frame]:
+        frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
+        return map(self.task.given.apply, frames)
+
+    def describe(self, estimator: DepthEstimator) -> dict[str, object]:
         """Return what the outputs depend on: outputs of other settings are not taken for done.
 
         Raises `InputError` where no map that is asked for beside depth can follow from it.
@@ -472,8 +523,7 @@ class RunSpec:
                     f"{' and '.join(sorted(following))} (`also`) follow from metric or scale_invariant depth, and "
                     f"{printable(estimator.model.name)} gives {settings['kind']}: take another model, or `align_to`"
                 )
-        settings |= {"video": self.task.video.settings} if self.task.video != VideoOptions() else {}
-        return settings | {**(selector.settings if selector else {})}
+        return settings | ({"video": self.task.video.settings} if self.task.video != VideoOptions() else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,7 +551,7 @@ class Executor(Protocol):
 
     claims_ahead: bool
 
-    def prepare(self, spec: RunSpec) -> Mapping[str, object]:
+    def prepare(self, spec: RunSpec, inputs: LookAhead) -> Mapping[str, object]:
         """Load the model, and return what the outputs depend on; raises before anything is written."""
 
     def run(
@@ -527,19 +577,22 @@ class LocalExecutor:
 
     claims_ahead = False
 
-    def prepare(self, spec: RunSpec) -> Mapping[str, object]:
+    def prepare(self, spec: RunSpec, inputs: LookAhead) -> Mapping[str, object]:
         self._spec = spec
         self._selector, self._estimators = spec.load()
-        return spec.describe(self._selector, self._estimators[0])
+        if spec.may_choose(inputs):
+            self._selector, self._estimators = spec.choose_backend(self._estimators, inputs)
+        return spec.describe(self._estimators[0])
 
     def run(
         self, items: Iterator[InputFile], context: RunContext
     ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
-        items, first = itertools.tee(items)
-        estimators = self._spec.choose_backend(self._selector, self._estimators, first)
+        if self._selector:
+            items, first = itertools.tee(items)
+            self._spec.compare_backend(self._selector, self._estimators, first)
         sink, record_begun, trace = context.sink, context.record_begun, context.trace
         self._worker = Worker(
-            self._spec.task, estimators, sink, record_begun, trace, note_frames=context.note_frames
+            self._spec.task, self._estimators, sink, record_begun, trace, note_frames=context.note_frames
         )
         return self._worker.run(items, context.stop)
 

@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import DepthFileError, Failure, attempt, printable, suggest_keywords
+from cortexia_video.errors import DepthFileError, Failure, attempt, printable
 from cortexia_video.formats.decode_depth import find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.raw_depth import PICKS
-from cortexia_video.formats.registry import MAPS
 from cortexia_video.images.resampling import pick_points
-from cortexia_video.ledger.artifacts import find_map
-from cortexia_video.ledger.depth_json import read_depth_json
+from cortexia_video.ledger.artifacts import find_missing, list_maps
 from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.ledger.index import LedgerIndex
+from cortexia_video.ledger.state import read_depth_json
 from cortexia_video.pinhole import to_fov_deg
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.progress import track
@@ -58,7 +57,8 @@ class Inspection:
             known.
         unknown_share: Of the pixels.
         clip: Of a clip of depth, whose first frame this is then: its frames, rate and so on.
-        maps: What else the run wrote of the image: normals, mask, confidence, points.
+        maps: What else the run wrote of the image that is still there: normals, mask, confidence, points.
+        maps_missing: What of that is not there any more.
         thumbnail: float32, every k-th row and column, 128 at most.
     """
 
@@ -77,6 +77,7 @@ class Inspection:
     unknown_share: float
     clip: Mapping[str, Any]
     maps: tuple[str, ...]
+    maps_missing: tuple[str, ...]
     thumbnail: NDArray[np.float32]
 
     def __repr__(self) -> str:
@@ -127,7 +128,6 @@ class FolderInspection:
         return named
 
 
-@suggest_keywords
 def inspect(
     path: PathLike,
     *,
@@ -210,13 +210,14 @@ class _Inspector:
 
     def _inspect(self, data: bytes, place: AnyPath) -> Inspection:
         try:
-            depth, said_by, line, changed = self._reader.decode(data, place)
+            depth, said_by, line, changed, root = self._reader.decode(data, place)
         except DepthFileError as raised:
             error = DepthFileError(str(raised))  # `raised` holds on to what was decoded until then
         else:
             words = metadata_of(depth)
-            maps = tuple(each for each in MAPS if "outputs" in line and find_map(line, each))
-            of_run: dict[str, Any] = {"changed": changed, "maps": maps}
+            missing = find_missing(root, line) if root is not None else []
+            maps = [each for each in list_maps(line) if each not in missing]
+            of_run: dict[str, Any] = {"changed": changed, "maps": (*maps,), "maps_missing": (*missing,)}
             return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, **of_run)
         # a file that is whole, though its meaning is not known
         try:
@@ -239,6 +240,7 @@ def _describe(
     unsaid: str | None = None,
     changed: bool = False,
     maps: tuple[str, ...] = (),
+    maps_missing: tuple[str, ...] = (),
 ) -> Inspection:
     height, width = depth.values.shape
     known = depth.values[np.isfinite(depth.values)]
@@ -262,6 +264,7 @@ def _describe(
         unknown_share=1 - known.size / depth.values.size,
         clip={},
         maps=maps,
+        maps_missing=maps_missing,
         thumbnail=pick_points(depth.values, *small),
     )
 

@@ -18,7 +18,7 @@ from cortexia_video.html.notebook import write_text
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, LookUp
 from cortexia_video.runtime.progress import begin_stage
-from cortexia_video.runtime.throughput import Speed
+from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import AnyPath
@@ -151,11 +151,13 @@ class Outcomes:
                 yield item
         self._all_found = True
 
-    def claimed(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
-        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left."""
-        for item in self.ledger.claim(self.needing_work(found)):
-            if self._stop.is_set():
-                return
+    def claimed(self, found: Iterable[_Item | Failure], *, ahead: int = 1) -> Iterator[_Item]:
+        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left.
+
+        ahead: as `Ledger.claim` takes it.
+        """
+        items = self.ledger.claim(self.needing_work(found), ahead=ahead)
+        while not self._stop.is_set() and (item := next(items, None)) is not None:
             yield item
 
     def settle(self, item: InputFile, failure: Failure | None, images: int = 1) -> None:
@@ -243,6 +245,9 @@ class Outcomes:
 
     def _needs_work(self, item: InputFile) -> bool:
         """Return whether an input is to be done; one that is done, or that must not be, settles here."""
+        if self.sink.refuse and (refused := self.sink.refuse(item.key)):
+            self.fail(Failure(item.key, "write", refused), item)
+            return False
         others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
         known = self.ledger.look_up(item.key, item.source, besides=others)
         state, other, is_moved, outputs = LookUp("missing") if self._overwrite else known
@@ -265,6 +270,11 @@ class Outcomes:
             self.fail(Failure(item.key, "write", OutputExistsError(obstacle)), item)
         return obstacle is None
 
+    def require_own(self, key: str, names: Iterable[str]) -> None:
+        """Raise `OutputExistsError` for files in the place of outputs of `key` that must stay; on any thread."""
+        if obstacle := self._find_others(key, names):
+            raise OutputExistsError(obstacle)
+
     def _find_obstacle(self, item: InputFile, other: str | None) -> str | None:
         """Return why the outputs of an input must not be placed, if that is so. other: whose depth is there."""
         names = self.sink.output_names(item.key, is_clip=item.is_clip)
@@ -273,16 +283,22 @@ class Outcomes:
             return (
                 f"{item.key} exists already, where the folder of its frames would be: choose another `output`"
             )
+        if obstacle := self._find_others(item.key, names):
+            return obstacle
+        if other:
+            return f"its place holds the depth of {other}: choose another `output`, or `overwrite=True`"
+        return None
+
+    def _find_others(self, key: str, names: Iterable[str]) -> str | None:
+        """Return why one of the files in the place of outputs of `key` must stay, if one must."""
         for name in names:
-            if not self.sink.holds(name) or self.ledger.owns(item.key, name):
+            if not self.sink.holds(name) or self.ledger.owns(key, name):
                 continue
             if PurePath(name).suffix in _OF_PEOPLE and not self.sink.holds_own(name):
                 kind = "an image" if PurePath(name).suffix in IMAGE_SUFFIXES else "a video"
                 return f"{name} exists already, {kind} that is not ours: choose another `output`"
             if not self._overwrite:
                 return f"{name} exists already and the ledger does not know it: `overwrite=True` replaces it"
-        if other:
-            return f"its place holds the depth of {other}: choose another `output`, or `overwrite=True`"
         return None
 
 

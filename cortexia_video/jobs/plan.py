@@ -8,33 +8,37 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt, suggest_keywords
-from cortexia_video.formats.registry import FORMATS
-from cortexia_video.inference.backend_selection import AUTO, BackendSelector
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt
+from cortexia_video.formats.registry import FORMATS, choose_maps
+from cortexia_video.frame import Frame
+from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batches import BatchSize
+from cortexia_video.jobs.backend_choice import WAY, find_kept, load_kept
 from cortexia_video.jobs.estimate import Decoding, estimate
 from cortexia_video.jobs.input_sample import Tally, find_existing, read_headers
 from cortexia_video.jobs.worker import decode_readable
+from cortexia_video.ledger.artifacts import find_depth, list_maps, list_outputs
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.state import LedgerState, read_state
+from cortexia_video.models.protocol import AUTO
 from cortexia_video.runtime.progress import track
-from cortexia_video.runtime.throughput import Speed
+from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.paths import is_remote, to_path
+from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.image_sequence import read_any_index
@@ -50,6 +54,18 @@ _ENCODED = 4  # depth maps that go through every format
 _Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-seconds and bytes per pixel
 
 
+class _Timed(NamedTuple):
+    """What some images took that went through the whole job as npy.
+
+    samples: of some of their depth maps. pixels: of a depth map, on average. maps: bytes per pixel beside it, by name.
+    """
+
+    speed: Speed
+    samples: list[_Sample]
+    pixels: float
+    maps: dict[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class FormatCost:
     """What one format would take for all images.
@@ -58,7 +74,7 @@ class FormatCost:
 
     Attributes:
         hours: Of the whole run.
-        bytes: Of all outputs.
+        bytes: Of all outputs, maps beside depth among them.
     """
 
     hours: float
@@ -111,6 +127,7 @@ class Plan:
         num_workers: Machines such as this one that share the work.
         requests: To object stores, by kind.
         clips: What the videos among them would take; None where there are none.
+        maps: Bytes of the maps beside depth, by name.
     """
 
     found: int
@@ -127,9 +144,9 @@ class Plan:
     num_workers: int
     requests: dict[str, int]
     clips: ClipCost | None = None
+    maps: dict[str, int] = field(default_factory=dict)
 
 
-@suggest_keywords
 def plan(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
@@ -137,6 +154,9 @@ def plan(
     model: str | DepthEstimator = "compact",
     recursive: bool = False,
     size: Size = "full",
+    also: Sequence[str] = (),
+    f_px: float | None = None,
+    intrinsics: str | os.PathLike[str] | None = None,
     decode: Decoding = "exact",
     batch_size: BatchSize = 4,
     device: str = "auto",
@@ -157,6 +177,9 @@ def plan(
         model: A name, or a loaded estimator.
         recursive: Descend into the folders inside.
         size: full or native.
+        also: Maps to write beside each depth file, as `estimate` takes them.
+        f_px: Focal length of every image, in its pixels.
+        intrinsics: File of focal lengths by key.
         decode: exact or fast.
         batch_size: Images in one call of the model, or `auto`.
         device: One, or several with commas between.
@@ -203,7 +226,10 @@ def plan(
     headers = read_headers(track(samples, "looking", total=len(samples)))
     if samples and not headers:
         raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
+    maps = choose_maps(also)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
+    asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
+    run: dict[str, Any] = {"decode": decode, "f_px": f_px, "intrinsics": intrinsics}
     chosen: list[InputFile] = []  # a few images to time, fewer where they are huge, at least one
     looked_at = 0
     for image, header in headers.items():
@@ -213,32 +239,30 @@ def plan(
         chosen.append(image)
     estimators: Sequence[DepthEstimator]
     if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
-        choice = BackendSelector(model, **asked)
-        estimators = choice.load()
-        if not choice.is_settled(estimators):
-            estimators = choice.settle(estimators, decode_readable(chosen or clips.shuffle()))
+        estimators = _load(model, asked, root, decode_readable(chosen or clips.shuffle()), images, clips)
     else:
         estimators = load_estimators(model, **asked)
-    ours = {**estimators[0].identity, "decode": decode}
-    if asked.get("backend") == AUTO:
-        ours = {name: value for name, value in ours.items() if name not in ("backend", "precision")}
+    ours = {**estimators[0].identity, "decode": decode, **({"also": maps} if maps else {})}
     settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
-    fitting = [run for run in state.runs.values() if settings.items() <= run.settings.items()]
-    left = images.found - sum(done[run.name] for run in fitting)
+    settings |= {name: settings.get(name) for name in WAY}
+    theirs = {name: {**dict.fromkeys(WAY), **each.settings} for name, each in state.runs.items()}
+    fitting = [name for name, each in theirs.items() if settings.items() <= each.items()]
+    left = images.found - sum(done[name] for name in fitting)
     # on the disk that the output would be on, if that can be written
     beside = find_existing(root) if isinstance(root, Path) else None
     beside = beside if beside and os.access(beside, os.W_OK) else None
     sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod) or [(0, 0)]
     mean = sum(map(math.prod, sides)) / len(sides)
-    timed, formats = 0, dict[str, FormatCost]()
+    count, formats, of_maps = 0, dict[str, FormatCost](), dict[str, int]()
     if chosen:
-        speed, costs, pixels = _time(chosen, estimators, decode, beside)
-        of_map = mean if estimators[0].size == "full" else pixels
-        timed, formats = speed.images, _foretell(left / num_workers, left, speed, costs, of_map)
+        timed = _time(chosen, estimators, beside, also=maps, **run)
+        of_map = mean if estimators[0].size == "full" else timed.pixels
+        count, formats = timed.speed.images, _foretell(left / num_workers, left, timed, of_map)
+        of_maps = {name: round(left * of_map * each) for name, each in timed.maps.items()}
     clip_cost = None
     if clips.found:
-        finished = sum(done_clips[run.name] for run in fitting)
-        clip_cost = _plan_clips(clips, finished, estimators, beside, num_workers)
+        finished = sum(done_clips[name] for name in fitting)
+        clip_cost = _plan_clips(clips, finished, estimators, beside, num_workers, run)
     # what object stores will be asked: they charge for it
     remote, stored = any(is_remote(each) for each in inputs), isinstance(root, RemotePath)
     requests = {
@@ -256,18 +280,43 @@ def plan(
         smallest=sides[0],
         largest=sides[-1],
         megapixels=mean / 1e6,
-        timed=timed,
+        timed=count,
         formats=formats,
         num_workers=num_workers,
         requests=requests,
         clips=clip_cost,
+        maps=of_maps,
     )
 
 
+def _load(
+    model: str,
+    asked: Mapping[str, Any],
+    root: AnyPath | None,
+    frames: Iterable[Frame],
+    images: Tally,
+    clips: Tally,
+) -> Sequence[DepthEstimator]:
+    """Load a model by the backend that a run would settle on. A clip counts as a long run."""
+    selector = BackendSelector(model, **asked)
+    loaded = selector.load()
+    if (asked.get("backend") or AUTO) == AUTO:
+        if root and (kept := find_kept(root, loaded[0], model)):
+            return load_kept(selector, kept, root)
+        if chosen := selector.choose(loaded, frames, lambda count: clips.found > 0 or images.found >= count):
+            return chosen
+    return selector.settle(loaded, frames)
+
+
 def _plan_clips(
-    clips: Tally, done: int, estimators: Sequence[DepthEstimator], place: Path | None, num_workers: int
+    clips: Tally,
+    done: int,
+    estimators: Sequence[DepthEstimator],
+    place: Path | None,
+    num_workers: int,
+    run: Mapping[str, Any],
 ) -> ClipCost:
-    """Look at the packets of some videos, and estimate the first frames of a few."""
+    """Look at the packets of some videos, and estimate the first frames of a few. run: options of `estimate`."""
     indices: dict[InputFile, ClipIndex] = {}
     unreadable = read = 0
     for each in track(clips.shuffle()[:_LOOKED_AT_CLIPS], "looking", "videos"):
@@ -285,7 +334,7 @@ def _plan_clips(
     chosen = [*indices][:_TIMED_CLIPS]
     with scratch_folder(place) as folder:
         report = estimate(
-            [each.place for each in chosen], folder, model=estimators, frames=f"0:{_TIMED_FRAMES}"
+            [each.place for each in chosen], folder, model=estimators, frames=f"0:{_TIMED_FRAMES}", **run
         )
         if not report.done or not report.speed:
             raise InputError(f"none of the {len(chosen)} videos tried went through: {report.failures[0]}")
@@ -312,14 +361,14 @@ def _plan_clips(
 def _time(
     images: Sequence[InputFile],
     estimators: Sequence[DepthEstimator],
-    decoding: Decoding,
     place: Path | None,
-) -> tuple[Speed, list[_Sample], float]:
-    """Estimate some images; give the speed, what maps cost in each format, and the mean pixels of a map."""
+    **run: Any,
+) -> _Timed:
+    """Estimate some images, and try every format on some of their depth. run: options of `estimate`."""
     paths = [each.place for each in images]
     with scratch_folder(place) as folder:
         try:
-            report = estimate(paths, folder, model=estimators, decode=decoding)
+            report = estimate(paths, folder, model=estimators, **run)
         except OutputLostError as error:
             raise OutputError(
                 f"no room for a few samples in {place or tempfile.gettempdir()}: {error}"
@@ -327,7 +376,7 @@ def _time(
         if not report.done or not report.speed:
             raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
-        names = [name for line in done[:_ENCODED] for name in line["outputs"]]
+        names = [found[0] for line in done[:_ENCODED] if (found := find_depth(line))]
         samples = []
         # core-seconds and bytes per pixel in every format
         for name in track(names, "trying formats", "depth maps", len(names)):
@@ -342,24 +391,33 @@ def _time(
                     seconds = time.thread_time() - started
                     costs[format] = (seconds / depth.values.size, size / depth.values.size)
             samples.append(costs)
-    return report.speed, samples, sum(line["height"] * line["width"] for line in done) / len(done)
+    pixels = sum(line["height"] * line["width"] for line in done)
+    maps = Counter[str]()
+    for line in done:
+        for name, output in list_maps(line).items():
+            maps[name] += list_outputs(line)[output].size
+    return _Timed(
+        report.speed, samples, pixels / len(done), {name: size / pixels for name, size in maps.items()}
+    )
 
 
-def _foretell(
-    share: float, found: int, speed: Speed, samples: Sequence[_Sample], pixels: float
-) -> dict[str, FormatCost]:
+def _foretell(share: float, found: int, timed: _Timed, pixels: float) -> dict[str, FormatCost]:
     """Return what each format costs. share: images of a worker. pixels: of a depth map, on average."""
+    speed, samples = timed.speed, timed.samples
     each = {name: used / speed.images for name, used in speed.core_seconds.items()}
     model = speed.busy_seconds / speed.images / speed.devices
-    plain = pixels * float(np.mean([sample["npy"][1] for sample in samples]))
+    beside = pixels * sum(timed.maps.values())
+    encoded, plain = (pixels * float(np.mean([sample["npy"][part] for sample in samples])) for part in (0, 1))
+    maps = max(0.0, each.get("encode", 0.0) * pixels / timed.pixels - encoded) if beside else 0.0
     costs = {}
     for name in samples[0]:
         encoding, size = (
             pixels * float(np.mean([sample[name][part] for sample in samples])) for part in (0, 1)
         )
         cores = sum(used for stage, used in each.items() if stage not in ("encode", "write"))
-        cores += encoding + each["write"] * size / plain
-        disk = speed.disk_seconds / speed.images * size / plain
+        size += beside
+        cores += encoding + maps + each["write"] * size / (plain + beside)
+        disk = speed.disk_seconds / speed.images * size / (plain + beside)
         seconds = share * max(model, cores / speed.cores, disk)
         costs[name] = FormatCost(seconds / 3600, round(found * size))
     return costs

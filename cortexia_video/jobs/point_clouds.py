@@ -142,7 +142,9 @@ def make_point_cloud(
     else:
         seen = Frame(image_path.name, read_frame(image_path, frame))
         depth = f"{os.fspath(depth)}#{frame}"
-    depth_map = read_depth(depth, about={"kind": kind} if kind else {}, convention=convention)
+    depth_map = read_depth(
+        depth, about={"kind": kind} if kind else {}, convention=convention, also=maker.maps
+    )
     height, width = depth_map.values.shape
     is_upright = (height - width) * (seen.height - seen.width) > 0 and orientation >= 5
     if orientation != 1 and depth_map.model is None and depth_map.full_size is None and not is_upright:

@@ -29,13 +29,14 @@ from cortexia_video.errors import (
     OutputLostError,
     explain_import,
 )
-from cortexia_video.jobs.estimate import RunContext, RunSpec
+from cortexia_video.inference.backend_selection import LONG_RUN, read_way
+from cortexia_video.jobs.estimate import LookAhead, RunContext, RunSpec
 from cortexia_video.jobs.worker import Worker
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.throughput import Usage
+from cortexia_video.runtime.resources import Usage
 from cortexia_video.runtime.trace import ChromeTrace, Piece, TraceBuffer
 from cortexia_video.sinks.sink import open_sink
-from cortexia_video.sources.find import InputFile
+from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -125,13 +126,12 @@ class RayExecutor:
         self._end.close()
         self._after_end.close()
 
-    def prepare(self, spec: RunSpec) -> Mapping[str, object]:
-        """Find room for the workers, and let one load the model, to say what the outputs depend on."""
+    def prepare(self, spec: RunSpec, inputs: LookAhead) -> Mapping[str, object]:
+        """Find room for the workers, and let one load the model, to say what the outputs depend on.
+
+        It also chooses the backend, where none is named, for all of them.
+        """
         ray = _import_ray()
-        if spec.asked.get("backend") == "auto":
-            raise InputError(
-                "`backend='auto'` could choose another backend on each worker: name one, such as onnx"
-            )
         if not isinstance(spec.root, RemotePath):  # workers may stand in another folder
             spec = replace(spec, root=spec.root.absolute())
             self._after_end.callback(_take_away_partial_folder, spec.root)
@@ -149,14 +149,16 @@ class RayExecutor:
             _log.warning("the cluster has room for %d of %d workers", room, self._asked)
         self._count = min(self._asked or usual, room)
         if not isinstance(spec.model, str):  # it is here, loaded
-            selector, estimators = spec.load()
-            return spec.describe(selector, estimators[0])
-        first = [each for each in islice(spec.find(), _COMPARED_ON) if isinstance(each, InputFile)]
+            return spec.describe(spec.load()[1][0])
+        most = LONG_RUN if spec.may_choose(inputs) else _COMPARED_ON
+        first = [*islice(inputs.look(), most)]
         ask = ray.remote(_load_settings).options(max_retries=0, **self._resources)
         with _as_cluster_error():
-            settings: Mapping[str, object] | str = ray.get(ask.remote(spec, first))
-        if isinstance(settings, str):
-            raise ModelError(settings)
+            answer: tuple[Mapping[str, object], Mapping[str, str]] | str = ray.get(ask.remote(spec, first))
+        if isinstance(answer, str):
+            raise ModelError(answer)
+        settings, chosen = answer
+        self._spec = replace(spec, asked={**spec.asked, **chosen})
         return settings
 
     def run(
@@ -323,15 +325,26 @@ def _leave_to_ledger(key: str, names: Sequence[str]) -> None:
     """Record nothing: the ledger has the input as begun since it was claimed."""
 
 
-def _load_settings(spec: RunSpec, first: Sequence[InputFile]) -> Mapping[str, object] | str:
-    """Load the model once, on a worker: return what the outputs depend on, or what is wrong with it.
+def _load_settings(
+    spec: RunSpec, first: Sequence[Found]
+) -> tuple[Mapping[str, object], Mapping[str, str]] | str:
+    """Load the model once, on a worker: return what the outputs depend on, and the backend that all are to take.
 
-    A backend or precision that is not the reference's is compared on the first images, as on one machine.
+    A text is what is wrong with it. A backend or precision that is not the reference's is compared on the first
+    images, as on one machine.
     """
     try:
         selector, estimators = spec.load()
-        spec.choose_backend(selector, estimators, first)
-        return spec.describe(selector, estimators[0])
+        chosen: Mapping[str, str] = {}
+        inputs = LookAhead(iter(first), threading.Event())
+        if spec.may_choose(inputs):
+            selector, estimators = spec.choose_backend(estimators, inputs, goes_on=len(first) == LONG_RUN)
+            chosen = read_way(estimators[0].model.settings, str(spec.model))._asdict()
+        if selector:
+            spec.compare_backend(
+                selector, estimators, [each for each in first if isinstance(each, InputFile)]
+            )
+        return spec.describe(estimators[0]), chosen
     except CortexiaError as error:
         return str(error)
 

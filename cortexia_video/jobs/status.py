@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from cortexia_video.errors import printable, suggest_keywords
+from cortexia_video.errors import printable
 from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
 from cortexia_video.ledger.ledger import PROGRESS_S
 from cortexia_video.ledger.state import (
@@ -21,9 +21,9 @@ from cortexia_video.ledger.state import (
 )
 from cortexia_video.runtime.progress import stage, track
 from cortexia_video.sources.find import InputFile, find_images
-from cortexia_video.storage.atomic_file import is_locked
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.system import is_locked
 
 _SILENT_S = 4 * PROGRESS_S  # after which a run that said nothing is taken for ended
 _TOLD = 4096  # lines of a ledger between two words on how far it is
@@ -123,7 +123,6 @@ class Status:
         return "\n".join(lines)
 
 
-@suggest_keywords
 def status(
     output: str | os.PathLike[str],
     *,
@@ -162,7 +161,7 @@ def status(
                     yield from some
                     reading.advance(len(some))
 
-    state = LedgerState(list_lines())
+    state = LedgerState(list_lines(), counts_only=not inputs)
     # the file of a run is locked while it is on: of those that began in it before, none is
     alive = {
         run for path, run in latest.items() if isinstance(path, RemotePath) or is_locked(path) is not False

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from cortexia_video.errors import Failure, attempt, printable, suggest_keywords
+from cortexia_video.errors import Failure, attempt, printable
 from cortexia_video.formats.exports import find_output_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
@@ -60,7 +60,6 @@ class Verification:
         return f"{outputs} checked: {self.checked - len(self.wrong)} right, {len(self.wrong)} wrong"
 
 
-@suggest_keywords
 def verify(
     output: str | os.PathLike[str],
     *,

@@ -8,10 +8,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Literal, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
-from cortexia_video.errors import Failure, attempt
+from cortexia_video.errors import Failure, as_failure, attempt
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import Intrinsics
 from cortexia_video.images.decode import decode, read_header, read_image_bytes
@@ -24,8 +25,7 @@ from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
 from cortexia_video.jobs.clip_task import NoteFrames as NoteFrames
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.resources import BufferPool, MemoryBudget, count_cores
-from cortexia_video.runtime.throughput import MODEL, StageClock, Usage
+from cortexia_video.runtime.resources import Mark, Resources, Usage
 from cortexia_video.runtime.trace import Trace
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
@@ -81,11 +81,24 @@ class Worker:
     ) -> None:
         self._options = options
         self._estimators, self._estimator = estimators, estimators[0]
-        self._sink, self._record_begun, self._note_frames = sink, record_begun, note_frames
-        self._clock = StageClock(trace)
-        self._budget = MemoryBudget(max(MEMORY, options.workers * _MEMORY_EACH))
-        self._buffers = BufferPool()  # of pixels on the threads that decode, of depth on those that write
-        self._process_seconds = time.process_time()
+        self._sink, self._record_begun = sink, record_begun
+        memory = max(MEMORY, options.workers * _MEMORY_EACH)
+        self._resources = Resources(
+            memory, trace
+        )  # buffers: of pixels where is decoded, of depth where is written
+        self._clock, self._budget = self._resources.clock, self._resources.budget
+        self._clip_tools = ClipTools(
+            options.video,
+            self._estimator,
+            sink,
+            options.given,
+            options.aligner,
+            options.max_megapixels,
+            self._budget,
+            self._clock,
+            record_begun,
+            note_frames,
+        )
 
     def run(
         self, items: Iterable[InputFile], stop: threading.Event
@@ -105,7 +118,14 @@ class Worker:
                 clock=self._clock,
             )
             clips: list[ClipTask] = []
-            outcomes = pipeline.run(self._expand(some, clips))
+
+            def take_apart(item: InputFile) -> Iterable[InputFile | FrameItem]:
+                if not item.is_clip:
+                    return (item,)
+                clips.append(ClipTask(item, self._clip_tools))
+                return clips[-1].frames()
+
+            outcomes = pipeline.run(chain.from_iterable(map(take_apart, some)))
             try:
                 for item, outcome in outcomes:
                     if isinstance(item, InputFile):
@@ -130,39 +150,11 @@ class Worker:
         others = count_calling_thread() - counted
         self._clock.add("find", 0.0, max(0.0, time.thread_time() - started - others))
 
-    def _expand(self, items: Iterable[InputFile], clips: list[ClipTask]) -> Iterator[InputFile | FrameItem]:
-        """Yield images as they are, and the frames of clips, which are noted."""
-        options = self._options
-        tools = ClipTools(
-            options.video,
-            self._estimator,
-            self._sink,
-            options.given,
-            options.aligner,
-            options.max_megapixels,
-            self._budget,
-            self._clock,
-            self._record_begun,
-            self._note_frames,
-        )
-        for each in items:
-            if each.is_clip:
-                clips.append(ClipTask(each, tools))
-                yield from clips[-1].frames()
-            else:
-                yield each
-
     def usage(self) -> Usage:
         """Return what this process used since it has the worker."""
-        stages = dict(self._clock.core_seconds)
-        stages.pop(MODEL, None)
-        process = time.process_time() - self._process_seconds
-        return Usage(
-            seconds=dict(self._clock.seconds),
-            core_seconds={**stages, MODEL: max(0.0, process - sum(stages.values()))},
+        return self._resources.usage(
             device=self._estimator.model.device,
             devices=len(self._estimators),
-            cores=count_cores(),
             threads=self._options.workers,
             batch_sizes=self._estimator.limits.found,
         )
@@ -173,67 +165,81 @@ class Worker:
         """On a decode worker: read, decode and preprocess one image, or one frame of a clip."""
         if isinstance(item, FrameItem):
             return item.clip.prepare(item)
-        kept = b""  # its file, if that is small
+        marks: list[Mark] = []
 
-        def make_ready() -> PreparedFrame | Failure:
-            data = kept or read_image_bytes(item.place)
-            enough = self._estimator.enough if self._options.decode == "fast" else None
-            given = self._options.given
-            frame = self._clock.time(
-                "decode",
-                item.key,
-                decode,
-                data,
-                item.key,
-                max_megapixels=self._options.max_megapixels,
-                enough=enough,
-                scratch=self._buffers,
-            )
-            frame = given.apply(frame) if given.settings else frame
-            return self._clock.time("preprocess", item.key, self._estimator.prepare, frame)
+        def make_ready(kept: bytes) -> PreparedFrame | Failure:
+            try:
+                marks.append(_begin("decode"))
+                frame = decode(
+                    kept or read_image_bytes(item.place),
+                    item.key,
+                    max_megapixels=self._options.max_megapixels,
+                    enough=self._estimator.enough if self._options.decode == "fast" else None,
+                    scratch=self._resources.buffers,
+                )
+                marks.append(_begin("preprocess"))
+                given = self._options.given
+                return self._estimator.prepare(given.apply(frame) if given.settings else frame)
+            finally:
+                marks.append(_begin(""))
 
-        def read_and_make_ready() -> PreparedFrame | Failure:
-            nonlocal kept
+        try:
             is_large = item.source.size > _KEPT  # it waits on the disk
             with self._budget.hold(item.source.size) if is_large else nullcontext():
-                data = self._clock.time("read", item.key, read_image_bytes, item.place)
+                marks.append(_begin("read"))
+                data = read_image_bytes(item.place)
+                marks.append(_begin(""))
                 header = read_header(data)
                 size = len(data)  # of a row in an archive nobody knows it before
                 kept = b"" if is_large else data
                 del data
-            return self._with_memory(size + header.height * header.width * _DECODE_BYTES, make_ready)
-
-        return attempt(item.key, "decode", read_and_make_ready)
+            needed = size + header.height * header.width * _DECODE_BYTES
+            return self._with_memory(needed, lambda: make_ready(kept))
+        except Exception as error:  # noqa: BLE001 - the boundary
+            return as_failure(item.key, "decode", error)
+        finally:
+            self._clock.add_up(marks, item.key)
 
     def finish(self, item: InputFile | FrameItem, result: ItemResult) -> ItemDone | Failure | None:
         """On a write worker: enlarge, encode and place one depth map; of a clip one outcome for all frames."""
         if isinstance(item, FrameItem):
             item.clip.finish(item, result)
             return None
+        marks: list[Mark] = []
+        aligner, estimator, form = self._options.aligner, self._estimator, self._sink.formats[0]
 
         def place() -> ItemDone:
-            of, time_it = item.key, self._clock.time
-            enlarge = self._estimator.finish
-            depth = time_it("resize", of, enlarge, result.origin, result.output, self._buffers)
-            if aligner := self._options.aligner:
-                depth = time_it("align", of, aligner.align, of, depth)
-            self._sink.formats[0].require_kept(depth)
-            files = time_it("encode", of, self._sink.encode, of, depth)
-            with self._clock.measure("write", item.key):
+            try:
+                marks.append(_begin("resize"))
+                depth = estimator.finish(result.origin, result.output, self._resources.buffers)
+                if aligner:
+                    marks.append(_begin("align"))
+                    depth = aligner.align(item.key, depth)
+                if form.lost:
+                    form.require_kept(depth)
+                marks.append(_begin("encode"))
+                files = self._sink.encode(item.key, depth)
+                marks.append(_begin("write"))
                 if names := self._sink.output_names(item.key):
                     self._record_begun(item.key, names)
                 outputs = self._sink.place(files)
+            finally:
+                marks.append(_begin(""))
             facts = facts_of(depth)
-            uses = depth.f_px is not None and not aligner and self._estimator.uses_focal_length
+            uses = depth.f_px is not None and not aligner and estimator.uses_focal_length
             facts |= {"f_px_used": True} if uses else {}
             facts |= {"in_float32": True} if result.in_float32 else {}
             return ItemDone(outputs, facts)
 
-        pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
+        pixels = result.origin.height * result.origin.width if estimator.size == "full" else 0
         each = _WRITE_BYTES + sum(_MAP_BYTES[name] for name in self._options.also)
-        each += 4 * bool(self._options.aligner) + 8 * bool(result.output.maps)
-        needed = pixels * each + result.output.nbytes
-        return attempt(item.key, "write", lambda: self._with_memory(needed, place))
+        each += 4 * bool(aligner) + 8 * bool(result.output.maps)
+        try:
+            return self._with_memory(pixels * each + result.nbytes, place)
+        except Exception as error:  # noqa: BLE001 - the boundary
+            return as_failure(item.key, "write", error)
+        finally:
+            self._clock.add_up(marks, item.key)
 
     def _with_memory(self, count: int, work: Callable[[], Failure | _Result]) -> Failure | _Result:
         """Do work while its arrays fit; once more, alone, where memory was too small beside others."""
@@ -248,6 +254,11 @@ class Worker:
                 return made
         with self._budget.hold(self._budget.total):
             return work()
+
+
+def _begin(stage: str) -> Mark:
+    """Mark that a stage begins on this thread; "" that it waits, or does what is no stage."""
+    return stage, time.perf_counter(), time.thread_time()
 
 
 def decode_readable(

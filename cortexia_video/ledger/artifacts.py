@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, in_words, printable
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.exports import find_output_format
-from cortexia_video.formats.maps import DECODE_MAPS
+from cortexia_video.formats.maps import add_maps
 from cortexia_video.formats.registry import FORMATS, MAPS, PREVIEW, Format
 from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.storage.archive_member import IMAGES, read_part
@@ -41,6 +41,7 @@ from cortexia_video.video.image_sequence import describe_images, is_sequence, li
 Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
 _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
+_log = logging.getLogger(__name__)
 
 
 def expand_clip(line: Line, count: int | None = None) -> Iterator[Line]:
@@ -104,15 +105,51 @@ def list_outputs(line: Line) -> dict[str, Placed]:
     return {name: Placed(*placed) for name, placed in (inside or line["outputs"]).items()}
 
 
-def find_map(line: Line, name: str) -> str | None:
-    """Return the output of a line that is one of `MAPS`, if it has that."""
-    return next((each for each in list_outputs(line) if each.endswith(MAPS[name].suffix)), None)
+def list_maps(line: Line) -> dict[str, str]:
+    """Return the outputs of a line that are maps beside its depth, by their names in `MAPS`."""
+    outputs = list_outputs(line) if "outputs" in line else {}
+    return {name: each for name, form in MAPS.items() for each in outputs if each.endswith(form.suffix)}
+
+
+def find_missing(root: AnyPath, line: Line) -> list[str]:
+    """Return the names of maps that a line says lie beside its depth and that are not there any more."""
+    if "inside" in line:
+        return []
+    return [name for name, each in list_maps(line).items() if not (root / each).is_file()]
+
+
+def read_maps(root: AnyPath, line: Line, names: Collection[str] = tuple(MAPS)) -> dict[str, bytes]:
+    """Read the files beside the depth of a line, by their names in `MAPS`.
+
+    One that was removed is left out, and that is said once for its folder. Raises what `read_output` does for one
+    that is not what was written.
+    """
+    read: dict[str, bytes] = {}
+    for name, output in list_maps(line).items():
+        if name in names:
+            try:
+                read[name] = read_output(root, output, line)
+            except DepthFileError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+                _tell_missing(root, name)
+    return read
+
+
+@lru_cache(maxsize=256)
+def _tell_missing(root: AnyPath, name: str) -> None:
+    _log.warning(
+        "%s: files of its %s are missing: done without them (`cortexia verify --requeue` lets the next run make them "
+        "again)",
+        printable(str(root)),
+        name,
+    )
 
 
 def read_run_depth(root: AnyPath, line: Line, *, maps: Collection[str] = ()) -> DepthMap:
     """Read the depth of a line, with what the ledger says of it; root: the run's output folder.
 
-    maps: what to read from beside it, where the run wrote it: mask, normals, confidence.
+    maps: what to read from beside it, where the run wrote it and it is still there: mask, normals, confidence.
     Raises what `read_output` and `decode_depth` raise; `DepthFileError` for a line that has views only.
     """
     found = find_depth(line)
@@ -121,11 +158,7 @@ def read_run_depth(root: AnyPath, line: Line, *, maps: Collection[str] = ()) -> 
     name = found[0]
     data = read_output(root, name, line)
     depth = decode_depth(data, name, about=about_depth(line), max_megapixels=math.inf)
-    read: dict[str, Any] = {}
-    for each in maps:
-        if output := find_map(line, each):
-            read["valid" if each == "mask" else each] = DECODE_MAPS[each](read_output(root, output, line))
-    return replace(depth, **read)
+    return add_maps(depth, read_maps(root, line, maps)) if maps else depth
 
 
 def read_output(root: AnyPath, name: str, line: Line) -> bytes:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, describe, not_known, printable, suggest_keywords
+from cortexia_video.errors import DepthFileError, InputError, describe, not_known, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
+from cortexia_video.formats.maps import DECODE_MAPS, add_maps
 from cortexia_video.formats.metadata import Metadata, add
-from cortexia_video.formats.registry import is_map
-from cortexia_video.ledger.artifacts import read_output
-from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
+from cortexia_video.formats.registry import choose_maps, is_map
+from cortexia_video.ledger.artifacts import read_maps, read_output
 from cortexia_video.ledger.index import LedgerIndex
-from cortexia_video.ledger.state import LEDGER_NAME, list_files
+from cortexia_video.ledger.state import DEPTH_JSON, LEDGER_NAME, list_files, read_depth_json
 from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, read_named_text, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import read_frame_file, split_frame
@@ -36,13 +36,14 @@ class _Known(NamedTuple):
     """What a folder says of a file. metadata: in the words of `formats.metadata`, none of them null.
 
     source: the file that says it, or None. line: of the ledger, where that is it. changed: the ledger knows
-    the file's name, and other bytes.
+    the file's name, and other bytes. root: the folder of that ledger.
     """
 
     metadata: Metadata
     source: str | None = None
     line: Mapping[str, Any] = {}
     changed: bool = False
+    root: AnyPath | None = None
 
 
 _NOTHING = _Known({})
@@ -56,16 +57,20 @@ class Reading(NamedTuple):
 
     said_by: who says its kind: `file`, a file beside it, by its name, or `caller`.
     line: the ledger's, where it has one of this very file. changed: the ledger says that other bytes were
-    written: the file is damaged, or somebody edited it.
+    written: the file is damaged, or somebody edited it. root: the folder of the run that wrote it.
     """
 
     depth: DepthMap
     said_by: str
     line: Mapping[str, Any]
     changed: bool = False
+    root: AnyPath | None = None
+
+    def read_maps(self, names: Collection[str]) -> dict[str, bytes]:
+        """Return the files beside it that its run wrote, as `artifacts.read_maps` does."""
+        return {} if self.root is None else read_maps(self.root, self.line, names)
 
 
-@suggest_keywords
 class DepthReader:
     """Read depth files as `read_depth` does, and remember their folders. Threads may share it.
 
@@ -93,12 +98,13 @@ class DepthReader:
         self._folders: dict[AnyPath, list[_Folder]] = {}
         self._lock = threading.Lock()
 
-    def read(self, path: PathLike) -> DepthMap:
-        """Read a depth file; raises what `read_depth` does."""
+    def read(self, path: PathLike, *, also: str | Iterable[str] = ()) -> DepthMap:
+        """Read a depth file, and maps beside it; takes and raises what `read_depth` does."""
+        names = choose_maps(also, DECODE_MAPS)
         reading = self.decode(self.read_bytes(path), path)
         if reading.changed:
             _log.warning("%s: %s", printable(str(to_path(path))), CHANGED)
-        return reading.depth
+        return add_maps(reading.depth, reading.read_maps(names))
 
     def read_bytes(self, path: PathLike) -> bytes:
         """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`.
@@ -136,7 +142,7 @@ class DepthReader:
             about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}
         depth = interpret(stored, name, about=about, convention=convention)
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
-        return Reading(depth, said_by, known.line, known.changed)
+        return Reading(depth, said_by, known.line, known.changed, known.root)
 
     def count_pixels(self, data: bytes, path: PathLike) -> int:
         """Return how many pixels a file's depth will have by its header, or its bytes where that cannot be."""
@@ -187,13 +193,13 @@ class DepthReader:
         return found
 
 
-@suggest_keywords
 def read_depth(
     path: PathLike,
     *,
     about: Metadata | None = None,
     convention: str | None = None,
     max_megapixels: float = 200.0,
+    also: str | Iterable[str] = (),
 ) -> DepthMap:
     """Read a depth file of any format with all that is known of it.
 
@@ -208,13 +214,15 @@ def read_depth(
             (docs/formats.md).
         convention: Whose file it is: tum, kitti, nyu, metres ... (docs/convert.md).
         max_megapixels: Refuse larger maps.
+        also: What to read of the maps that its run wrote beside it: mask, normals, confidence. Those that are not
+            there stay None.
 
     Returns:
         The depth: float32 (H, W), NaN where unknown, in metres where its kind is metric.
 
     Raises:
         DepthFileError: The file cannot be read, or nobody says what its values mean.
-        InputError: The ledger of its folder cannot be read.
+        InputError: The ledger of its folder cannot be read, or there is no such map.
         MissingExtraError: The format needs a package that is not installed.
 
     Example:
@@ -223,7 +231,9 @@ def read_depth(
         >>> float(depth.values[0, 0])
         1.25
     """
-    return DepthReader(about=about, convention=convention, max_megapixels=max_megapixels).read(path)
+    return DepthReader(about=about, convention=convention, max_megapixels=max_megapixels).read(
+        path, also=also
+    )
 
 
 class _Folder:
@@ -262,7 +272,7 @@ class _Folder:
                         name: line.get(name, run.get(name)) for name in _OF_MODEL
                     }  # its own, or the run's
                     said = {name: value for name, value in words.items() if value is not None}
-                    return _Known(said, LEDGER_NAME, line)
+                    return _Known(said, LEDGER_NAME, line, root=self.root)
         return known
 
     def find_packed(self, name: str) -> Mapping[str, Any] | None:

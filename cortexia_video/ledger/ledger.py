@@ -27,8 +27,8 @@ import json
 import os
 import secrets
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -36,6 +36,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from cortexia_video.errors import (
     Failure,
+    LossError,
     OutputError,
     OutputExistsError,
     OutputLostError,
@@ -43,7 +44,6 @@ from cortexia_video.errors import (
     describe,
     printable,
     put_in_words,
-    suggest_keywords,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
 from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
@@ -51,22 +51,26 @@ from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import (
     BEGINNING_OF_RUN,
     LEDGER_NAME,
+    Folder,
     LedgerState,
     Run,
+    describe_settings,
+    join_statements,
     list_partitions,
     name_partition,
     parse_line,
     read_lines,
     read_state,
     require_ledger,
+    write_depth_json,
 )
 from cortexia_video.runtime.progress import track
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
-from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock, try_lock_shared
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import LOOKED_AT
 from cortexia_video.storage.paths import AnyPath, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.system import flush_to_disk, open_plain, read_at, require_lock, try_lock_shared
 
 State = Literal["done", "changed", "missing"]
 FORGOTTEN = "forgotten"
@@ -98,7 +102,8 @@ class AppendLog:
             raise put_in_words(
                 error, f"cannot write {path}", "choose another `output`", OutputError
             ) from error
-        if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
+        is_new = not os.fstat(self._descriptor).st_size
+        if not is_new and not has_line(read_at(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
             raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
 
@@ -116,7 +121,7 @@ class AppendLog:
         """Keep other processes off, to append. words: of the error that `require_lock` raises."""
         require_lock(self._descriptor, self.path.parent, *words)
         size = os.fstat(self._descriptor).st_size
-        self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        self._torn = size > 0 and read_at(self._descriptor, 1, size - 1) != b"\n"
 
     def lock_shared(self) -> bool:
         """Keep off those who `lock`, but not each other; say False where one is there."""
@@ -214,15 +219,17 @@ class Ledger:
     ) -> None:
         self.root = root
         self._sink = sink
-        text = json.dumps(dict(settings), default=str)
-        self.settings: dict[str, Any] = parse_json(text, "settings", finite=False)  # as they are read back
+        self.settings: dict[str, Any] = {**settings}
+        if not all(map(_is_plain, settings.values())):  # else they are read back as they are
+            text = json.dumps(self.settings, default=str)
+            self.settings = parse_json(text, "settings", finite=False)
         self.partition = partition
         self.is_alone = partition is None and isinstance(
             root, Path
         )  # all partitions are joined, it is locked
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
-        self._claims = False
+        self._claims = self._is_over = False
         self._alike: dict[
             tuple[str, frozenset[str]], bool
         ] = {}  # whether a run of these settings does as this
@@ -258,6 +265,7 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._is_over = True
         with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
             self._file.sync()
 
@@ -331,29 +339,50 @@ class Ledger:
         different = {json.dumps(known.get(run, {})): known.get(run, {}) for run in runs}
         return [different[text] for text in sorted(different)]
 
-    def claim(self, items: Iterable[_Item], *, ahead: bool = False) -> Iterator[_Item]:
+    def keep_depth_json(self, folder: Folder) -> None:
+        """Write what the files of a folder have in common with those of the run that begins, before the first.
+
+        It follows from the ledger alone, so that it heals itself. Of partitions that begin at the same time the
+        last to write has seen the settings of all.
+        """
+        said = None
+        while said != (said := join_statements(map(describe_settings, self.settings_in_use()))):
+            write_depth_json(folder, said)
+            if self.is_alone:
+                return
+
+    def claim(self, items: Iterable[_Item], *, ahead: int = 1) -> Iterator[_Item]:
         """Pass on items that are about to be worked on.
 
-        ahead: say of many that they are begun, before the first is; `record_begun` then has nothing to say.
-        So it is at a URL, too, where a line costs a request.
+        ahead: say of so many that they are begun, before the first is; `record_begun` then has nothing to say.
+        Of `CLAIMED` it is said at a URL, where a line costs a request.
         """
-        self._claims = ahead or isinstance(self.root, RemotePath)
-        return self._claim_ahead(iter(items)) if self._claims else iter(items)
+        ahead = CLAIMED if isinstance(self.root, RemotePath) else ahead
+        self._claims = ahead > 1
+        return self._claim_ahead(iter(items), ahead) if self._claims else iter(items)
 
-    def _claim_ahead(self, items: Iterator[_Item]) -> Iterator[_Item]:
-        while group := tuple(islice(items, CLAIMED)):
+    def _claim_ahead(self, items: Iterator[_Item], count: int) -> Generator[_Item, None, None]:
+        while group := deque(islice(items, count)):
             for each in group:
                 names = self._sink.output_names(each.key, is_clip=getattr(each, "is_clip", False))
                 self._append({"key": each.key, "outcome": "begun", "outputs": names})
             self._file.sync()
-            yield from group
+            try:
+                while group:
+                    yield group.popleft()
+            finally:
+                for each in () if self._is_over else group:  # nobody takes them: what is there is not ours
+                    unplaced = {"unplaced": True, "reason": "the run ended before it"}
+                    with contextlib.suppress(OutputLostError):
+                        self._append({"key": each.key, "outcome": FORGOTTEN, **unplaced})
 
-    def record_begun(self, key: str, names: Sequence[str]) -> None:
+    def record_begun(self, key: str, names: Sequence[str], *, unclaimed: bool = False) -> None:
         """Append that the outputs of `key` are about to be placed: from here on they are ours.
 
-        On the disk, too, before they are: or a power cut could leave files that no line knows.
+        On the disk, too, before they are: or a power cut could leave files that no line knows. unclaimed: names are
+        among them that the sink could not foresee, so that `claim` did not say them.
         """
-        if not self._claims:
+        if unclaimed or not self._claims:
             self._append({"key": key, "outcome": "begun", "outputs": list(names)})
             self._file.sync()
 
@@ -385,7 +414,8 @@ class Ledger:
         self._not_found.discard(failure.key)
         entry = {"key": failure.key, "outcome": "failed", "run": self.run, "path": path}
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
-        unplaced = {"unplaced": True} if self._claims and failure.stage in ("find", "decode") else {}
+        is_early = failure.stage in ("find", "decode") or isinstance(failure.error, LossError)
+        unplaced = {"unplaced": True} if self._claims and is_early else {}
         self._append({**entry, "stage": failure.stage, "reason": failure.reason, **kept, **unplaced})
 
     def record_moved(self, key: str, source: Source) -> None:
@@ -435,11 +465,17 @@ class Ledger:
         return own
 
 
+def _is_plain(value: object) -> bool:
+    """Return whether JSON gives a value back as it was, and nothing in it can be refused."""
+    if type(value) is str:
+        return value.isprintable()
+    return value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 63)
+
+
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-@suggest_keywords
 def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
     """Yield every line of an output folder's ledger as written, oldest first; a damaged line is left out.
 
@@ -459,7 +495,6 @@ def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
         yield from (entry for entry in map(parse_line, read_lines(path)) if entry)
 
 
-@suggest_keywords
 def merge_ledgers(root: AnyPath) -> int:
     """Join the ledgers that runs over partitions left in an output folder to one `ledger.jsonl`.
 

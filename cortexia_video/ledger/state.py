@@ -1,7 +1,20 @@
-"""Reading a ledger: which files it is, what a line says, and `LedgerState`, what all of them come to."""
+"""Reading a ledger: which files it is, what a line says, and what all of them come to: `LedgerState`.
+
+For formats that hold numbers only `DIR/depth.json` says what the depth maps have in common, by the ledger alone:
+    software       "cortexia_video depth": by this the file is known as ours
+    format         a name of docs/formats.md
+    kind, unit, larger_is, model, weights_sha256    in the words of `formats.metadata`
+    unknown        "nan", where the files themselves do not say it
+    view_of        instead of kind, unit, larger_is: the kind that 8-bit views were made from
+    in_ledger      words that can differ from file to file: ledger.jsonl has them
+    others         what else the numbers depend on, as the ledger's settings have it
+A word that is not the same for all files is in `in_ledger` and nowhere else: no mean, no majority, no latest.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import re
 import struct
@@ -10,15 +23,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from cortexia_video.errors import InputError, put_in_words
-from cortexia_video.ledger.entries import OF_LINE, Placed, Source
+from cortexia_video.depth_map import KINDS, MEANING
+from cortexia_video.errors import InputError, describe, printable, put_in_words
+from cortexia_video.formats.metadata import MARK
+from cortexia_video.formats.raw_depth import Chunks
+from cortexia_video.formats.registry import FORMATS
+from cortexia_video.ledger.entries import OF_LINE, Outputs, Placed, Source
 from cortexia_video.ledger.object_log import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger.object_log import list_segments
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.schema import is_sound
-from cortexia_video.storage.documents import parse_object
+from cortexia_video.storage.documents import parse_json, parse_object
 from cortexia_video.storage.paths import AnyPath, open_named
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -26,7 +43,19 @@ _NUMBERS = struct.Struct("<QIQqII")  # place of the line; origin; the source's s
 _FILE = struct.Struct("<Q16s")  # size and digest of an output
 BEGINNING_OF_RUN = b'{"run": '
 _OUTCOME = b', "outcome": "'
+_OF_DONE = {"key", "outputs", "run", "path", "source"}  # words that a line of what is done has
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
+
+DEPTH_JSON = "depth.json"
+_MARK = {"software": MARK.decode()}
+_BEGINNING = json.dumps(_MARK, indent=1)[:-2].encode()
+_IN_LEDGER = "in_ledger"
+_OF_EACH = ("f_px", "f_source", "full_size")  # of an image, not of a folder
+_NOT_SAID = ("kind", "preview", "f_px", "intrinsics")  # of a run's settings
+_LARGEST_JSON = 1 << 20  # bytes
+
+Statement = dict[str, Any]  # what depth.json says
+_log = logging.getLogger(__name__)
 
 
 class DoneEntry(NamedTuple):
@@ -89,9 +118,11 @@ class LedgerState:
     and nothing came after; requeued: of these the latter. failed: of each key whose last word that is, the
     place of the line, as the count of bytes before it. A key can be done and failed: another input then has
     the place of its outputs.
+    counts_only: nobody asks what is done, only how much: of a million inputs 100 MB less.
     """
 
-    def __init__(self, lines: Iterable[bytes] = ()) -> None:
+    def __init__(self, lines: Iterable[bytes] = (), *, counts_only: bool = False) -> None:
+        self._counts_only = counts_only
         self.runs: dict[str, Run] = {}
         self.unfinished: set[str] = set()
         self.requeued: set[str] = set()
@@ -106,7 +137,7 @@ class LedgerState:
     def get(self, key: str) -> DoneEntry | None:
         """Return what is known of a key that is done."""
         packed = self._done.get(key)
-        return self._unpack(key, packed) if packed is not None else None
+        return self._unpack(key, packed) if packed else None
 
     def done(self) -> Iterator[tuple[str, DoneEntry]]:
         """Yield the keys that are done, in the order in which they first were."""
@@ -220,9 +251,11 @@ class LedgerState:
 
     def _finish(self, entry: dict[str, Any], place: int) -> bool:
         """Take a key for done; say False where its line is damaged."""
+        if not entry.keys() >= _OF_DONE:
+            return False
+        key, outputs = entry["key"], entry["outputs"]
         try:
-            key, outputs = entry["key"], entry["outputs"]
-            packed = self._pack(key, entry, place)
+            packed = b"" if self._counts_only else self._pack(key, entry, place)
         except (KeyError, TypeError, ValueError, AttributeError, struct.error):
             return False
         if before := self.get(key):
@@ -238,10 +271,9 @@ class LedgerState:
 
     def _forget(self, key: str) -> None:
         """Take `key` for not done; what it left stays ours."""
-        entry = self.get(key)
-        if entry:
-            del self._done[key]
+        if entry := self.get(key):
             self._owned.update(entry.outputs)
+        self._done.pop(key, None)
 
     def _pack(self, key: str, entry: Mapping[str, Any], place: int) -> bytes:
         """Return an entry as bytes, without what it shares with others; raises what a damaged one leads to."""
@@ -351,3 +383,94 @@ def parse_line(line: bytes) -> dict[str, Any]:
     """Read one line of a run's ledger; a torn or damaged one gives nothing."""
     entry = parse_object(line)
     return entry if is_sound(entry) else {}
+
+
+# ---- depth.json --------------------------------------------------------------------------------------------
+
+
+class Folder(Outputs, Protocol):
+    """An output folder that a file can be written to; every sink is one."""
+
+    @property
+    def root(self) -> AnyPath: ...
+
+    def place(self, files: Mapping[str, Chunks]) -> Mapping[str, Placed]:
+        """Write files, each atomically."""
+
+
+def describe_settings(settings: Mapping[str, Any]) -> Statement:
+    """Return what the outputs of a run with these settings have in common."""
+    form, kind = FORMATS.get(str(settings.get("format"))), settings.get("kind")
+    words = {name: value for name, value in settings.items() if name not in _NOT_SAID}
+    if kind in KINDS:
+        is_view = form is not None and form.decode is None
+        words |= {"view_of": kind} if is_view else {"kind": kind, **MEANING[kind]}
+    if form and form.decode and not form.holds_metadata:
+        words["unknown"] = "nan"
+    unsure = [name for name in OF_LINE if name not in settings]
+    return {**words, _IN_LEDGER: [*_OF_EACH, *unsure]}
+
+
+def join_statements(statements: Iterable[Statement]) -> Statement:
+    """Keep what all statements say alike; name the rest in `in_ledger`."""
+    every = [*statements]
+    names = dict.fromkeys(name for each in every for name in each if name != _IN_LEDGER)
+    missing = object()
+    alike = {
+        name: every[0][name]
+        for name in names
+        if all(each.get(name, missing) == every[0].get(name, missing) for each in every)
+    }
+    unsure = [name for each in every for name in each.get(_IN_LEDGER, ())]
+    return {**alike, _IN_LEDGER: [*dict.fromkeys([*unsure, *(name for name in names if name not in alike)])]}
+
+
+def complete_depth_json(folder: Folder, state: LedgerState) -> None:
+    """Write what a folder's files have in common by the ledger's line of each, if every one has a line."""
+    if any(folder.holds(name) for name in state.leftovers()):
+        return
+    said = [{**(state.settings(each.run) or {}), **dict(each.words)} for each in state.made_by()]
+    different = {json.dumps(settings, sort_keys=True): settings for settings in said}
+    if different:
+        write_depth_json(
+            folder, join_statements(describe_settings(different[text]) for text in sorted(different))
+        )
+
+
+def write_depth_json(folder: Folder, statement: Statement) -> None:
+    """Write a statement, atomically, if it is another; a file of somebody else's stays."""
+    path = folder.root / DEPTH_JSON
+    before, data = _read_json(path), json.dumps({**_MARK, **statement}, indent=1).encode() + b"\n"
+    if before is not None and not _is_our_json(before):
+        _log.warning("%s is not ours and stays: what depth means is in the ledger", printable(str(path)))
+    elif before != data:
+        try:
+            folder.place({DEPTH_JSON: [data]})
+        except OSError as error:  # of this file alone
+            _log.warning("cannot write %s: %s", printable(str(path)), describe(error))
+
+
+def read_depth_json(root: AnyPath) -> Statement:
+    """Read what a folder's depth.json says; nothing where there is none of ours, or a damaged one."""
+    data = _read_json(root / DEPTH_JSON) or b""
+    try:
+        statement = parse_json(data, DEPTH_JSON) if _is_our_json(data) else None
+    except InputError:
+        return {}
+    return statement if isinstance(statement, dict) else {}
+
+
+def _is_our_json(data: bytes) -> bool:
+    """Return whether it begins as ours do; an empty one is what a crash of the machine can leave."""
+    return data.startswith(_BEGINNING) or not data
+
+
+def _read_json(path: AnyPath) -> bytes | None:
+    """Return what is there, if anything is; of what cannot be ours, something that is not."""
+    try:
+        with open_named(path) as file:
+            return file.read(_LARGEST_JSON)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return b"?"

@@ -235,3 +235,11 @@ def read_preprocessing(
         floors=published.floors and input_size is None,
         pad_to=pad_to,
     )
+
+
+def choose_fixed_size(path: object, fixed: tuple[int, int], given: InputSize | None) -> tuple[int, int]:
+    """Return (height, width) of a file that takes that size alone; `ModelLoadError` where another is given."""
+    if given not in (None, fixed, fixed[0] if fixed[0] == fixed[1] else None):
+        asked = "x".join(map(str, given)) if isinstance(given, tuple) else given
+        raise ModelLoadError(f"{path} takes {fixed[0]}x{fixed[1]} only, not {asked}: leave `input_size` out")
+    return fixed

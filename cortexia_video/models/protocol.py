@@ -18,6 +18,10 @@ from cortexia_video.errors import ModelLoadError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 MAPS = ("normals", "mask", "confidence")  # that a model may give beside depth
+AUTO, REFERENCE = (
+    "auto",
+    "reference",
+)  # as a backend: a model's own way to be run; its first backend, in float32
 CommercialOnly = bool | Literal["strict"]
 InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
 
@@ -136,6 +140,7 @@ class ModelInfo:
         revision: Of these; by default its main.
         read_licence: For a row that stands for many checkpoints, a function `read_licence(name)` that says
             what licence one of them names, or None; a function or "module:function".
+        read_trained_from: The same for what its weights were made with.
         backends: What can run it, as its option `backend` takes them; in float32 the first is what the others
             are compared with.
     """
@@ -152,6 +157,7 @@ class ModelInfo:
     hub_id: str | None = None
     revision: str | None = None
     read_licence: str | Callable[[str], str | None] | None = None
+    read_trained_from: str | Callable[[str], str | None] | None = None
     backends: tuple[str, ...] = ()
     size: str = ""
     trained_from: str = "unknown"

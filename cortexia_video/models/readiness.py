@@ -27,6 +27,14 @@ def find_lack(info: ModelInfo) -> str:
     return "" if is_cached(info.hub_id, info.revision) else f"weights: {info.size or 'to be downloaded'}"
 
 
+def can_run(backend: str, *, exported: bool) -> bool:
+    """Return whether what a backend needs is installed. exported: it runs graphs of torch's networks."""
+    needed = {"openvino": ["openvino"], "onnx": []}.get(backend)
+    if needed is None:
+        return True
+    return all(map(_is_installed, [*needed, *(["onnxscript"] if exported else [])]))
+
+
 def _find_missing(needs: str) -> list[str]:
     """Return which packages of `name[extra]`, as `ModelInfo.needs` has it, are not installed."""
     named = _NEEDS.fullmatch(needs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter, signature
@@ -18,7 +19,7 @@ from cortexia_video.errors import (
 )
 from cortexia_video.models.catalog import BACKENDS, NEEDS, PUBLISHED
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS
-from cortexia_video.models.protocol import DepthModel, ModelInfo
+from cortexia_video.models.protocol import REFERENCE, DepthModel, ModelInfo
 from cortexia_video.models.thorough import Thorough
 from cortexia_video.runtime.progress import stage
 from cortexia_video.storage.paths import to_path
@@ -82,6 +83,7 @@ _BUILT_IN = (
         needs="",
         load="cortexia_video.models.onnx.model:load_onnx",
         read_licence="cortexia_video.models.onnx.model:read_licence",
+        read_trained_from="cortexia_video.models.onnx.model:read_trained_from",
         backends=GRAPH_BACKENDS,
     ),
     ModelInfo(
@@ -143,15 +145,14 @@ def require_commercial(name: str, *, strict: bool = False) -> None:
 
     strict: also refuse weights whose training data, or the networks that taught them, are not known to be free.
     """
-    info = find_model(name)
-    licence = find_licence(name)
+    info = describe_model(name)
     allowed = info.commercial
     if allowed is None and info.read_licence:
-        allowed = (licence or "").lower() in _COMMERCIAL
+        allowed = info.licence_weights.lower() in _COMMERCIAL
     if not allowed:
         raise ModelLoadError(
             f"model {name!r} is refused (`commercial_only`): the licence of its weights is "
-            f"{licence or 'unknown'}; `cortexia models` shows those of all"
+            f"{info.licence_weights}; `cortexia models` shows those of all"
         )
     if strict and not info.free_training:
         raise ModelLoadError(
@@ -160,24 +161,29 @@ def require_commercial(name: str, *, strict: bool = False) -> None:
         )
 
 
-def find_licence(name: str) -> str | None:
-    """Return what licence a model's weights have: its row's, or what its own files name, if anything."""
-    info = find_model(name)
-    if not info.read_licence:
-        return info.licence_weights
-    try:
-        return _resolve(info.read_licence)(name)
-    except ImportError as error:
-        raise explain_import(error, f"model {name!r} needs", info.needs) from error
+def describe_model(name: str) -> ModelInfo:
+    """Return the row of a model; of one of many files or checkpoints with the terms that its own name, if any."""
+    info, said = find_model(name), dict[str, str]()
+    readers = (("licence_weights", info.read_licence), ("trained_from", info.read_trained_from))
+    for field, reader in readers:
+        if reader:
+            try:
+                said[field] = _resolve(reader)(name) or "unknown"
+            except ImportError as error:
+                raise explain_import(error, f"model {name!r} needs", info.needs) from error
+    return replace(info, **said)  # type: ignore[arg-type]
 
 
 def load_model(name: str, *, device: str = "auto", thorough: bool = False, **options: object) -> DepthModel:
     """Load a model by name on a device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
     thorough: let it see each image mirrored, too, and give the mean.
-    Options go to the model. Raises `UnknownModelError`, `MissingExtraError` or `ModelLoadError`.
+    Options go to the model; `backend='reference'` is its first one, in float32.
+    Raises `UnknownModelError`, `MissingExtraError` or `ModelLoadError`.
     """
     info = find_model(name)
+    if options.get("backend") == REFERENCE:
+        options = _name_reference(info, options)
     try:
         with stage(f"loading {name}"):
             model = _resolve(info.load)(name, device=device, **options)
@@ -202,6 +208,18 @@ def load_model(name: str, *, device: str = "auto", thorough: bool = False, **opt
     if lacking:
         raise ModelLoadError(f"model {name!r} is no DepthModel: it lacks {', '.join(lacking)}")
     return Thorough(model) if thorough else model
+
+
+def _name_reference(info: ModelInfo, options: dict[str, object]) -> dict[str, object]:
+    """Return options that name the reference as the model knows it: its first backend, in float32."""
+    if not info.backends:
+        return {name: value for name, value in options.items() if name != "backend"}
+    if options.get("precision") not in (None, "float32"):
+        raise ModelLoadError(
+            f"`backend='reference'` computes in float32, not in {options['precision']}: leave one of `backend` and "
+            "`precision` out"
+        )
+    return {**options, "backend": info.backends[0], "precision": "float32"}
 
 
 def _resolve(function: str | Callable[..., Result]) -> Callable[..., Result]:

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthKind, larger_is_nearer
-from cortexia_video.errors import ModelLoadError, not_known, suggest_keywords
+from cortexia_video.errors import ModelLoadError, not_known
 from cortexia_video.images.resampling import fit_short_side, resize_image
 
 
-@suggest_keywords
 class SyntheticModel:
     """Nearness that grows down the rows and with brightness, as the chosen kind: for tests and examples.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap, require_depth
-from cortexia_video.errors import InputError, suggest_keywords
+from cortexia_video.errors import InputError
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
 from cortexia_video.geometry.normals import depth_to_normals
@@ -55,7 +55,6 @@ class PointCloud:
         return write_figure(self, _draw(self))
 
 
-@suggest_keywords
 def point_cloud(
     depth: DepthMap,
     image: Frame | ImageLike | PathLike,

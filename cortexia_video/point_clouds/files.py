@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cortexia_video.errors import OutputError, not_known, suggest_keywords
+from cortexia_video.errors import OutputError, not_known
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.point_clouds.cloud import PointCloud
 from cortexia_video.point_clouds.glb import encode_glb
@@ -16,7 +16,6 @@ OVERWRITE = "`overwrite=True`"
 CLOUD_FORMATS: dict[str, Callable[[PointCloud], Chunks]] = {"ply": encode_ply, "glb": encode_glb}
 
 
-@suggest_keywords
 def save_point_cloud(cloud: PointCloud, path: PathLike, *, overwrite: bool = False) -> None:
     """Write a point cloud to a file, atomically.
 

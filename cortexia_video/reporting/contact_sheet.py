@@ -9,7 +9,6 @@ from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 from cortexia_video.errors import DecodeError, Failure, attempt
-from cortexia_video.formats.registry import MAPS
 from cortexia_video.html.views import Layer, find_scale, fit_within, link_to, pick_values, to_jpeg
 from cortexia_video.html.wording import describe_unit
 from cortexia_video.images.decode import decode, read_header, read_image_bytes
@@ -17,7 +16,8 @@ from cortexia_video.images.resampling import resize_depth, resize_image
 from cortexia_video.ledger.artifacts import (
     find_depth,
     find_image,
-    find_map,
+    find_missing,
+    list_maps,
     list_outputs,
     locate_image,
     read_output,
@@ -96,7 +96,10 @@ def make_contact_sheet(
         if depth.jpeg and "inside" not in line:
             found = find_depth(line)
             links["depth file"] = link_to(root / (found[0] if found else next(iter(line["outputs"]))), page)
-            links |= {each: link_to(root / name, page) for each in MAPS if (name := find_map(line, each))}
+            lost = find_missing(root, line)
+            links |= {
+                each: link_to(root / name, page) for each, name in list_maps(line).items() if each not in lost
+            }
         return Pair(line, why, (image, depth), links)
 
     return [*track(map_bounded(pairs, make, workers=workers), "drawing", "images", len(pairs))]

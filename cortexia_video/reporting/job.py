@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cortexia_video.errors import InputError, OutputExistsError, printable, suggest_keywords
+from cortexia_video.errors import InputError, OutputExistsError, printable
 from cortexia_video.html.notebook import write_text
 from cortexia_video.ledger.artifacts import expand_clip
 from cortexia_video.ledger.state import require_ledger
@@ -61,7 +61,6 @@ class FolderReport:
         return write_text(str(self))
 
 
-@suggest_keywords
 def report(
     folder: str | os.PathLike[str],
     *,

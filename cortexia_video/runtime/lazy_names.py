@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from types import FunctionType
 from typing import Any
 
 
@@ -27,6 +28,9 @@ def load_lazily(
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=package)
         value = getattr(import_module(home_of[name]), name)
+        value = import_module("cortexia_video.errors").suggest_keywords(value)
+        if isinstance(value, FunctionType):
+            value.__module__ = package  # where pickles find it
         setattr(sys.modules[package], name, value)  # the next time nobody asks
         return value
 

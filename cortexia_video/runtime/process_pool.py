@@ -41,7 +41,13 @@ def render_in_processes(
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Keep SIGINT back for the block; processes started in it never see one, not even while they import."""
+    """Keep SIGINT back for the block; processes started in it never see one, not even while they import.
+
+    Windows cannot keep one back: processes there end with a traceback, after the parent has.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
 
-from cortexia_video.errors import suggest_keywords
-
 _Item = TypeVar("_Item")
 
 
@@ -120,7 +118,6 @@ class Stage:
 _listener: ContextVar[Callable[[Stage], None] | None] = ContextVar("listener", default=None)
 
 
-@suggest_keywords
 @contextlib.contextmanager
 def watch_progress(listener: Callable[[Stage], None]) -> Iterator[None]:
     """Call a function with each stage of what is done inside: when it begins, moves on and ends.

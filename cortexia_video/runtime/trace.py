@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from cortexia_video.errors import OutputError, OutputExistsError, describe, in_words
-from cortexia_video.storage.atomic_file import open_plain
+from cortexia_video.storage.system import open_plain
 
 _EPOCH_S = time.time() - time.perf_counter()  # when `time.perf_counter` was 0: machines agree on time.time
 

@@ -31,6 +31,7 @@ from cortexia_video.scenes.noise import SIDE
 from cortexia_video.storage.atomic_file import make_folder, write_atomic
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import read_named, require_size
+from cortexia_video.storage.user_cache import find_cache
 
 Role = Literal["chair", "table", "big", "small", "hung", "door", "window", "person", "rug", "other"]
 
@@ -118,7 +119,7 @@ def find_folder(folder: Path | None) -> Path:
         if not folder.is_dir():
             raise InputError(f"`furniture`: {folder} is no folder: name one with .sh3f, .obj or .glb files")
         return folder
-    for place in (_cache_root() / "furniture", DEBIAN):
+    for place in (find_cache() / "furniture", DEBIAN):
         if place.is_dir():
             return place
     raise InputError(
@@ -135,7 +136,7 @@ def open_library(folder: Path) -> Library:
     """
     files = _list_files(folder)
     about = [[os.fspath(path), (at := path.stat()).st_size, at.st_mtime_ns] for path in files]
-    index = _cache_root() / "models" / f"{_digest(about)}.json"
+    index = find_cache() / "models" / f"{_digest(about)}.json"
     if not index.exists():
         library = _read_all(files, index.parent)
         with write_atomic(index) as half:
@@ -155,10 +156,6 @@ def describe_library(folder: Path) -> list[str]:
 
 def _list_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-
-
-def _cache_root() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cortexia_video"
 
 
 def _digest(about: object) -> str:

@@ -23,7 +23,7 @@ import xxhash
 from cortexia_video.errors import DecodeError, Failure, InputError, OutputLostError, printable
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.entries import ItemDone, Placed
-from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.runtime.resources import StageClock
 from cortexia_video.sinks.sink import Item, Keyed, Sink
 from cortexia_video.storage.archive_writers import add_member, write_parquet
 from cortexia_video.storage.arrow import import_arrow

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from cortexia_video.depth_map import DepthMap, require_depth
-from cortexia_video.errors import OutputError, suggest_keywords
+from cortexia_video.errors import OutputError
 from cortexia_video.formats.registry import FORMATS, FormatName, find_format
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import PathLike, require_free, to_path
 
 
-@suggest_keywords
 def write_depth(
     depth: DepthMap, path: PathLike, *, format: FormatName | None = None, overwrite: bool = False
 ) -> None:

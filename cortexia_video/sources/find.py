@@ -28,7 +28,8 @@ from cortexia_video.errors import (
     propose,
     redact,
 )
-from cortexia_video.formats.registry import is_own_output
+from cortexia_video.formats.registry import OWN_NAMES, is_own_output
+from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
@@ -43,6 +44,7 @@ from cortexia_video.storage.paths import AnyPath, open_named, require_object, to
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import IS_INSTALLED, is_video_name
 
+_OURS = (*OWN_NAMES, b".jsonl")
 _BESIDE = 1000  # names that a wrong one is compared with
 _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
 _log = logging.getLogger(__name__)
@@ -150,11 +152,11 @@ class _Scan:
                 if "*" in place.name:
                     listed = [name for name, _ in place.parent.list_files(recursive=False)]
                     return chain.from_iterable(
-                        find_named(self.rule.name_key(name), place.parent / name, self.rule)
+                        find_named(self._name_key(name), place.parent / name, self.rule)
                         for name in fnmatch.filter(listed, place.name)
                     )
                 if not place.is_dir():
-                    return find_named(self.rule.name_key(place.name), place, self.rule)
+                    return find_named(self._name_key(place.name), place, self.rule)
                 return find_objects(
                     place,
                     self.rule,
@@ -168,16 +170,24 @@ class _Scan:
             return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
         if not _exists(path) or path.lower().endswith(".txt"):
             return self._read_list(Path(_without_at(path)))
-        return self._explicit(self.rule.name_key(Path(path).name), path)
+        return self._explicit(self._name_key(Path(path).name), path)
+
+    def _name_key(self, name: str) -> str:
+        """Return the last part of the key of a file that a person named."""
+        return self.rule.name_keys([name]).get(name, name) if self.rule.name_keys else name
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
         """A file that a person named: an input whatever it is, unless we wrote it."""
         if path.endswith(SHARD_SUFFIXES) and self.rule.opens_shards:
             yield from find_in_shard(key, Path(path))
-        elif is_ledger(Path(path).name) or (not self.rule.takes_own and is_own_output(path)):
+        elif os.fsencode(path).endswith(_OURS) and self._is_ours(path):
             self.passed_over[OWN] += 1
         else:
-            yield _stat(key, path, is_clip=self.rule.takes_clips and holds_video(path))
+            is_image = PurePath(path).suffix.lower() in IMAGE_SUFFIXES
+            yield _stat(key, path, is_clip=self.rule.takes_clips and not is_image and holds_video(path))
+
+    def _is_ours(self, path: str) -> bool:
+        return is_ledger(Path(path).name) or (not self.rule.takes_own and is_own_output(path))
 
     def _read_list(self, path: AnyPath) -> Iterator[Found]:
         """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
@@ -209,9 +219,9 @@ class _Scan:
             path = os.path.normpath(named)
             if path.startswith("..") or PurePath(path).is_absolute():
                 path = os.path.abspath(opened)  # noqa: PTH100 - resolve() would follow links
-            key = os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
-        folder, slash, name = key.rpartition(os.sep)
-        key, place = folder + slash + self.rule.name_key(name), to_path(opened)
+            key = PurePath(path).relative_to(PurePath(path).anchor).as_posix()
+        folder, slash, name = key.rpartition("/")
+        key, place = folder + slash + self._name_key(name), to_path(opened)
         if isinstance(place, RemotePath):
             return [*find_named(key, place, self.rule)]
         return [*self._explicit(key, opened)]
@@ -265,7 +275,8 @@ class _Scan:
                 yield Failure(prefix or folder, "find", InputError(reason))
             return
         entries = [each for each in entries if not each.name.startswith(".") and not is_ledger(each.name)]
-        keys = self.rule.name_keys([entry.name for entry in entries])
+        names = [entry.name for entry in entries]
+        keys = self.rule.name_keys(names) if self.rule.name_keys else dict(zip(names, names, strict=True))
         for entry in entries:
             key = prefix + keys.get(entry.name, entry.name)
             if _is_folder(entry):
@@ -312,7 +323,7 @@ def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]
         key = each.key
         if key in keys:
             mark, pure = hashlib.sha256(os.fsencode(path)).hexdigest()[:8], PurePath(key)
-            key = os.fspath(pure.with_name(f"{pure.stem}~{mark}{pure.suffix}"))
+            key = pure.with_name(f"{pure.stem}~{mark}{pure.suffix}").as_posix()
         keys.add(key)
         if partition.count == 1 or partition.holds(each.key):
             yield dataclasses.replace(each, key=key)

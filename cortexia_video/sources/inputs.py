@@ -56,11 +56,6 @@ def list_passed_over(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
-def keep_names(names: Sequence[str]) -> Mapping[str, str]:
-    """Name keys after files, whatever else is in the folder."""
-    return {name: name for name in names}
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Which files and objects are inputs.
@@ -69,7 +64,8 @@ class Rule:
     where a person names it.
     may_be: says whether an object may be one, by the last part of its name. looks_inside: whether that takes
     a look at the object, which is a request; accepts_object then looks.
-    name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
+    name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key; None
+    where that is the name, whatever else is in the folder.
     opens_shards: tar and parquet files stand for the images inside.
     takes_clips: videos are inputs, too.
     is_depth: says of a file's path whether it is depth, by its looks: no input where images lie beside it.
@@ -82,7 +78,7 @@ class Rule:
     may_be: Callable[[str], bool]
     looks_inside: Callable[[str], bool]
     accepts_object: Callable[[RemotePath], bool]
-    name_keys: Callable[[Sequence[str]], Mapping[str, str]] = keep_names
+    name_keys: Callable[[Sequence[str]], Mapping[str, str]] | None = None
     takes_own: bool = False
     opens_shards: bool = False
     takes_clips: bool = False
@@ -96,10 +92,6 @@ class Rule:
         kind = self.other_types.get(PurePath(name).suffix.lower())
         if kind and not may_be_own(name):
             passed_over[kind] += 1
-
-    def name_key(self, name: str) -> str:
-        """Return the last part of the key of a file that a person named."""
-        return self.name_keys([name]).get(name, name)
 
     def list_packed(
         self, folder: AnyPath, names: Iterable[str], prefix: str, partition: Partition

@@ -13,7 +13,7 @@ from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.sources.archives import find_in_shard
-from cortexia_video.sources.inputs import Found, InputFile, Rule, keep_names
+from cortexia_video.sources.inputs import Found, InputFile, Rule
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
 from cortexia_video.storage.paths import LARGEST_FILE, AnyPath, find_problem
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
@@ -64,8 +64,12 @@ def find_objects(
 
     def name_keys() -> Iterator[_Candidate]:
         """Yield objects with their keys: as they are listed, or a folder at a time where others there count."""
-        as_listed = rule.name_keys is keep_names
-        for group in ([each] for each in list_names()) if as_listed else _group_by_folder(list_names()):
+        if rule.name_keys is None:
+            for name, stat in list_names():
+                if partition.holds(prefix + name):
+                    yield _Candidate(name, name, stat)
+            return
+        for group in _group_by_folder(list_names()):
             keys = rule.name_keys([name.rpartition("/")[2] for name, _ in group])
             for name, stat in group:
                 above, slash, last = name.rpartition("/")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from cortexia_video.errors import OutputError, OutputExistsError, in_words, printable
-from cortexia_video.storage.atomic_file import require_plain
 from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.system import require_plain
 
 LOOKED_AT = 1 << 20  # bytes of a file, to tell whose it is
 

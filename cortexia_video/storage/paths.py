@@ -27,6 +27,7 @@ from cortexia_video.errors import (
     printable,
 )
 from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
+from cortexia_video.storage.system import AT_ONCE
 
 AnyPath = Path | RemotePath
 PathLike = str | os.PathLike[str] | RemotePath
@@ -36,6 +37,7 @@ LARGEST_FILE = 10**9
 LARGEST_TEXT = 10**8
 """Bytes of a text file that is read whole: a list, a calibration, JSON, TOML."""
 _INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
+_DRIVE = re.compile(r"[A-Za-z]:")  # of Windows: file:///C:/photos
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
@@ -55,9 +57,15 @@ def to_path(given: PathLike) -> AnyPath:
         host, slash, path = text.partition("://")[2].partition("/")
         if not slash or host not in ("", "localhost"):
             raise InputError(f"{text} names no path of this machine: give file:///folder, with three slashes")
-        return Path(unquote(f"/{path}", errors="surrogateescape"))
+        return Path(name_of_url(path))
     require_url(text)
     return RemotePath(text)
+
+
+def name_of_url(path: str, *, windows: bool = os.name == "nt") -> str:
+    """Return the path that a `file:///` URL has after its slashes, from the root down, or from a drive of Windows."""
+    named = unquote(path, errors="surrogateescape")
+    return named if windows and _DRIVE.match(named) else f"/{named}"
 
 
 def to_absolute(given: PathLike) -> AnyPath:
@@ -208,8 +216,9 @@ def open_named(place: AnyPath, *, within: AnyPath | None = None) -> io.BufferedR
     return open(place, "rb", opener=_open_regular)
 
 
-def read_named(place: AnyPath, *, limit: float = LARGEST_FILE, within: AnyPath | None = None) -> bytes:
+def read_named(given: PathLike, *, limit: float = LARGEST_FILE, within: AnyPath | None = None) -> bytes:
     """Read a regular file of at most `limit` bytes whole; the rest is as for `open_named`."""
+    place = to_path(given)
     if isinstance(place, RemotePath):
         if within is not None:
             require_inside(place, within)
@@ -249,7 +258,7 @@ def _follow_links(place: AnyPath) -> AnyPath:
 def _open_regular(path: str, flags: int) -> int:
     """Open without waiting; a folder is left to `open`, which says so."""
     try:
-        descriptor = os.open(path, flags | os.O_NONBLOCK)
+        descriptor = os.open(path, flags | AT_ONCE)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise NamedFileError(errno.EINVAL, "it is a socket, not a file") from error

@@ -12,7 +12,7 @@ from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 from cortexia_video.storage.arrow import import_arrow
-from cortexia_video.storage.parquet_footer import ColumnChunk, RowGroup, parse_footer, parse_page
+from cortexia_video.storage.parquet_footer import ColumnChunk, PageHeader, RowGroup, parse_footer, parse_page
 from cortexia_video.storage.paths import LARGEST_FILE, FileTooLargeError, require_size
 
 _SMALL = 1 << 28  # bytes of a row group
@@ -21,7 +21,7 @@ _GROUPS_KEPT = 4
 _BYTES_KEPT = 1 << 28
 
 
-_LARGEST_FOOTER, _LARGEST_HEADER = 1 << 26, 1 << 16
+_LARGEST_FOOTER, _USUAL_HEADER, _LARGEST_HEADER = 1 << 26, 1 << 8, 1 << 16
 _parse = lru_cache(maxsize=4)(parse_footer)  # an archive's images are read one by one, each time opened anew
 _footers: WeakKeyDictionary[Any, list[RowGroup]] = WeakKeyDictionary()
 _sources: WeakKeyDictionary[Any, Path | IO[bytes]] = WeakKeyDictionary()
@@ -74,7 +74,11 @@ def read_row_group(file: Any, group: int, columns: Sequence[str], limit: float |
     what, batches, size = f"row group {group}, unpacked,", [], 0
     require_size(unpacked, limit, what)
     _require_pages(file, chunks, limit)
-    at_once = max(1, min(int(limit / 4 / max(unpacked, 1)), about.rows))
+    at_once = max(1, int(limit / 4 / max(unpacked, 1)))
+    if at_once >= about.rows:
+        table = file.read_row_group(group, [*columns], use_threads=False)
+        require_size(table.nbytes, limit, what)
+        return table
     for batch in file.iter_batches(at_once, row_groups=[group], columns=[*columns], use_threads=False):
         size += batch.nbytes
         require_size(size, limit, what)
@@ -94,16 +98,23 @@ def _require_pages(file: Any, chunks: Sequence[ColumnChunk], limit: float) -> No
         for chunk in chunks:
             place, end = chunk.start, chunk.start + chunk.packed
             while place < end:
-                opened.seek(place)
-                try:
-                    page = parse_page(opened.read(min(_LARGEST_HEADER, end - place)))
-                except IndexError as error:
-                    raise ValueError("a page of it does not say what it holds") from error
+                page = _read_page(opened, place, end)
                 if page.unpacked < 0 or page.packed < 0:
                     raise ValueError("it says that a page has less than 0 bytes")
                 unpacked += page.unpacked
                 require_size(unpacked, limit, "its pages, unpacked,")
                 place += page.size + page.packed
+
+
+def _read_page(opened: IO[bytes], place: int, end: int) -> PageHeader:
+    """Return what a page says of itself at its place in a file."""
+    for size in (_USUAL_HEADER, _LARGEST_HEADER):
+        opened.seek(place)
+        try:
+            return parse_page(opened.read(min(size, end - place)))
+        except IndexError:
+            continue  # it is longer
+    raise ValueError("a page of it does not say what it holds")
 
 
 class RecentGroups:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cortexia_video.errors import OutputError, in_words, output_lost, redact
-from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock
 from cortexia_video.storage.own_folder import require_own_folder
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.staging_folder import StagingFolder
+from cortexia_video.storage.system import flush_to_disk, open_plain, require_lock
 
 CHECKPOINT, RECIPE, LOGS = "checkpoint.pt", "recipe.toml", "logs"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cortexia_video.errors import explain_import, suggest_keywords
+from cortexia_video.errors import explain_import
 from cortexia_video.runtime.progress import stage
 from cortexia_video.storage.paths import PathLike
 
 
-@suggest_keywords
 def train(
     recipe: str | os.PathLike[str], output: PathLike, *, teacher: str | None = None, any_licence: bool = False
 ) -> list[float]:

@@ -134,6 +134,14 @@ def read_index(place: AnyPath | IO[bytes], *, max_megapixels: float = 200.0) -> 
         )
 
 
+def guess_frames(place: AnyPath) -> int:
+    """Return how many frames a clip has by its header, which may be wrong; 0 where it does not say. Nothing is read."""
+    with open_container(place) as container:
+        stream = choose_stream(container)
+        seconds = Fraction(container.duration or 0, 1_000_000)
+        return stream.frames or int(seconds * (stream.average_rate or _USUAL_RATE))
+
+
 def choose_probes(index: ClipIndex, numbers: range) -> list[int]:
     """Return some of the frames, spread over all, by whose depth to know its range, and the focal length.
 

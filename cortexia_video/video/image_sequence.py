@@ -19,7 +19,7 @@ from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.clip_index import ClipIndex, read_index
+from cortexia_video.video.clip_index import ClipIndex, guess_frames, read_index
 from cortexia_video.video.container import is_video_name
 
 FOLDER = "images"  # in place of a codec
@@ -59,6 +59,11 @@ def read_any_index(place: AnyPath, *, fps: float = 24.0, max_megapixels: float =
     if is_sequence(place):
         return index_images(place, fps, max_megapixels=max_megapixels)
     return read_index(place, max_megapixels=max_megapixels)
+
+
+def guess_any_frames(place: AnyPath) -> int:
+    """Return how many frames a clip has, or a folder of them, without reading one; as `guess_frames` knows it."""
+    return sum(1 for _ in list_images(place)) if is_sequence(place) else guess_frames(place)
 
 
 def is_sequence(place: AnyPath) -> bool:

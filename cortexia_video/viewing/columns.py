@@ -20,12 +20,13 @@ from cortexia_video.evaluation.error_map import find_error
 from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet
 from cortexia_video.evaluation.predictors import StoredPredictor
 from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.formats.maps import DECODE_MAPS, add_maps
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode, read_image_bytes
 from cortexia_video.jobs.point_clouds import CloudMaker
 from cortexia_video.ledger.artifacts import Line, expand_clip, find_image, read_run_depth, read_run_image
-from cortexia_video.ledger.depth_reader import DepthReader
+from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, list_files
@@ -145,7 +146,8 @@ class RunColumn(Column):
             if self._state.get(name) is not None:
                 with self._lock:
                     (line,) = self._lines.at([self._state.place(name)])
-                return read_run_depth(self._root, {**line, "frame": int(number)} if "clip" in line else line)
+                found = {**line, "frame": int(number)} if "clip" in line else line
+                return read_run_depth(self._root, found, maps=DECODE_MAPS)
         raise InputError(f"{self.name} has no depth of it")
 
     def list_some(self, clip: str) -> Iterator[Callable[[], DepthMap]]:
@@ -221,7 +223,12 @@ class FilesColumn(Column):
         if isinstance(found, Failure):
             return Look(found.key, None, found)
         key, place = found.key, to_path(found.place)
-        reading = attempt(key, "decode", lambda: self._reader.decode(self._reader.read_bytes(place), place))
+
+        def read() -> Reading:
+            reading = self._reader.decode(self._reader.read_bytes(place), place)
+            return reading._replace(depth=add_maps(reading.depth, reading.read_maps(DECODE_MAPS)))
+
+        reading = attempt(key, "decode", read)
         if isinstance(reading, Failure):
             return Look(key, None, reading)
         line, images, frame = reading.line, self._images, None
@@ -318,7 +325,7 @@ def find_line(place: AnyPath) -> tuple[AnyPath, Line] | None:
 def look_at_line(root: AnyPath, line: Line, images: AnyPath | None) -> Look:
     """Read the depth of a line of a run's ledger, and its image."""
     key = line["key"]
-    depth = attempt(key, "decode", lambda: read_run_depth(root, line))
+    depth = attempt(key, "decode", lambda: read_run_depth(root, line, maps=DECODE_MAPS))
     frame = attempt(key, "decode", lambda: _decode(read_run_image(line, images=images), key))
     time_s = line["frame"] / line["clip"]["rate"] if "frame" in line else None
     clip = key.rpartition("/")[0] if "frame" in line else ""

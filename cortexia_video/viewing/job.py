@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable, suggest_keywords
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.jobs.point_clouds import CloudMaker, CloudOptions
 from cortexia_video.runtime.bounded_map import map_bounded
@@ -70,7 +70,6 @@ class ViewReport:
         return f"{self.images} {'image' if self.images == 1 else 'images'}{failed}{flat}"
 
 
-@suggest_keywords
 def view(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,

@@ -2,7 +2,7 @@
 
 Below the name of each column: `camera` (pinhole, in pixels as OpenCV counts them, plus 0.5), below it the values
 of the map under the name of their kind and its colors; `points`; and `error` beside a ground truth. Beside the
-columns `image`, `about`, `problems`.
+columns `image`, `about`, `problems`. Where a run wrote them, `normals` and `confidence` are there, too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import rerun as rr
 
 APPLICATION = "cortexia_view"
+_PIPES = "/dev/fd"  # a folder of what is open, by number
 _MARK = (b"RRF2", APPLICATION.encode())  # what a recording begins with, and says in its first bytes
 HEAD_BYTES = 128
 _UNDER, _OVER = -30.0, -10.0  # which of two images covers the other
@@ -64,6 +65,8 @@ class Recording:
         self._copy: _Copy | None = None
         if path is None:
             self._bytes = self._stream.binary_stream()
+        elif not Path(_PIPES).is_dir():  # Windows
+            self._stream.save(path)
         else:
             self._copy = _Copy(path)
             self._stream.save(self._copy.pipe)
@@ -151,6 +154,10 @@ class Recording:
                 title = f"{name}: {f'metres{how}' if each.is_metric else f'{each.kind}, relative'}"
             if isinstance(each, MapView) and each.error is not None:
                 below.append(rrb.Spatial2DView(origin=f"{path}/error", name=printable(f"{name}: error")))
+            for beside in ("normals", "confidence"):
+                if getattr(each, beside, None) is not None:
+                    title_of_it = printable(f"{name}: {beside}")
+                    below.append(rrb.Spatial2DView(origin=f"{path}/{beside}", name=title_of_it))
             if isinstance(each, MapView) and each.points:
                 self._stream.log(path, rr.ViewCoordinates.RDF, static=True)
                 below.append(_view_points(name, path, each))
@@ -171,7 +178,7 @@ class _Copy(Thread):
         self.error: OSError | None = None
         self._path = path
         self._read, self._write = os.pipe()
-        self.pipe = f"/dev/fd/{self._write}"
+        self.pipe = f"{_PIPES}/{self._write}"
 
     def run(self) -> None:
         """Copy until the writer has closed its end."""
@@ -204,6 +211,10 @@ def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
     if shown.error is not None and shown.error_levels is not None:
         entities[f"{path}/error/relative"] = rr.Image(shown.error, "L", draw_order=_UNDER)
         entities[f"{path}/error/colors"] = _cover(shown.error_levels)
+    if shown.normals is not None:
+        entities[f"{path}/normals"] = rr.Image(shown.normals)
+    if shown.confidence is not None:
+        entities[f"{path}/confidence"] = rr.Image(shown.confidence, "L")
     if shown.camera:
         camera = shown.camera
         entities[f"{path}/camera"] = rr.Pinhole(

@@ -53,6 +53,8 @@ class MapView:
         alignment: By what relative depth became metres, if it did.
         error: float32 (h, w), depth / ground truth - 1, NaN where nothing is measured; or None.
         error_levels: uint8 (h, w), the same for the error, from half to twice the distance.
+        normals: uint8 (h, w, 3), as colors: red to the right, green up, blue to the camera; black is unknown; or None.
+        confidence: float32 (h, w), larger is surer, in the model's own unit; or None.
     """
 
     values: NDArray[np.float32]
@@ -66,6 +68,8 @@ class MapView:
     alignment: str | None = None
     error: NDArray[np.float32] | None = None
     error_levels: NDArray[np.uint8] | None = None
+    normals: NDArray[np.uint8] | None = None
+    confidence: NDArray[np.float32] | None = None
 
     @property
     def is_metric(self) -> bool:
@@ -189,9 +193,26 @@ def make_map_view(
         fov_deg = to_fov_deg(pinhole.fx, pinhole.width)
         lines.append(f"focal length {pinhole.fx:.5g} px{source}, {fov_deg:.3g} degrees wide")
         pinhole = pinhole.resized(values.shape[1], values.shape[0])
+    size = values.shape
     return MapView(
-        values, depth.kind, shown, levels, pinhole, points, lines, no_points, _name_alignment(depth)
+        values,
+        depth.kind,
+        shown,
+        levels,
+        pinhole,
+        points,
+        lines,
+        no_points,
+        _name_alignment(depth),
+        normals=None if depth.normals is None else _color_normals(pick_points(depth.normals, *size)),
+        confidence=None if depth.confidence is None else pick_points(depth.confidence, *size),
     )
+
+
+def _color_normals(normals: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return normals (h, w, 3) in OpenCV's axes in the colors that people know them by."""
+    shares = 0.5 + normals * np.array([0.5, -0.5, -0.5], np.float32)
+    return np.where(np.isfinite(shares), np.round(255 * shares), 0).astype(np.uint8)
 
 
 def add_error(shown: MapView, find: Callable[[], ErrorMap]) -> MapView:
@@ -229,6 +250,10 @@ def _describe(depth: DepthMap, values: NDArray[np.float32], shown: Range) -> Ite
         low, high = (float(end(depth.values, where=known, initial=first)) for end, first in _ENDS)
         yield f"{low:.4g} to {high:.4g}{unit}, colors {shown.d_min:.4g} to {shown.d_max:.4g}{unit}"
     yield f"{1 - known.mean():.1%} unknown"
+    if depth.valid is not None:
+        yield f"{1 - depth.valid.mean():.1%} outside of its mask"
+    if depth.normals is not None:
+        yield "normals: red to the right, green up, blue to the camera"
     if values.shape != depth.values.shape:
         (height, width), (rows, columns) = values.shape, depth.values.shape
         yield f"shown at {width} x {height} of {columns} x {rows}: every value is one of the map's"

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import suggest_keywords
 from cortexia_video.viz.color_tables import find_color_table, find_unknown_color
 
 Depth = DepthMap | Image.Image | ArrayLike
@@ -48,7 +47,6 @@ class Range(NamedTuple):
     d_max: float
 
 
-@suggest_keywords
 def colored_depthmap(
     depth: Depth,
     d_min: float | None = None,

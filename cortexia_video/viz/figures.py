@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cortexia_video.errors import explain_import, suggest_keywords
+from cortexia_video.errors import explain_import
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import to_frame
 from cortexia_video.images.resampling import resize_image
@@ -25,7 +25,6 @@ _GAP = 8  # pixels between the images of a sheet
 _WIDEST = 8  # heights; a strip that is wider would make a sheet that nobody can open
 
 
-@suggest_keywords
 def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
     """Show coloured depth in a window of matplotlib's until that is closed.
 
@@ -54,7 +53,6 @@ def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
         pyplot.close(figure)
 
 
-@suggest_keywords
 def merge_into_row(image: ImageLike, depth: Depth, **coloring: Unpack[Coloring]) -> NDArray[np.uint8]:
     """Put an image and its coloured depth side by side, as large as the image.
 
@@ -79,7 +77,6 @@ def merge_into_row(image: ImageLike, depth: Depth, **coloring: Unpack[Coloring])
     return np.hstack([pixels, _sample(colored_depthmap(depth, **coloring), height, width)])
 
 
-@suggest_keywords
 def collage(
     samples: Iterable[tuple[ImageLike, Depth]],
     *,

@@ -94,14 +94,16 @@ def test_what_is_given_comes_to_the_function(monkeypatch: pytest.MonkeyPatch, tm
     given: dict[str, Any] = {}
     monkeypatch.setattr(command_module, "run_job", lambda job, output: job(None, None))
     monkeypatch.setattr(command_module, "estimate", lambda *_, **options: given.update(options))
-    words = "--backend auto --input-size 392x518 --pack tar --pack-size 9 --partition 1/2 --intrinsics a.csv"
+    words = (
+        "--backend openvino --input-size 392x518 --pack tar --pack-size 9 --partition 1/2 --intrinsics a.csv"
+    )
     with pytest.raises(SystemExit) as ended:
         main(["estimate", str(tmp_path), "-o", str(tmp_path / "out"), *words.split()])
     assert ended.value.code == 0
     usual = {name: each.default for name, each in inspect.signature(estimate).parameters.items()}
     changed = {name: value for name, value in given.items() if value != usual[name]}
     assert changed == {
-        "backend": "auto",
+        "backend": "openvino",
         "input_size": (392, 518),
         "pack": "tar",
         "pack_size": 9,

@@ -32,8 +32,7 @@ from cortexia_video import (
 from cortexia_video.cli import main
 from cortexia_video.errors import OutputError, OutputLostError
 from cortexia_video.jobs import Verification
-from cortexia_video.ledger.depth_json import DEPTH_JSON
-from cortexia_video.ledger.state import LEDGER_NAME, is_ledger
+from cortexia_video.ledger.state import DEPTH_JSON, LEDGER_NAME, is_ledger
 from cortexia_video.models import synthetic
 
 IMAGES = 24

@@ -158,7 +158,7 @@ OPENVINO = """
 import PIL.Image
 PIL.Image.new("RGB", (64, 48)).save("0.png")
 run("estimate 0.png --output o --backend openvino --precision float32")
-run("estimate 0.png --output a --backend auto")
+run("estimate 0.png --output a --backend openvino --precision auto")
 """
 
 

@@ -23,7 +23,7 @@ from cortexia_video.cli import main
 from cortexia_video.datasets.build_log import refuse_other_files
 from cortexia_video.ledger.state import list_files
 from cortexia_video.sources.find import find_images
-from cortexia_video.storage.paths import to_path
+from cortexia_video.storage.paths import name_of_url, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.staging_folder import StagingFolder
 
@@ -213,6 +213,13 @@ def test_scenes_of_a_killed_run_are_known(memory: str, monkeypatch: pytest.Monke
 )
 def test_a_file_address_is_the_path_that_it_says(url: str, path: str) -> None:
     assert to_path(url) == Path(path)
+
+
+@pytest.mark.parametrize("path", ["C:\\photos\\a.jpg", "C:/photos", "C://photos", "\\\\host\\share\\a.jpg"])
+def test_a_drive_is_no_scheme(path: str) -> None:
+    assert to_path(path) == Path(path)
+    assert name_of_url("C:/a%20b", windows=True) == "C:/a b"
+    assert name_of_url("C:/a%20b", windows=False) == "/C:/a b"
 
 
 @pytest.mark.parametrize("url", ["file://out/depth", "file://out", "file://"])

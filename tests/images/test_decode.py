@@ -24,10 +24,11 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cortexia_video.errors import DecodeError, say_install
 from cortexia_video.images.decode import decode, read_header
+from cortexia_video.images.pillow_readers import TiffReader
 from cortexia_video.images.sniff import HEIF_SUFFIXES, IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 
 Array = NDArray[Any]
@@ -896,3 +897,21 @@ print([each.key for each in find_images([sys.argv[1]], passed_over=passed)], dic
     ran = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
     remedy = f"{line}, or convert it to JPEG"
     assert ran.stdout.strip() == f"['c.jpg'] { ({f'HEIC ({remedy})': 1, f'HEIF ({remedy})': 1}) }"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_unpacked_tiff_is_taken_from_its_bytes_with_the_pixels_that_pillow_gives(orientation: int) -> None:
+    pixels = np.random.default_rng(orientation).integers(0, 256, (150, 170, 3), dtype=np.uint8)
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(file, "TIFF", exif=exif)
+    data = file.getvalue()
+    view = TiffReader(io.BytesIO(data)).view_rgb(data)
+    assert view is not None and np.array_equal(view, pixels)
+    image = decode(data, "a").image
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(file)))
+    np.testing.assert_array_equal(image, upright)
+    image[0, 0] = 7  # it is its own memory
+    assert np.array_equal(view, pixels)
+    with pytest.raises(DecodeError, match="cut short"):
+        decode(data[:-1], "a")

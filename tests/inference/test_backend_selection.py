@@ -15,7 +15,7 @@ from conftest import HANG_S
 from onnx_files import write_mean_network
 from PIL import Image
 
-from cortexia_video import DepthMap, Failure, Frame, estimate, load_estimator, read_ledger
+from cortexia_video import DepthMap, Failure, Frame, estimate, load_estimator
 from cortexia_video.cli import main
 from cortexia_video.errors import (
     InputError,
@@ -24,7 +24,6 @@ from cortexia_video.errors import (
     OutputExistsError,
     ParityError,
 )
-from cortexia_video.inference import backend_selection
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.parity import compare, measure_difference
 from cortexia_video.jobs.export import export
@@ -245,9 +244,6 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr("cortexia_video.models.onnx.session_openvino", raising=False)
     with pytest.raises(MissingExtraError, match=r"install '.*\[openvino\]'"):
         load_estimator("compact", backend="openvino")
-    choice = BackendSelector("compact", backend="auto")
-    loaded = choice.load()
-    assert choice.settle(loaded, [frame(64, 96)]) is loaded
 
 
 # ---- compared before use -----------------------------------------------------------------------------------
@@ -292,54 +288,6 @@ def test_an_image_that_only_the_other_backend_cannot_do_counts() -> None:
         compare(broken, sound, [frame(20, 30)])
     with pytest.raises(ParityError, match="none of the images"):
         compare(sound, broken, [frame(20, 30)])
-
-
-SPEEDS = {("onnx", "float32"): 10.0, ("openvino", "float32"): 20.0, ("openvino", "bfloat16"): 30.0}
-
-
-@pytest.fixture
-def known_speeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the race of `auto` end as SPEEDS say."""
-
-    def look_up(estimator: object, frames: object) -> float:
-        settings = estimator.model.settings  # type: ignore[attr-defined]
-        return SPEEDS[settings.get("backend", "onnx"), settings.get("precision", "float32")]
-
-    monkeypatch.setattr(backend_selection, "_time", look_up)
-
-
-@pytest.mark.usefixtures("known_speeds")
-@pytest.mark.parametrize(("max_error", "precision"), [(0.5, "bfloat16"), (1e-4, None)])
-def test_auto_takes_the_fastest_that_is_near_enough(max_error: float, precision: str | None) -> None:
-    choice = BackendSelector("compact", backend="auto", max_error=max_error)
-    settled = choice.settle(choice.load(), [frame(192, 256)])
-    model = settled[0].model
-    if not any(trial == "bfloat16" for trial in (model.settings.get("precision"),)) and precision:
-        pytest.skip("this processor has no bfloat16")
-    assert model.settings["backend"] == "openvino" and model.settings.get("precision") == precision
-
-
-@pytest.mark.usefixtures("known_speeds")
-def test_auto_keeps_the_reference_where_nothing_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SPEEDS, ("onnx", "float32"), 99.0)
-    choice = BackendSelector("compact", backend="auto")
-    loaded = choice.load()
-    assert choice.settle(loaded, [frame(96, 128)]) is loaded
-
-
-@pytest.mark.usefixtures("known_speeds")
-def test_what_auto_chose_is_done_whatever_it_chooses_next(
-    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in "ab":
-        make_image(tmp_path / f"photos/{name}.png", seed=ord(name))
-    report = estimate(tmp_path / "photos", tmp_path / "depth", backend="auto")
-    assert (report.done, report.failed) == (2, 0)
-    monkeypatch.setitem(SPEEDS, ("onnx", "float32"), 99.0)
-    assert estimate(tmp_path / "photos", tmp_path / "depth", backend="auto").skipped == 2
-    assert estimate(tmp_path / "photos", tmp_path / "depth").done == 2  # asked for by another name
-    settings = [line["settings"] for line in read_ledger(tmp_path / "depth") if "settings" in line]
-    assert settings[0]["backend"] == settings[0]["precision"] == "auto" and "backend" not in settings[-1]
 
 
 def test_a_run_refuses_a_backend_that_is_too_far_off(

@@ -17,7 +17,7 @@ from cortexia_video.depth_estimation import PreparedFrame
 from cortexia_video.errors import DecodeError
 from cortexia_video.inference import executor as engine
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor
-from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.runtime.resources import StageClock
 
 
 class Watched(SyntheticModel):

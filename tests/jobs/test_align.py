@@ -19,7 +19,7 @@ from cortexia_video.cli import main
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError, LossError
 from cortexia_video.jobs.aligner import Aligner
-from cortexia_video.ledger.depth_json import read_depth_json
+from cortexia_video.ledger.state import read_depth_json
 
 Floats = NDArray[np.float64]
 HEIGHT, WIDTH, F_PX = 48, 64, 60.0

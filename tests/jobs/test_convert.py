@@ -49,8 +49,7 @@ from cortexia_video.errors import (
 )
 from cortexia_video.formats.decode_depth import count_pixels
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.ledger.depth_json import DEPTH_JSON
-from cortexia_video.ledger.state import LEDGER_NAME, is_ledger
+from cortexia_video.ledger.state import DEPTH_JSON, LEDGER_NAME, is_ledger
 from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.storage import paths
 

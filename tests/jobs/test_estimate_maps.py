@@ -26,7 +26,7 @@ from cortexia_video.formats.registry import MAPS, is_own_output
 from cortexia_video.jobs.inspect import inspect
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.jobs.ray_cluster import _OneAtATime
-from cortexia_video.ledger.artifacts import find_map
+from cortexia_video.ledger.artifacts import list_maps
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.point_clouds import ply
 from cortexia_video.reporting.job import report as write_report
@@ -248,7 +248,7 @@ def test_a_tar_holds_the_maps_and_what_comes_after_finds_them_there(photos: Path
         assert {*opened.getnames()} == {*FILES, "a.png.json"}
     assert not verify(out).wrong
     (line,) = read_done(out)
-    assert find_map(line, "normals") == "a.png.normals.png"
+    assert list_maps(line)["normals"] == "a.png.normals.png"
     (item,) = list_run_items(photos, out, left={})  # type: ignore[arg-type]
     sample, _ = item.load()
     assert sample.mask is not None and not sample.mask[:8].any() and sample.mask[20, 20]

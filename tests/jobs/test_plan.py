@@ -139,3 +139,26 @@ def test_videos_are_planned_by_their_frames(
     said = capsys.readouterr().out
     assert "1 image, " in said and "3 videos" in said and "about 45 frames, 1.5 seconds; 2 are done" in said
     assert "; 1 of those looked at cannot be read" in said
+
+
+def test_maps_beside_depth_are_counted_in_bytes_and_named(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = DepthEstimator(SyntheticModel(kind="metric", short_side=32), also=["normals"])
+    also = ("normals", "points")
+    foretold = plan(photos, model=model, also=also, f_px=100.0)
+    plain = plan(photos, model=DepthEstimator(SyntheticModel(kind="metric", short_side=32)))
+    out = photos.parent / "out"
+    estimate(photos, out, model=model, also=also, f_px=100.0)
+    for name in also:
+        assert foretold.maps[name] == pytest.approx(written(out, f".{name}.*"), rel=0.2)
+    more = foretold.formats["npy"].bytes - plain.formats["npy"].bytes
+    assert plain.maps == {} and more == pytest.approx(sum(foretold.maps.values()), rel=1e-3)
+    assert plan(photos, output=out, model=model, also=also, f_px=100.0).done == 30
+    with pytest.raises(InputError, match="unknown map in `also` 'normal': did you mean normals"):
+        plan(photos, also="normal")
+    words = ["plan", str(photos), "--model", "synthetic", "--kind", "metric", "--f-px", "100"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--also", "normals,points"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and "of this, maps beside depth: normals " in said, said

@@ -13,9 +13,9 @@ import pytest
 from ledgers import open_ledger
 
 from cortexia_video import DepthEstimator, SyntheticModel, estimate, merge_ledgers
-from cortexia_video.ledger.depth_json import DEPTH_JSON, describe, join, keep_depth_json, read_depth_json
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import DEPTH_JSON, describe_settings, join_statements, read_depth_json
 from cortexia_video.sinks.sink import FolderSink
 
 OF_EACH = ["f_px", "f_source", "full_size"]
@@ -60,10 +60,10 @@ def test_it_says_what_the_numbers_of_a_run_mean(photos: Path) -> None:
 
 
 def test_a_view_has_no_kind_and_a_file_that_speaks_for_itself_no_unknown() -> None:
-    view = describe({**SETTINGS, "format": "png"})
+    view = describe_settings({**SETTINGS, "format": "png"})
     assert view["view_of"] == "metric"
     assert not {"kind", "unit", "larger_is", "unknown"} & view.keys()
-    assert "unknown" not in describe({**SETTINGS, "format": "png16"})
+    assert "unknown" not in describe_settings({**SETTINGS, "format": "png16"})
 
 
 def test_it_is_there_before_the_first_file_and_stays_as_it_is(photos: Path) -> None:
@@ -140,8 +140,8 @@ def test_shards_of_other_settings_leave_what_they_share(tmp_path: Path, order: s
         steps: dict[str, Callable[[], object]] = {
             "a": lambda: ends.enter_context(one),
             "b": lambda: ends.enter_context(other),
-            "A": lambda: keep_depth_json(sink, one),
-            "B": lambda: keep_depth_json(sink, other),
+            "A": lambda: one.keep_depth_json(sink),
+            "B": lambda: other.keep_depth_json(sink),
         }
         for letter in order:
             steps[letter]()
@@ -158,12 +158,12 @@ def test_a_shard_that_saw_nobody_looks_again_after_writing(
     def begin_other_meanwhile(sink: FolderSink, files: dict) -> dict:
         monkeypatch.setattr(FolderSink, "place", place)
         ends.enter_context(other)
-        keep_depth_json(sink, other)
+        other.keep_depth_json(sink)
         return place(sink, files)  # overwrites what the other has said, with what this one knew before
 
     with one, FolderSink(tmp_path) as sink, contextlib.ExitStack() as ends:
         monkeypatch.setattr(FolderSink, "place", begin_other_meanwhile)
-        keep_depth_json(sink, one)
+        one.keep_depth_json(sink)
         assert "kind" in said(tmp_path)["in_ledger"]
 
 
@@ -219,4 +219,4 @@ A, B = {"x": 1, "in_ledger": ["f"]}, {"x": 1, "y": None, "in_ledger": []}
     ],
 )
 def test_only_what_all_say_is_said_of_all(statements: list[dict], together: dict) -> None:
-    assert join(statements) == together
+    assert join_statements(statements) == together

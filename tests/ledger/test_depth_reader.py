@@ -27,12 +27,11 @@ from cortexia_video import (
 from cortexia_video.cli import main
 from cortexia_video.errors import DepthFileError, InputError
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.ledger.state import LEDGER_NAME
+from cortexia_video.ledger.state import DEPTH_JSON, LEDGER_NAME
 from cortexia_video.sinks.sink import Placed
 from cortexia_video.storage import paths
 

@@ -20,6 +20,7 @@ from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME, name_partition, read_state
 from cortexia_video.sinks.sink import Placed
+from cortexia_video.sources.inputs import InputFile
 
 SETTINGS = {"model": "synthetic"}
 SOURCE = Source("/photos/a.jpg", 10, 20)
@@ -147,6 +148,17 @@ def test_only_what_a_run_began_is_ours(tmp_path: Path) -> None:
         ledger.record_begun("a.jpg", ["a.png"])
     with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.owns("a.jpg", "a.npy") and ledger.owns("a.jpg", "a.png")
+
+
+def test_what_was_said_to_be_begun_and_nobody_took_is_not_ours(tmp_path: Path) -> None:
+    items = [InputFile(f"{name}.jpg", SOURCE, "") for name in "abcd"]
+    with open_ledger(tmp_path, SETTINGS) as ledger:
+        taken = ledger.claim(items, ahead=3)
+        assert [next(taken).key, next(taken).key] == ["a.jpg", "b.jpg"]
+        taken.close()
+    with open_ledger(tmp_path, SETTINGS) as ledger:
+        assert [ledger.owns(each.key, f"{each.key}.npy") for each in items] == [True, True, False, False]
+        assert ledger.state.counts()["begun"] == 2
 
 
 def test_files_of_an_earlier_format_stay_ours(tmp_path: Path) -> None:

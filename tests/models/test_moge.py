@@ -268,6 +268,25 @@ WEIGHT = "points_head.output_blocks.4.weight"
             "is no checkpoint of MoGe: its model_config is no mapping$",
         ),
         (lambda made: made.pop("model_config"), "is no checkpoint of MoGe: it lacks model and model_config$"),
+        (change("model", extra=1), "no checkpoint of MoGe: its model holds something else than weights$"),
+        *(
+            (lambda made, say=say: say(made["model_config"]), message)
+            for say, message in (
+                (
+                    lambda said: said.update(encoder="vits"),
+                    "of MoGe-2: encoder in its model_config is 'vits'$",
+                ),
+                (lambda said: said.update(num_tokens_range=[1, "x"]), r"num_tokens_range .* is \[1, 'x'\]$"),
+                (lambda said: said["encoder"].update(intermediate_layers=99), "is not understood: "),
+                (lambda said: said["neck"].update(dim_in=[3]), "is not understood: "),
+                (lambda said: said["neck"].update(num_res_blocks="two"), "is not understood: "),
+                (lambda said: said["neck"].update(dim_res_blocks=[-1] * 5), "is not understood: "),
+                (
+                    lambda said: said["points_head"]["dim_out"].__setitem__(4, 4),
+                    r"points is \(1, 32, 48, 4\)",
+                ),
+            )
+        ),
         (
             lambda made: made["model_config"]["encoder"].update(backbone="dinov2_vitb14"),
             "is built on dinov2_vitb14: that is not moge-2-vits$",

@@ -73,6 +73,8 @@ def test_a_file_of_one_size_takes_images_in_batches(tmp_path: Path) -> None:
         np.testing.assert_array_equal(depth.values, estimator(frame).values)
     with pytest.raises(ModelLoadError, match="takes 56x84 only, not 70: leave `input_size` out"):
         load_model(f"onnx:{path}", input_size=70)
+    with pytest.raises(ModelLoadError, match="takes 56x84 only, not 84x56: leave `input_size` out"):
+        load_model(f"onnx:{path}", input_size=(84, 56))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cortexia_video.errors import OutputError
-from cortexia_video.runtime.throughput import Speed, StageClock
+from cortexia_video.runtime.resources import Speed, StageClock
 from cortexia_video.runtime.trace import ChromeTrace
 
 

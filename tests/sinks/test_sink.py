@@ -16,8 +16,8 @@ import xxhash
 from cortexia_video import DepthMap
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
 from cortexia_video.runtime.resources import BufferPool
-from cortexia_video.sinks import sink as sinks
 from cortexia_video.sinks.sink import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
+from cortexia_video.storage import system
 
 DEPTH = DepthMap(np.arange(12, dtype=np.float32).reshape(3, 4), "metric")
 
@@ -145,7 +145,9 @@ def test_nothing_is_written_through_a_link_inside_the_output(tmp_path: Path, key
     link = Path(key.partition("sub")[0] + "sub")
     (root / link).symlink_to(others)
     with FolderSink(root) as sink:
-        with pytest.raises(OutputExistsError, match=f"^{link} is a link: remove it, or choose another"):
+        with pytest.raises(
+            OutputExistsError, match=f"^{root / link} is a link: remove it, or choose another"
+        ):
             sink.write(key, DEPTH)
         sink.write("b", DEPTH)
     assert os.listdir(others) == ["a.npy"]
@@ -186,14 +188,14 @@ def test_sinks_come_and_go_at_once(tmp_path: Path) -> None:
 def test_a_folder_that_another_process_removes_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, calls = sinks.try_lock_shared, itertools.count()
+    lock, calls = system.try_lock_shared, itertools.count()
 
     def leave_before(descriptor: int) -> bool:
         if next(calls) == 0:
             shutil.rmtree(tmp_path / ".cortexia-partial")
         return lock(descriptor)
 
-    monkeypatch.setattr(sinks, "try_lock_shared", leave_before)
+    monkeypatch.setattr(system, "try_lock_shared", leave_before)
     with FolderSink(tmp_path) as sink:
         sink.write("a", DEPTH)
     assert os.listdir(tmp_path) == ["a.npy"]
@@ -281,3 +283,48 @@ def test_a_file_system_that_takes_no_direct_writing_gets_the_same_file(
         sink.write("a", depth)
     assert refused
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), depth.values)
+
+
+@pytest.fixture
+def folds_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the file system of outputs take `lock` for `LOCK`, as one that folds case does."""
+    real = system.HeldFolder.is_plain
+    monkeypatch.setattr(system.HeldFolder, "is_plain", lambda self, name: real(self, name.lower()))
+
+
+@pytest.mark.usefixtures("folds_case")
+def test_keys_that_are_one_name_on_such_a_file_system_are_refused_but_the_first(tmp_path: Path) -> None:
+    with FolderSink(tmp_path) as sink:
+        assert sink.refuse
+        keys = [
+            "trip/a.jpg",
+            "Trip/b.jpg",
+            "trip/A.jpg",
+            "trip/c.jpg",
+            "stra\u00dfe",
+            "STRASSE",
+            "e\u0301",
+            "\u00c9",
+        ]
+        refused = [key for key in keys if sink.refuse(key)]
+        assert refused == ["trip/A.jpg", "STRASSE", "\u00c9"]
+        assert "in upper and lower case only" in str(sink.refuse("trip/a.jpg"))
+    with FolderSink(tmp_path) as sink:
+        assert sink.refuse and sink.refuse("trip/A.jpg") is None, "each run asks once about each"
+
+
+@pytest.mark.usefixtures("folds_case")
+def test_a_name_that_such_a_file_system_does_not_take_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FolderSink(tmp_path) as sink:
+        monkeypatch.setattr(sink._partial, "place", lambda *_: (tmp_path / "none").stat())
+        with pytest.raises(OutputError, match="No such file or directory: its name has ':' in it"):
+            sink.write("a:b", DEPTH)
+        with pytest.raises(FileNotFoundError):
+            sink.write("a-b", DEPTH)
+
+
+def test_where_case_tells_names_apart_nobody_asks(tmp_path: Path) -> None:
+    with FolderSink(tmp_path) as sink:
+        assert sink.refuse is None

@@ -23,6 +23,7 @@ from clips import draw, write_clip
 from conftest import HANG_S
 from dataset_layouts import make_rgbd, make_scene, make_tum
 from PIL import Image
+from telling_model import SKY, Telling
 
 import cortexia_video as cx
 from cortexia_video.cli import main
@@ -251,6 +252,31 @@ def test_large_maps_are_picked_from_and_said_so(tmp_path: Path) -> None:
     matrix = np.reshape(read.find("/a.npy/camera", "image_from_camera")[0], (3, 3)).T
     np.testing.assert_allclose(matrix[0], [1024, 0, 512])
     assert "shown at 1024 x 512 of 3000 x 1500" in read.text()
+
+
+def test_normals_and_confidence_of_a_run_have_panels_and_the_mask_is_told(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    image = np.full((40, 60, 3), 120, np.uint8)
+    image[:10], image[12:28:4] = SKY, 60
+    Image.fromarray(image).save(tmp_path / "photos/a.png")
+    model = cx.DepthEstimator(Telling(), also="normals,mask,confidence")
+    cx.estimate(tmp_path / "photos", tmp_path / "depth", model=model, also="normals,mask,confidence")
+    for number, path in enumerate((tmp_path / "depth", tmp_path / "depth/a.png.npy")):
+        read = watch(path, tmp_path / f"{number}.rrd")
+        (normals,), (confidence,) = (
+            [each for each in read.entities if each.endswith(end)] for end in ("/normals", "/confidence")
+        )
+        colors = read.bytes(normals)
+        assert colors[25, 50].tolist() == [204, 128, 230] and not colors[2].any()  # (0.6, 0, -0.8), and sky
+        np.testing.assert_array_equal(
+            read.image(confidence), np.load(tmp_path / "depth/a.png.confidence.npy")
+        )
+        depth = read_depth(tmp_path / "depth/a.png.npy", also="mask")
+        assert depth.valid is not None
+        assert f"{1 - depth.valid.mean():.1%} outside of its mask" in read.text()
+    (tmp_path / "depth/a.png.normals.png").unlink()
+    read = watch(tmp_path / "depth", tmp_path / "2.rrd")
+    assert not [each for each in read.entities if each.endswith("/normals")]
 
 
 def test_a_broken_map_costs_one_step_and_leaves_nothing_behind(place: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ What a file says of itself (`metadata_props`), and options where it does not; ev
   cortexia.sky          from what number on of its output `sky`, as large as depth, a pixel is sky
   cortexia.float32_convolutions  how many, from the first on, OpenVINO computes in float32 whatever the precision
   cortexia.backend      what it was exported for and compared in, with cortexia.precision
-  cortexia.licence_weights
+  cortexia.licence_weights, cortexia.trained_from  the terms of its weights, and what they were made with
 """
 
 from __future__ import annotations
@@ -41,10 +41,21 @@ from cortexia_video.models.canonical_depth import (
     parse_focal_length,
     to_metres,
 )
-from cortexia_video.models.onnx.opened_file import OpenedFile, name_file, open_file
 from cortexia_video.models.onnx.point_maps import OnnxPointMaps, gives_points
-from cortexia_video.models.onnx.session import Port, first_line, open_session
-from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
+from cortexia_video.models.onnx.session import (
+    OpenedFile,
+    Port,
+    first_line,
+    name_file,
+    open_file,
+    open_session,
+)
+from cortexia_video.models.preprocessing import (
+    Preprocessing,
+    Resampling,
+    choose_fixed_size,
+    read_normalization,
+)
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.registry import COMPACT_FILE
 from cortexia_video.models.sky import find_sky
@@ -97,6 +108,7 @@ class OnnxModel:
         backend: `onnx` (ONNX Runtime) or `openvino`; by default what the file was exported for.
         precision: What the backend computes in, `auto` for the fastest.
         opened: The file, where it was opened before.
+        is_known: It runs on every processor, and need not be tried there.
 
     Raises:
         ModelLoadError: The file is missing, broken, no depth network, or does not say what is needed.
@@ -117,11 +129,12 @@ class OnnxModel:
         backend: str | None = None,
         precision: str | None = None,
         opened: OpenedFile | None = None,
+        is_known: bool = False,
     ) -> None:
         self.path = Path(path)
         self.name = name or name_file(self.path)
         opened = opened or open_file(self.path, backend, device, precision)
-        self.weights_digest, self._session, self.backend = opened
+        self.weights_digest, self._session, self.backend, run_by = opened
         self.device = self._session.device
         self._input = _find_input(self._session.inputs, self.path)
         self.max_batch = self._input.shape[0]
@@ -158,7 +171,11 @@ class OnnxModel:
                 self._preprocessing = replace(self._preprocessing, multiple_of=step)
                 if step > 1:
                     _log.info("%s: sides must be multiples of %d, as trying shows", self.name, step)
-            self._try_size(*self.processed_size(64, 64))
+            self.processed_size = (
+                self._preprocessing.fit
+            )  # the file's own, or nearest to the image's aspect ratio
+            if not is_known or self.device != "cpu":
+                self._try_size(*self.processed_size(64, 64))
         except ModelLoadError:
             raise
         except ModelOutputError as error:
@@ -179,11 +196,7 @@ class OnnxModel:
             _log.info("%s: depth is its output %s, of %s", self.name, self._output, names)
         if resampling != "reduced":
             settings["resampling"] = resampling
-        self.settings: Mapping[str, object] = settings | opened.describe()
-
-    def processed_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the file's own size, or the nearest to the image's aspect ratio at the short side."""
-        return self._preprocessing.fit(height, width)
+        self.settings: Mapping[str, object] = {**settings, **run_by}
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resize and normalise one uint8 (H, W, 3) image to (3, h, w) of the network's type."""
@@ -236,7 +249,14 @@ def load_compact(
     name: str, *, device: str = "auto", backend: str | None = None, precision: str | None = None
 ) -> OnnxModel:
     """Load the network that is in the package."""
-    return OnnxModel(COMPACT_FILE, name=name, device=device, backend=backend, precision=precision)
+    return OnnxModel(
+        COMPACT_FILE,
+        name=name,
+        device=device,
+        backend=backend,
+        precision=precision,
+        is_known=backend is None,
+    )
 
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel | OnnxPointMaps:
@@ -250,11 +270,19 @@ def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel |
 
 def read_licence(name: str) -> str | None:
     """Return the licence of its weights that the file of `onnx:FILE` names."""
+    return _read_metadata(name).get("cortexia.licence_weights")
+
+
+def read_trained_from(name: str) -> str | None:
+    """Return what the file of `onnx:FILE` says that its weights were made with."""
+    return _read_metadata(name).get("cortexia.trained_from")
+
+
+def _read_metadata(name: str) -> Mapping[str, str]:
     path = as_model_path(name.removeprefix("onnx:"))
     with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
         open_named(path).close()
-    session = open_session(path, "onnx", device="cpu", precision="auto")
-    return session.metadata.get("cortexia.licence_weights")
+    return open_session(path, "onnx", device="cpu", precision="auto").metadata
 
 
 def _find_input(inputs: Sequence[Port], path: Path) -> Port:
@@ -328,11 +356,7 @@ class Metadata:
         """Return (height, width) where one size is fixed or given, else the short side."""
         height, width = port.shape[2:]
         if isinstance(height, int) and isinstance(width, int):
-            if given not in (None, (height, width), height if height == width else None):
-                raise ModelLoadError(
-                    f"{self.path} takes {height}x{width} only, not {given}: leave `input_size` out"
-                )
-            return height, width
+            return choose_fixed_size(self.path, (height, width), given)
         size = given or self._choose_number("short_side", None)
         if not size:
             raise ModelLoadError(

@@ -17,8 +17,7 @@ from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError, ModelOutputError
 from cortexia_video.frame import Frame
 from cortexia_video.images.resampling import fit_short_side
-from cortexia_video.models.onnx.opened_file import OpenedFile, name_file
-from cortexia_video.models.onnx.session import Session, first_line
+from cortexia_video.models.onnx.session import OpenedFile, Session, first_line, name_file
 from cortexia_video.models.point_maps import (
     MASK,
     METRIC_SCALE,
@@ -30,7 +29,7 @@ from cortexia_video.models.point_maps import (
     pack_input,
     to_prediction,
 )
-from cortexia_video.models.preprocessing import UNIT, Preprocessing
+from cortexia_video.models.preprocessing import UNIT, Preprocessing, choose_fixed_size
 from cortexia_video.models.protocol import InputSize, Prediction
 
 _IMAGE, _TOKENS = "image", "num_tokens"
@@ -66,7 +65,7 @@ class OnnxPointMaps:
         self, path: Path, *, opened: OpenedFile, input_size: InputSize | None = None, kind: str = "metric"
     ) -> None:
         self.name = name_file(path)
-        self.weights_digest, self._session, _ = opened
+        self.weights_digest, self._session = opened.weights_digest, opened.session
         self.device = self._session.device
         ports = {port.name: port for port in self._session.inputs}
         image = ports.get(_IMAGE)
@@ -81,18 +80,14 @@ class OnnxPointMaps:
         fixed = image.shape[2:]
         self._size: InputSize | None = input_size
         if None not in fixed:
-            if input_size not in (None, fixed):
-                raise ModelLoadError(
-                    f"{path} takes {fixed[0]}x{fixed[1]} only, not {input_size}: leave `input_size` out"
-                )
-            self._size = (fixed[0] or 0, fixed[1] or 0)
+            self._size = choose_fixed_size(path, (fixed[0] or 0, fixed[1] or 0), input_size)
         # graphs of any size were exported with one image, and hold for that
         self.max_batch = 1 if self._tokens else image.shape[0]
         self.maps = ("normals", "mask") if NORMALS in {p.name for p in self._session.outputs} else ("mask",)
         self._preprocessing = Preprocessing(None, PATCH, "bilinear", *UNIT)
         size = "x".join(map(str, self._size)) if isinstance(self._size, tuple) else self._size
         said: dict[str, object] = {"input_size": f"{size or f'{_USUAL_TOKENS} tokens'}"}
-        self.settings: Mapping[str, object] = said | opened.describe()
+        self.settings: Mapping[str, object] = {**said, **opened.settings}
         self._try(path)
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.frame import Frame
 from cortexia_video.models.catalog import PUBLISHED, find_published
-from cortexia_video.models.onnx.session import Ports
+from cortexia_video.models.onnx.session import Ports, first_line
 from cortexia_video.models.point_maps import (
     MASK,
     METRIC_SCALE,
@@ -198,6 +198,18 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         raise ModelLoadError(
             f"{path} is no checkpoint of MoGe-2 that gives metres: its model_config lacks {', '.join(lacking)}"
         )
+    if not isinstance(content["model"], Mapping) or not all(
+        isinstance(each, Tensor) for each in content["model"].values()
+    ):
+        raise ModelLoadError(f"{path} is no checkpoint of MoGe: its model holds something else than weights")
+    odd = [each for each in needed[:-1] if not isinstance(config[each], Mapping)]
+    tokens = config["num_tokens_range"]
+    if not (isinstance(tokens, Sequence) and tokens and type(tokens[-1]) is int and tokens[-1] > 0):
+        odd.append("num_tokens_range")
+    if odd:
+        raise ModelLoadError(
+            f"{path} is no checkpoint of MoGe-2: {odd[0]} in its model_config is {config[odd[0]]!r:.40}"
+        )
     if config.get("remap_output") != "exp":
         raise ModelLoadError(
             f"{path} wants its points by {config.get('remap_output')!r}: only 'exp' is known"
@@ -208,11 +220,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
 def _load_network(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
     path = checkpoint.folder / FILE
     weights = _read_file(path)["model"]
-    try:
-        with torch.device("meta"):
-            network: Any = _Network(checkpoint.config, weights, path)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ModelLoadError(f"{path}: its model_config is not understood: {error!r}") from error
+    network: Any = _build(checkpoint.config, weights, path)
     load_strictly(network, weights, path)
     network.eval().requires_grad_(False).to(placement.device, placement.dtype)
     if placement.is_half:  # points are exponents: they would come in steps
@@ -222,6 +230,31 @@ def _load_network(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
         keep_in_float32(network.scale_head)
     if placement.device.type != "mps":
         network.to(memory_format=torch.channels_last)
+    return network
+
+
+def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """Return the network that a configuration describes, without memory for its weights; tried by shapes alone.
+
+    Raises `ModelLoadError` for one that gives something else than a network of MoGe-2 does.
+    """
+    rows, columns = 2, 3
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network = _Network(config, weights, path)
+            image = torch.empty(1, 3, PATCH * rows, PATCH * columns)
+            given = network(image, torch.ones(1), bool(config.get("normal_head")))
+    except ModelLoadError:
+        raise
+    except Exception as error:  # whatever building by a file's words comes to
+        raise ModelLoadError(f"{path}: its model_config is not understood: {first_line(error)}") from error
+    sides = (1, rows << 4, columns << 4)
+    wanted = (POINTS, (*sides, 3)), (MASK, sides), (METRIC_SCALE, (1,)), (NORMALS, (*sides, 3))
+    for (name, shape), found in zip(wanted, given, strict=False):
+        if found.shape != shape:
+            raise ModelLoadError(
+                f"{path}: by its model_config {name} is {(*found.shape,)} for {rows} x {columns} tokens, not {shape}"
+            )
     return network
 
 

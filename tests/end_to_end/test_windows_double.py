@@ -1,0 +1,56 @@
+"""Commands in a double of Windows: the same files as here, and nothing left over."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from file_digests import file_digests
+
+COMMANDS = [
+    ["estimate", "photos", "--output", "depth", "--recursive", "--preview", "--model", "synthetic"],
+    ["estimate", "photos", "--output", "depth", "--recursive", "--preview", "--model", "synthetic"],
+    ["estimate", "photos", "--output", "parts", "--partition", "1/2", "--model", "synthetic"],
+    ["merge", "parts"],
+    ["verify", "depth"],
+    ["status", "depth"],
+    ["report", "depth"],
+    ["convert", "depth", "--output", "npz", "--format", "npz"],
+    ["estimate", "photos", "--output", "packed", "--pack", "tar", "--model", "synthetic"],
+    ["dataset", "build", "photos", "--depth", "depth", "--output", "pairs"],
+    ["export", "compact", "--output", "compact.onnx"],
+]
+
+
+def run(module: str, folder: Path, commands: list[list[str]]) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", module, json.dumps(commands)],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_commands_come_to_the_same_files(tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        for index, name in enumerate(["a.jpg", "trip/b.jpg"]):
+            make_image(folder / "photos" / name, (30, 40), seed=index)
+    codes, said = run("windows_double", there, COMMANDS)
+    assert codes == [0] * len(COMMANDS), said
+    plain, said = run("windows_double", here, [["--here"], *COMMANDS])
+    assert plain == codes, said
+    digests = [
+        file_digests(folder, lambda name: not name.endswith(("ledger.jsonl", "build.jsonl", "report.html")))
+        for folder in (there, here)
+    ]
+    assert digests[0] == digests[1] and len(digests[0]) > 10
+    names = [{str(each.relative_to(folder)) for each in folder.rglob("*")} for folder in (there, here)]
+    assert names[0] == names[1]
