@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0 # for the tests of scenes, training and networks of trans
 BIN := $(VENV)/bin
 WHICH ?= not slow
 
-.PHONY: demo furniture test test-slow test-portable test-pythons test-oldest check lint docs wheel dist torture fuzz compact clean
+.PHONY: demo furniture bench test test-slow test-portable test-pythons test-oldest check lint docs wheel dist torture fuzz compact clean
 
 demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
@@ -31,11 +31,12 @@ furniture:
 	rm -r build/furniture
 
 # Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), but for rooms of
-# small files, which mostly start; three at a time: those of clusters mostly wait. pytest's plugins take a second a file.
+# small files, which mostly start; three at a time: those of clusters mostly wait; small ones last, so that no core is idle.
+# pytest's plugins take a second a file.
 TOGETHER := augmentation evaluation formats geometry html ledger sinks sources sparse_depth storage
 test: $(VENV)/test
 	{ printf 'tests/%s\n' $(TOGETHER); \
-	  find tests -name 'test_*.py' $(foreach each,$(TOGETHER),-not -path 'tests/$(each)/*'); } | sort \
+	  find tests -name 'test_*.py' $(foreach each,$(TOGETHER),-not -path 'tests/$(each)/*'); } | sort -r \
 	  | xargs -n 1 -P 3 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -m "$(WHICH)"
 
 # What `make test` leaves out, to stay under a quarter of an hour.
@@ -106,6 +107,12 @@ torture: $(VENV)/test
 # What is found goes to build/fuzzing. FUZZ="--minutes 30 depth-tiff run" for less.
 fuzz: $(VENV)/test
 	PYTHONPATH=tests:tests/support nice $(BIN)/python -m fuzzing $(FUZZ)
+
+# Short forms of the benchmarks beside the ratios of benchmarks/record.json; says what is lost. BENCH="reading --record"
+# for one of them, and to keep what it finds. Ten minutes of two quiet cores.
+bench: $(VENV)/test
+	$(BIN)/pip install --quiet --editable '.[benchmark]'
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 # The built-in network, from nothing: renders its scenes, trains, exports. Hours of two cores; the same command goes on
 # where it was stopped. The variables spare glibc half of its work (docs/models/compact.md).

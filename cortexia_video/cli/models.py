@@ -57,7 +57,18 @@ def models_command(
         for info in infos:
             print("\t".join(_describe(info).values()))
     else:
-        print("\n".join(lay_out([_HEADS, *map(_to_row, infos)], width)))
+        rows = [
+            [
+                info.name,
+                "no" if find_lack(info) else "yes",
+                "its own" if info.read_licence else info.licence_weights.partition(" (")[0],
+                info.size or "-",
+                (info.kind or "-").removesuffix("_invariant"),
+                _FREE[info.commercial],
+            ]
+            for info in infos
+        ]
+        print("\n".join(lay_out([_HEADS, *rows], width)))
         print("all about one of them, as what it was trained from: cortexia models NAME")
 
 
@@ -94,18 +105,6 @@ def _describe_named(name: str) -> ModelInfo:
     """Return the row of a model; of a file or folder of its own with what that says."""
     is_row = any(name == each.name for each in list_models())
     return find_model(name) if is_row else describe_model(name)
-
-
-def _to_row(info: ModelInfo) -> list[str]:
-    """Return what a table has room for."""
-    return [
-        info.name,
-        "no" if find_lack(info) else "yes",
-        "its own" if info.read_licence else info.licence_weights.partition(" (")[0],
-        info.size or "-",
-        (info.kind or "-").removesuffix("_invariant"),
-        _FREE[info.commercial],
-    ]
 
 
 def _describe(info: ModelInfo) -> dict[str, str]:
