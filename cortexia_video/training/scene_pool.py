@@ -25,8 +25,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import track
 from cortexia_video.scenes import ScenePlan, render_scenes
-from cortexia_video.scenes.folder import check_plan, describe_plan
-from cortexia_video.scenes.layouts import NEED_EMBREE, VIEWS
+from cortexia_video.scenes.folder import check_plan, count_views, describe_plan
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import require_own_folder
@@ -35,8 +34,8 @@ from cortexia_video.training.losses import SKY_M
 from cortexia_video.training.output_folder import require_writable
 
 SHARD_SIZE = 100
-PLACES_SHARD_SIZE = 10 * VIEWS
-"""Of kinds of which neighbouring seeds see one place: all views of a place are in one file."""
+PLACES_SHARD_SIZE = 80
+"""Of kinds of which eight neighbouring seeds see one place: all views of a place are in one file."""
 _ABOUT = "pool.json"
 _SEEDS, _RENDERER = "seeds_per_file", "renderer"
 
@@ -62,7 +61,7 @@ class PoolPlan:
         kinds = {"kinds": list(self.kinds)} if self.kinds else {}
         told = describe_plan(self.scenes())
         models = {"furniture": told["furniture"]} if "furniture" in told else {}
-        size = PLACES_SHARD_SIZE if set(NEED_EMBREE) & set(self.kinds) else SHARD_SIZE
+        size = PLACES_SHARD_SIZE if count_views(self.kinds) > 1 else SHARD_SIZE
         versions = {_RENDERER: told["renderer"], _SEEDS: size}
         return {"height": self.height, "width": self.width, **kinds, **models, **versions}
 
