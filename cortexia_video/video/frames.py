@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xxhash
@@ -207,6 +207,6 @@ def _to_rgb(frame: VideoFrame) -> ImageArray:
     """Return a frame's pixels; those that FFmpeg converts are in its memory, which the array keeps."""
     if frame.format.name == "rgb24":  # of a decoder, maybe from the last row to the first
         return cast("ImageArray", frame.to_ndarray())
-    (plane,) = frame.reformat(format="rgb24").planes
+    plane: Any = frame.reformat(format="rgb24").planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
     return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
