@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cortexia_video.depth_map import DepthMap, larger_is_nearer
+from cortexia_video.depth_map import DepthMap, ScaleSource, larger_is_nearer
 from cortexia_video.errors import (
     Failure,
     InputError,
@@ -25,6 +25,7 @@ from cortexia_video.errors import (
 from cortexia_video.formats.registry import choose_maps
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.geometry.normals import SHAPED, depth_to_normals
+from cortexia_video.geometry.sparse_map import to_sparse_map
 from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_depth, resize_known, resize_mask
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
@@ -142,12 +143,23 @@ class DepthEstimator:
         model = self.model
         named = {"model": model.name, "weights_sha256": model.weights_digest, "kind": model.kind}
         kept = {"sky": self.sky} if self.sky == "keep" else {}
-        return {**named, "size": self.size, **kept, **model.settings}
+        scale = {"scale_from": self.scale_from} if self.scale_from else {}
+        return {**named, "size": self.size, **kept, **scale, **model.settings}
 
     @property
     def uses_focal_length(self) -> bool:
         """Return whether depth is proportional to the focal length: another one scales it."""
         return self._camera_model is not None
+
+    @property
+    def takes_sparse(self) -> bool:
+        """Return whether the model completes a sensor's depth: frames need it then (`Frame.sparse`)."""
+        return bool(getattr(self.model, "takes_sparse", False))
+
+    @property
+    def scale_from(self) -> ScaleSource | None:
+        """Return where metres come from, as `DepthMap` says it."""
+        return "sparse" if self.takes_sparse else None
 
     @property
     def batch_size(self) -> int:
@@ -243,18 +255,22 @@ class DepthEstimator:
         native.limits = self.limits
         return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px, fps=fps)
 
-    def __call__(self, image: Frame | ImageLike | PathLike) -> DepthMap:
+    def __call__(
+        self, image: Frame | ImageLike | PathLike, *, sparse: DepthMap | ArrayLike | None = None
+    ) -> DepthMap:
         """Estimate the depth of one image.
 
         Args:
             image: uint8 (H, W, 3) RGB, upright; an image that Pillow opened; a `Frame`; a path or a URL. Of
                 a file and of Pillow's image the EXIF orientation and focal length are used.
+            sparse: For models that complete a sensor's depth, and need it: its metric `DepthMap` of the same view, at
+                any size and with holes, or samples (N, 3) as `align` takes them: x, y, metres.
 
         Returns:
             The depth: float32 (H, W), or as large as the network's where `size` is native.
 
         Raises:
-            InputError: There is no such file, or an array is no image.
+            InputError: There is no such file, an array is no image, or `sparse` is not of it.
             DecodeError: The file is no image that can be read.
             ModelError: The model failed, or its numbers cannot be depth.
 
@@ -263,10 +279,24 @@ class DepthEstimator:
             >>> estimator(np.zeros((48, 64, 3), np.uint8)).values.shape
             (48, 64)
         """
-        (depth,) = self.estimate([to_frame(image)])
+        frame = to_frame(image)
+        if sparse is not None:
+            frame = replace(frame, sparse=to_sparse_map(sparse, frame.width, frame.height))
+        (depth,) = self.estimate([frame])
         if isinstance(depth, Failure):
             raise depth.error
         return depth
+
+    def require_sparse(self, *, given: bool) -> None:
+        """Raise `ModelError` where sparse depth is given and the model takes none, or the other way round."""
+        if given == self.takes_sparse:
+            return
+        if given:
+            raise ModelError(
+                f"{printable(self.model.name)} takes no sparse depth (`sparse`): its depth can be aligned to it "
+                "(`align_to`)"
+            )
+        raise ModelError(f"{printable(self.model.name)} completes a sensor's depth: give that (`sparse`)")
 
     def enough(self, height: int, width: int) -> tuple[int, int]:
         """Return how large an image of an image has all that the network will see: twice the size it sees."""
@@ -286,6 +316,7 @@ class DepthEstimator:
                     f"{self.model.name} estimates no focal length, and gives metres only with one: images need it "
                     "in EXIF, or given (`f_px`, `intrinsics`)"
                 )
+            self.require_sparse(given=frame.sparse is not None)
             processed_size = self.model.processed_size(height, width)
             if preprocess_frame := getattr(self.model, "preprocess_frame", None):
                 pixels = preprocess_frame(frame, processed_size)
@@ -410,6 +441,7 @@ class DepthEstimator:
             full_size if self.size == "native" else None,
             self.model.name,
             self.model.weights_digest,
+            scale_from=self.scale_from,
             **(resize_maps(maps, height, width) if maps else {}),
         )
 

@@ -15,6 +15,7 @@ from cortexia_video.pinhole import Pinhole
 
 DepthKind = Literal["metric", "scale_invariant", "affine_invariant", "disparity"]
 KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
+ScaleSource = Literal["sparse"]
 Share = Literal["none", "clip", "all"]
 SHARES: tuple[Share, ...] = get_args(Share)
 _BESIDE = (("valid", np.bool_, ()), ("confidence", np.float32, ()), ("normals", np.float32, (3,)))
@@ -131,6 +132,7 @@ class DepthMap:
         weights_sha256: The digest of its weights.
         alignment: How its metres came about, where relative depth was aligned to known distances.
         relative: The map before that, as it was; files of their own hold it.
+        scale_from: `sparse` where its metres are those of a sensor's depth that the model completed, else None.
         valid: bool (H, W), False where the model says that there is no depth to know: sky, and what it cannot
             tell. None where the model says nothing of it. Files of their own hold this and what follows.
         confidence: float32 (H, W), larger is surer, in the model's own unit.
@@ -159,6 +161,7 @@ class DepthMap:
     weights_sha256: str | None = None
     alignment: Alignment | None = None
     relative: DepthMap | None = None
+    scale_from: ScaleSource | None = None
     valid: NDArray[np.bool_] | None = None
     confidence: NDArray[np.float32] | None = None
     normals: NDArray[np.float32] | None = None

@@ -37,9 +37,11 @@ class Frame:
         f_source: Where it came from: exif, given or estimated.
         timestamp_s: Seconds since the start of a video, or None.
         full_size: (height, width) of the image where `image` is a reduced copy of it, else None.
+        sparse: float32 (h, w), metres along the optical axis that a sensor measured over the whole image, at any
+            size of its shape; NaN or 0 where unknown. For models that complete it (`takes_sparse`).
 
     Raises:
-        ValueError: The image is not uint8 (H, W, 3).
+        ValueError: The image is not uint8 (H, W, 3), or `sparse` is not float32 (h, w).
         TypeError: It is no array.
 
     Example:
@@ -53,6 +55,7 @@ class Frame:
     f_source: FocalSource | None = None
     timestamp_s: float | None = None
     full_size: tuple[int, int] | None = None
+    sparse: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.image, np.ndarray):
@@ -62,6 +65,11 @@ class Frame:
             raise ValueError(
                 f"frame {self.key!r}: image must be uint8 (H, W, 3) RGB, "
                 f"got {self.image.dtype} {self.image.shape}; convert it, or read files by `read_image`"
+            )
+        if self.sparse is not None and (self.sparse.dtype != np.float32 or self.sparse.ndim != 2):
+            raise ValueError(
+                f"frame {self.key!r}: sparse must be float32 (h, w) metres, got {self.sparse.dtype} "
+                f"{self.sparse.shape}; `estimator(image, sparse=...)` takes samples and depth maps, too"
             )
 
     @property
@@ -79,7 +87,8 @@ class Frame:
         reduced = f", of {self.height}x{self.width}" if self.full_size else ""
         focal = f", f_px={self.f_px:.6g} ({self.f_source})" if self.f_px else ""
         time = "" if self.timestamp_s is None else f", {self.timestamp_s:.6g} s"
-        return f"Frame({self.key!r}, {height}x{width}{reduced}{focal}{time})"
+        known = "" if self.sparse is None else ", with sparse depth"
+        return f"Frame({self.key!r}, {height}x{width}{reduced}{focal}{time}{known})"
 
     def _repr_png_(self) -> bytes:
         return draw_png(self)

@@ -34,7 +34,7 @@ _OF_CLUSTERS = ("address", "num_workers", "gpus_per_worker")
     (OUTPUT, ("size", "also", "sky", "changed", "pack", "pack_size", "pack_images")),
     (VIDEO, ("steady", "video_size", "video_format", "every", "frames", "sequence", "fps")),
     (MODEL, MODEL_OPTIONS),
-    (CAMERA, ("f_px", "intrinsics", "align_to", "drop_relative")),
+    (CAMERA, ("f_px", "intrinsics", "sparse", "sparse_from", "align_to", "drop_relative")),
     (RUN, ("batch_size", "device", "workers", "decode", "max_megapixels", "partition", "profile")),
 )
 def estimate_command(

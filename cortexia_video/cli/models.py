@@ -74,7 +74,7 @@ def models_command(
 
 @take_options(
     check_model,
-    (OPTIONS, ("expect", "f_px", "max_error")),
+    (OPTIONS, ("expect", "sparse", "sparse_from", "f_px", "max_error")),
     (MODEL, ("kind", "input_size", "canonical_f", "device", "precision")),
 )
 def check_command(

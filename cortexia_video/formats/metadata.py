@@ -10,6 +10,7 @@
     model           the model that made it, or null: a sensor, or nobody said
     weights_sha256  digest of the model's weights, or null
     aligned_by      what the metres of relative depth came from (points, colmap ...); only where it was aligned
+    scale_from      "sparse": metres of a sensor's depth that the model completed; only where it did
     alignment       the fit, its points and residuals (`depth_map.Alignment`); only where it was aligned
 
 What a caller says of other people's files, besides: `along` (distances along the "axis" or the "ray" of each
@@ -31,7 +32,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import KINDS, MEANING, Alignment, DepthKind, DepthMap
+from cortexia_video.depth_map import KINDS, MEANING, Alignment, DepthKind, DepthMap, ScaleSource
 from cortexia_video.errors import InputError
 from cortexia_video.frame import FocalSource
 from cortexia_video.storage.documents import parse_json
@@ -52,6 +53,7 @@ def metadata_of(depth: DepthMap) -> dict[str, Any]:
         "full_size": [*(depth.full_size or depth.values.shape)],
         "model": depth.model,
         "weights_sha256": depth.weights_sha256,
+        **({"scale_from": depth.scale_from} if depth.scale_from else {}),
         **({"aligned_by": aligned.by, "alignment": aligned.as_dict()} if aligned else {}),
     }
 
@@ -133,6 +135,9 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
         ):
             raise ValueError(f"full_size is {size!r}: it must be [height, width] in pixels, or null")
         size = None if tuple(size) == values.shape else (size[0], size[1])
+    scale_from = metadata.get("scale_from")
+    if scale_from is not None and scale_from not in get_args(ScaleSource):
+        raise ValueError(f"scale_from is {scale_from!r}: it must be sparse or null")
     for name in ("model", "weights_sha256"):
         if not isinstance(metadata.get(name), str | None):
             raise ValueError(f"{name} is {metadata[name]!r}: it must be a text or null")
@@ -146,6 +151,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
         metadata.get("model"),
         metadata.get("weights_sha256"),
         None if said is None else Alignment.from_dict(said),
+        scale_from=scale_from,
     )
 
 

@@ -161,14 +161,8 @@ def list_known(known: DepthMap, width: int, height: int, *, most: int = 20_000) 
 
     most: of its pixels, evenly over them. Raises `InputError` where the map is not metric, or of another image.
     """
-    require_metric(known)
+    require_registered(known, width, height)
     lines, columns = known.values.shape
-    other = known.full_size or known.values.shape
-    if not has_same_shape((width, height), (other[1], other[0])):
-        raise InputError(
-            f"the depth to align to is of an image of {other[1]} x {other[0]}, the depth of one of "
-            f"{width} x {height}: register it to the image first, or put a rig.json beside it (docs/align.md)"
-        )
     with np.errstate(invalid="ignore"):
         row, column = np.nonzero(np.isfinite(known.values) & (known.values > 0))
     step = max(1, math.ceil(len(row) / most))
@@ -180,7 +174,18 @@ def list_known(known: DepthMap, width: int, height: int, *, most: int = 20_000) 
 def require_metric(known: DepthMap) -> None:
     """Raise `InputError` for a map that says no metres."""
     if known.kind != "metric":
-        raise InputError(f"the depth to align to is {known.kind}, not metric: it says no metres")
+        raise InputError(f"the known depth is {known.kind}, not metric: it says no metres")
+
+
+def require_registered(known: DepthMap, width: int, height: int) -> None:
+    """Raise `InputError` for a sensor's map that is not metric, or not of an image of width x height."""
+    require_metric(known)
+    other = known.full_size or known.values.shape
+    if not has_same_shape((width, height), (other[1], other[0])):
+        raise InputError(
+            f"the known depth is of an image of {other[1]} x {other[0]}, this one has {width} x {height}, of "
+            "another shape: register it to the image first, or put a rig.json beside it (docs/align.md)"
+        )
 
 
 def join_samples(groups: Sequence[Samples], *, most: float = math.inf) -> Samples:
@@ -276,7 +281,7 @@ def apply_fit(
     )
     if depth.kind == "metric":
         _log.warning("the metric depth was off by a factor of %.4g; it is multiplied by it", fit.scale)
-    return replace(depth, values=metres, kind="metric", alignment=alignment, relative=depth)
+    return replace(depth, values=metres, kind="metric", alignment=alignment, relative=depth, scale_from=None)
 
 
 def to_metres(alignment: Alignment, values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from cortexia_video.depth_estimation import DepthEstimator, load_estimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.geometry.intrinsics import load_intrinsics
+from cortexia_video.geometry.sparse_map import to_sparse_map
 from cortexia_video.images.decode import read_image
 from cortexia_video.inference.backend_selection import MAX_ERROR
 from cortexia_video.inference.parity import Difference, measure_difference
@@ -58,6 +59,8 @@ def check_model(
     image: str | os.PathLike[str],
     *,
     expect: str | os.PathLike[str],
+    sparse: str | os.PathLike[str] | None = None,
+    sparse_from: str | None = None,
     f_px: float | None = None,
     max_error: float = MAX_ERROR,
     kind: str | None = None,
@@ -73,6 +76,8 @@ def check_model(
         image: An image file.
         expect: Depth of it, in any format that is read: as large as the image or as the network gives it. A .npy
             says no kind: the model's is taken. What is NaN or infinite in it is not compared.
+        sparse: A sensor's depth of it, for a model that completes that.
+        sparse_from: Whose file that is, where it does not say it: tum, kitti, nyu, scannet ...
         f_px: Focal length of the image, in its pixels. Without it EXIF says it, or the model estimates it.
         max_error: The largest mean difference that passes: a share of depth, or of its spread.
         kind: For onnx: and hf: models that do not say it: what their numbers mean.
@@ -95,6 +100,10 @@ def check_model(
     options: dict[str, Any] = {"kind": kind, "input_size": input_size, "canonical_f": canonical_f}
     loaded = load_estimator(model, device=device, precision=precision, **options).model
     frame = given.apply(read_image(image))
+    if sparse is not None:
+        about = None if sparse_from else {"kind": "metric"}
+        measured = read_depth(sparse, about=about, convention=sparse_from)
+        frame = replace(frame, sparse=to_sparse_map(measured, frame.width, frame.height))
     expected = read_depth(expect, about={"kind": loaded.kind, "unknown": ["inf"]})  # MoGe's authors': masked
     found = [DepthEstimator(loaded, size=size, sky="keep")(frame) for size in ("native", "full")]
     depth = next((each for each in found if each.values.shape == expected.values.shape), None)

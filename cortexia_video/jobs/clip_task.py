@@ -11,13 +11,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
-from cortexia_video.errors import DecodeError, Failure, attempt
+from cortexia_video.errors import DecodeError, Failure, InputError, attempt
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.alignment import Floats
 from cortexia_video.geometry.intrinsics import Intrinsics
@@ -35,6 +35,9 @@ from cortexia_video.video.clip_index import ClipIndex, choose_probes
 from cortexia_video.video.frames import digest_of, read_frames, read_some
 from cortexia_video.video.image_sequence import name_frames, read_any_index
 from cortexia_video.video.steady import to_grey
+
+if TYPE_CHECKING:  # readers that other runs do not need
+    from cortexia_video.sparse_depth.depth_folder import DepthFolder
 
 NoteFrames = Callable[[str, int, int], None]
 _WAITING = 12  # frames that may wait for the one that comes next
@@ -73,6 +76,8 @@ class ClipTools:
     estimator: DepthEstimator
     sink: Sink
     given: Intrinsics
+    sparse: DepthFolder | None
+    known_settings: Mapping[str, object]
     aligner: Aligner | None
     max_megapixels: float
     budget: MemoryBudget
@@ -90,7 +95,7 @@ class ClipTask:
         made_of = {
             **tools.estimator.identity,
             **tools.options.settings,
-            **tools.given.settings,
+            **tools.known_settings,
             "source": item.source,
         }
         if tools.aligner:
@@ -182,12 +187,18 @@ class ClipTask:
         return known if image is not None and digest_of(image) == digest else None
 
     def _preprocess(self, item: FrameItem, number: int, image: NDArray[np.uint8]) -> PreparedFrame | Failure:
-        estimator, given = self._tools.estimator, self._tools.given
+        estimator, given, sparse = self._tools.estimator, self._tools.given, self._tools.sparse
         f_px = self._index.f_px
         frame = Frame(
             self.item.key, image, f_px, "exif" if f_px else None, timestamp_s=self._index.time_s(number)
         )
-        prepared = estimator.prepare(given.apply(frame) if given.settings else frame)
+        frame = given.apply(frame) if given.settings else frame
+        if sparse:
+            known = attempt(self.item.key, "decode", lambda: sparse.add_to(frame, self._name(number)))
+            if isinstance(known, Failure):
+                return known
+            frame = known
+        prepared = estimator.prepare(frame)
         if isinstance(prepared, PreparedFrame):
             if item.position is None or -(item.position + 1) % self._output.part_frames < PROVEN:
                 item.digest = digest_of(image)
@@ -202,9 +213,15 @@ class ClipTask:
         with tools.clock.measure("read", self.item.key):
             limit = tools.max_megapixels
             self._index = index = read_any_index(place, fps=tools.options.fps, max_megapixels=limit)
+            self._name = name_frames(place, index, self.item.key)
             numbers = tools.options.choose(index.frames)
             if not numbers:
                 raise DecodeError(f"it has {index.frames} frames, and `frames` takes none of them")
+            if tools.sparse and not any(tools.sparse.knows(self._name(number)) for number in numbers):
+                raise InputError(
+                    f"no file of sparse depth is of a frame of it: they are called {self._name(0)[-1]}, "
+                    f"{self._name(1)[-1]} ... and their ending"
+                )
             self._output = ClipOutput(
                 self.item.key,
                 place,
@@ -222,9 +239,8 @@ class ClipTask:
         if not self._output.knows_coding and self._needs_probes(index):
             probes = choose_probes(index, numbers)
         if tools.aligner and not self._output.knows_coding:
-            name = name_frames(place, index, self.item.key)
             some = [*choose_probes(index, numbers), *numbers]
-            self._known = tools.aligner.find_clip(name, some, index.width, index.height)
+            self._known = tools.aligner.find_clip(self._name, some, index.width, index.height)
             probes = sorted({*probes, *self._known})
         self._missing_probes = len(probes)
         return self._read(place, numbers, probes)

@@ -16,12 +16,13 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import Failure, InputError, printable
+from cortexia_video.errors import Failure, InputError, ModelError, attempt, printable
 from cortexia_video.formats.registry import FormatName, choose_maps
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
@@ -54,6 +55,9 @@ from cortexia_video.storage.paths import AnyPath, to_path, to_places
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import VIDEO_SUFFIXES, require_video
 from cortexia_video.video.steady import SteadyMode
+
+if TYPE_CHECKING:
+    from cortexia_video.sparse_depth.depth_folder import DepthFolder
 
 VideoFormat = Literal["mkv", "frames"]
 _NO_CLIPS = "a video has no other maps than depth: leave `also` out, or take its frames as images"
@@ -102,6 +106,8 @@ def estimate(
     commercial_only: CommercialOnly = False,
     align_to: str | AlignTo | None = None,
     drop_relative: bool = False,
+    sparse: str | os.PathLike[str] | None = None,
+    sparse_from: str | None = None,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
     batch_size: BatchSize = 4,
@@ -178,6 +184,9 @@ def estimate(
             transforms.json or a folder of sparse depth, as `cortexia align --to` takes them. In Python also an
             `AlignTo`.
         drop_relative: Do not keep the depth before its alignment in KEY.relative.
+        sparse: Folder of sensors' depth of the same images, coarse or with holes, for models that complete it, such as
+            prompt-depth-anything-small (docs/completion.md).
+        sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
         f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
         intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands
             for all others.
@@ -268,6 +277,7 @@ def estimate(
             ),
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
             maps,
+            _open_sparse(sparse, sparse_from),
         ),
         drop_relative=drop_relative,
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
@@ -503,15 +513,21 @@ class RunSpec:
 
     def _decode(self, items: Iterable[InputFile]) -> Iterator[Frame]:
         frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
-        return map(self.task.given.apply, frames)
+        known = (attempt(each.key, "decode", partial(self.task.add_known, each)) for each in frames)
+        return (each for each in known if isinstance(each, Frame))
 
     def describe(self, estimator: DepthEstimator) -> dict[str, object]:
         """Return what the outputs depend on: outputs of other settings are not taken for done.
 
-        Raises `InputError` where no map that is asked for beside depth can follow from it.
+        Raises `InputError` where no map that is asked for beside depth can follow from it, and where sparse depth is
+        needed and not given, or the other way round.
         """
+        try:
+            estimator.require_sparse(given=self.task.sparse is not None)
+        except ModelError as error:
+            raise InputError(str(error)) from None
         own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
-        settings = {**estimator.identity, **own, **self.task.given.settings}
+        settings = {**estimator.identity, **own, **self.task.known_settings}
         if aligner := self.task.aligner:
             more = {"drop_relative": True} if self.drop_relative else {}
             settings |= {"aligned_by": aligner.by, **aligner.settings, **more, "kind": "metric"}
@@ -564,6 +580,16 @@ class Executor(Protocol):
 
     def usage(self) -> Usage:
         """Return what the workers have used since `run` was called."""
+
+
+def _open_sparse(folder: str | os.PathLike[str] | None, convention: str | None) -> DepthFolder | None:
+    if folder is None:
+        if convention:
+            raise InputError("`sparse_from` says whose files `sparse` has: give that, too")
+        return None
+    from cortexia_video.sparse_depth.depth_folder import DepthFolder  # readers that other runs do not need
+
+    return DepthFolder(folder, convention)
 
 
 def _refuse_clip(found: Found) -> Found:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import Failure, as_failure, attempt
@@ -33,6 +33,9 @@ from cortexia_video.storage.paths import to_path
 from cortexia_video.video.frames import read_frame
 from cortexia_video.video.image_sequence import read_any_index
 
+if TYPE_CHECKING:  # readers that other runs do not need
+    from cortexia_video.sparse_depth.depth_folder import DepthFolder
+
 Decoding = Literal["exact", "fast"]
 _Result = TypeVar("_Result")
 
@@ -50,7 +53,7 @@ _ON_CALLING_THREAD = ("batch", "check", "pack")  # stages that take time of the 
 class TaskOptions:
     """How images are worked on. workers: threads that decode, and as many that write. aligner: makes metres.
 
-    also: maps that are written beside depth.
+    also: maps that are written beside depth. sparse: what a sensor measured, for models that complete it.
     """
 
     workers: int
@@ -60,6 +63,17 @@ class TaskOptions:
     video: VideoOptions = _USUAL
     aligner: Aligner | None = None
     also: tuple[str, ...] = ()
+    sparse: DepthFolder | None = None
+
+    def add_known(self, frame: Frame) -> Frame:
+        """Return a frame with its focal length and sparse depth, where these are given; raises `InputError`."""
+        frame = self.given.apply(frame) if self.given.settings else frame
+        return self.sparse.add_to(frame, [frame.key]) if self.sparse else frame
+
+    @property
+    def known_settings(self) -> Mapping[str, object]:
+        """What a run's settings say of that."""
+        return {**self.given.settings, **(self.sparse.settings if self.sparse else {})}
 
 
 class Worker:
@@ -92,6 +106,8 @@ class Worker:
             self._estimator,
             sink,
             options.given,
+            options.sparse,
+            options.known_settings,
             options.aligner,
             options.max_megapixels,
             self._budget,
@@ -178,8 +194,7 @@ class Worker:
                     scratch=self._resources.buffers,
                 )
                 marks.append(_begin("preprocess"))
-                given = self._options.given
-                return self._estimator.prepare(given.apply(frame) if given.settings else frame)
+                return self._estimator.prepare(self._options.add_known(frame))
             finally:
                 marks.append(_begin(""))
 

@@ -15,7 +15,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
         ("key", "outcome", "run", "end", "progress", "at", "reason", "version", "started"), (str,)
     ),
     **dict.fromkeys(
-        ("path", "stage", "model", "weights_sha256", "lost", "made_of", "aligned_by"), (str, _NULL)
+        ("path", "stage", "model", "weights_sha256", "lost", "made_of", "aligned_by", "scale_from"),
+        (str, _NULL),
     ),
     **dict.fromkeys(("kept", "unplaced", "interrupted", "f_px_used", "in_float32"), (bool,)),
     **dict.fromkeys(("settings", "passed_over"), (dict,)),

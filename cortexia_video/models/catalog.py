@@ -126,6 +126,20 @@ def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = ""
     )
 
 
+def _publish_prompt_depth_anything(size: str, letters: str, bytes: str, what: str) -> ModelInfo:
+    return _publish(
+        f"prompt-depth-anything-{size}",
+        f"depth-anything/prompt-depth-anything-{letters}-hf",
+        f"Prompt Depth Anything {what}: completes a sensor's depth (--sparse), in its metres",
+        kind="metric",
+        licence="Apache-2.0",
+        commercial=True,
+        size=bytes,
+        trained_from="HyperSim and ScanNet++ (non-commercial), on from Depth Anything V2 (Lin et al., CVPR 2025)",
+        free_training=False,
+    )
+
+
 _SIZES = {"Small": "99 MB", "Base": "390 MB", "Large": "1.3 GB"}
 _VARIANTS = {"": 0, "Indoor": 20, "Outdoor": 80}
 
@@ -164,6 +178,11 @@ PUBLISHED: tuple[ModelInfo, ...] = (
     _publish_moge("vitb", "420 MB"),
     _publish_moge("vitl", "1.3 GB", normals=False),
     _publish_moge("vitl", "1.3 GB", name="moge-2-vitl-normal"),
+    _publish_prompt_depth_anything("small", "vits", "100 MB", "Small"),
+    _publish_prompt_depth_anything(
+        "small-transparent", "vits-transparent", "100 MB", "Small, for glass, too"
+    ),
+    _publish_prompt_depth_anything("large", "vitl", "1.4 GB", "Large"),
     _publish(
         "zoedepth",
         "Intel/zoedepth-nyu-kitti",

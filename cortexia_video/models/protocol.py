@@ -35,7 +35,8 @@ class DepthModel(Protocol):
     are asked for, `infer` and `infer_float32` get their names, `also=frozenset({"normals"})`, and give a
     `Prediction` that has them; where they are not, no `also`. A mask needs no asking: it says what the depth is.
     `preprocess_frame(frame, size)`, called in place of `preprocess`: for a network whose depth depends on more of
-    a frame than its pixels, such as its focal length, which its input then holds.
+    a frame than its pixels, such as its focal length, which its input then holds. `takes_sparse`: True of one that
+    completes `Frame.sparse`, which it then needs, and from which its metres are.
 
     Attributes:
         name: As it was asked for.

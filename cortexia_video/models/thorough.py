@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from cortexia_video.depth_map import DepthKind
 from cortexia_video.frame import Frame
 from cortexia_video.models.protocol import DepthModel, Prediction
 
+_Number = TypeVar("_Number", bound=np.number[Any])
 _AWAY = np.array([-1, 1, 1], np.float32)  # a mirrored normal's x
 
 
@@ -33,7 +34,7 @@ class Thorough:
         self.settings: Mapping[str, object] = {**model.settings, "thorough": True}
         self.processed_size = model.processed_size
         self._model = model
-        for name in ("maps", "to_depth", "estimates_fov"):
+        for name in ("maps", "to_depth", "estimates_fov", "takes_sparse"):
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
         if hasattr(model, "infer_float32"):
@@ -50,11 +51,12 @@ class Thorough:
         return _infer_twice(self._model.infer, batch, **asked)
 
     def _preprocess_frame(self, frame: Frame, size: tuple[int, int]) -> NDArray[Any]:
-        both = (frame, replace(frame, image=_mirror(frame.image)))
+        sparse = None if frame.sparse is None else _mirror(frame.sparse)
+        both = (frame, replace(frame, image=_mirror(frame.image), sparse=sparse))
         return np.stack([self._model.preprocess_frame(each, size) for each in both])  # type: ignore[attr-defined]
 
 
-def _mirror(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _mirror(image: NDArray[_Number]) -> NDArray[_Number]:
     return image[:, ::-1].copy()  # one a pixel wide counts as contiguous, and torch takes no negative stride
 
 

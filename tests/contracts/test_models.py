@@ -73,11 +73,14 @@ def load(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Load:
 
 
 def photo(seed: int, model: DepthModel, size: tuple[int, int] = (90, 120)) -> Frame:
-    """Return an image, with a focal length where the model needs one and estimates none."""
+    """Return an image, with a focal length where the model needs one and estimates none, and sparse depth."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     rows, columns = (np.arange(side) * count // side for side, count in zip(size, coarse.shape, strict=False))
     f_px = None if getattr(model, "estimates_fov", True) else 100.0
-    return Frame(f"{seed}", coarse[rows][:, columns], f_px, "given" if f_px else None)
+    sparse = None
+    if getattr(model, "takes_sparse", False):
+        sparse = np.random.default_rng(seed).uniform(1, 6, [side // 2 for side in size]).astype(np.float32)
+    return Frame(f"{seed}", coarse[rows][:, columns], f_px, "given" if f_px else None, sparse=sparse)
 
 
 @EVERY

@@ -61,6 +61,10 @@ def workplace(
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     shutil.copy(ROOT / "examples/room_900002.jpg", tmp_path / "room.jpg")
     make_colmap_scene(tmp_path / "scene")
+    for name in ("0", "1", "2", "trip/a"):
+        measured = np.random.default_rng(0).integers(900, 6000, (12, 16), dtype=np.uint16)
+        (tmp_path / "lidar" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(measured).save(tmp_path / f"lidar/{name}.png")
     return tmp_path
 
 

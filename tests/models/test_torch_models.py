@@ -415,7 +415,7 @@ def drop_weight(folder: Path, name: str) -> None:
         (lambda at: drop_weight(at, "head.conv3.bias"), "weights are missing .* such as head.conv3.bias"),
         (lambda at: change_json(at / "config.json", auto_map={"AutoModel": "m.M"}), "wants code of its own"),
         (lambda at: change_json(at / "config.json", model_type="vit"), "of type 'vit', which is no depth"),
-        (lambda at: change_json(at / "config.json", model_type="prompt_depth_anything"), "a sensor measured"),
+        (lambda at: change_json(at / "config.json", model_type="chmv2"), "height of trees"),
         (lambda at: change_json(at / "preprocessor_config.json", resample=1), "resamples by filter 1"),
         (
             lambda at: change_json(at / "preprocessor_config.json", rescale_factor=1.0),

@@ -68,7 +68,16 @@ _PREPROCESSORS: dict[str, dict[str, Any]] = {
     },
     "dpt": {**_SIGNED, "ensure_multiple_of": 1, "keep_aspect_ratio": False, "resample": 2, "size": 64},
     "glpn": {"resample": 2, "size_divisor": 32},
-    "prompt_depth_anything": {"ensure_multiple_of": 14, "size": {"height": 70, "width": 70}},
+    "prompt_depth_anything": {
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "ensure_multiple_of": 14,
+        "keep_aspect_ratio": True,
+        "prompt_scale_to_meter": 0.001,
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"height": 70, "width": 70},
+    },
     "tipsv2_dpt": {"do_normalize": False, "resample": 2, "size": {"height": 56, "width": 56}},
     "chmv2": {"do_resize": False, "do_pad": True, "size_divisor": 16},
     "zoedepth": {
@@ -104,6 +113,8 @@ def name_family(published: str) -> str:
     """Name the family of small checkpoints that stands for a published model."""
     if published.startswith("da3-"):
         return _DA3_NAMES[published]
+    if published.startswith("prompt-"):
+        return "prompt-depth-anything"
     if published.startswith("depth-anything"):
         return "depth-anything-metric" if "metric" in published else "depth-anything"
     return {"dpt-large": "dpt", "dpt-hybrid-midas": "dpt-hybrid"}.get(published, published)
@@ -289,7 +300,13 @@ def make_prompt_depth_anything() -> nn.Module:
     config = make_depth_anything().config
     sizes = {"reassemble_hidden_size": 16, "neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 8}
     return PromptDepthAnythingForDepthEstimation(
-        PromptDepthAnythingConfig(backbone_config=config.backbone_config, head_hidden_size=8, **sizes)
+        PromptDepthAnythingConfig(
+            backbone_config=config.backbone_config,
+            head_hidden_size=8,
+            depth_estimation_type="metric",
+            max_depth=None,
+            **sizes,
+        )
     )
 
 

@@ -30,21 +30,24 @@ from cortexia_video.models.torch.device import Placement, choose_placement
 from cortexia_video.models.torch.dpt import AnyShape
 from cortexia_video.models.torch.model import TorchModel, keep_in_float32
 from cortexia_video.models.torch.moge import MoGe, holds_moge, open_moge
+from cortexia_video.models.torch.prompt_depth_anything import PromptDepthAnything
 from cortexia_video.models.torch.transformers_loader import load_network, save_network
 from cortexia_video.models.torch.zoedepth import OneByOne
+
+_COMPLETES = "prompt_depth_anything"
 
 # What the published checkpoints of each family do, for folders that do not say it.
 _PUBLISHED = {
     "depth_anything": Preprocessing((518, 518), 14, "bicubic", *IMAGENET),
     "dpt": Preprocessing((384, 384), 32, "bicubic", *SIGNED),
+    _COMPLETES: Preprocessing((756, 756), 14, "bicubic", *IMAGENET),
     "glpn": Preprocessing(None, 32, "bilinear", *UNIT, floors=True),
     "tipsv2_dpt": Preprocessing((448, 448), 14, "bilinear", *UNIT),
     "zoedepth": Preprocessing((384, 512), 32, "sampled_corners", *SIGNED),
 }
-_METRIC = ("depth_pro", "glpn", "tipsv2_dpt", "zoedepth")  # what no file says, but the authors do
+_METRIC = ("depth_pro", "glpn", _COMPLETES, "tipsv2_dpt", "zoedepth")  # what no file says, but the authors do
 _REFUSED = {  # types of network that transformers counts among those of depth
     "chmv2": "gives the height of trees seen from above, which is no depth",
-    "prompt_depth_anything": "completes depth that a sensor measured; images alone are no input for it",
 }
 
 
@@ -115,6 +118,8 @@ def open_network(name: str, *, kind: str | None = None) -> OpenNetwork:
         raise ModelLoadError(
             f"{name}: Depth Pro gives depth only with a camera, at one size: it cannot be trained here"
         )
+    if checkpoint.model_type == _COMPLETES:
+        raise ModelLoadError(f"{name} completes a sensor's depth: it cannot be trained here")
     placement = Placement(torch.device("cpu"), torch.float32)
     network = _DepthAlone(_load_family(checkpoint, placement)).requires_grad_(True)
     return OpenNetwork(
@@ -133,6 +138,14 @@ def _load(
         if input_size is not None:
             raise ModelLoadError(f"{name} takes one size only: leave `input_size` out")
         return DepthPro(name=name, checkpoint=checkpoint, placement=placement)
+    if checkpoint.model_type == _COMPLETES:
+        return PromptDepthAnything(
+            name=name,
+            checkpoint=checkpoint,
+            preprocessing=_choose_preprocessing(checkpoint, input_size),
+            placement=placement,
+            load=lambda placement: _load_family(checkpoint, placement),
+        )
     kind = kind or _choose_kind(checkpoint, None)
 
     def load(placement: Placement) -> nn.Module:

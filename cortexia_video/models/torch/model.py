@@ -127,7 +127,9 @@ class TorchModel:
             self._network_in_float32 = place.make_ready(self._load(place), self._ports)
         return self._network_in_float32
 
-    def _run(self, network: nn.Module, placement: Placement, batch: NDArray[Any]) -> NDArray[np.float32]:
+    def _run(
+        self, network: Callable[..., Tensor], placement: Placement, batch: NDArray[Any]
+    ) -> NDArray[np.float32]:
         with placement.running():
             depth = network(self.to_input(batch, placement))
         height, width = batch.shape[1:3]
