@@ -1,6 +1,6 @@
 """What is known of images' depth at some pixels: points of a person, COLMAP, nerfstudio, sensors.
 
-Doors: `colmap`, `colmap_points`, `nerfstudio`, `open`, `source`.
+Doors: `colmap`, `colmap_points`, `depth_folder`, `nerfstudio`, `open`, `source`.
 """
 
 from typing import TYPE_CHECKING
