@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from cyclopts import App
 from PIL import Image
+from record import note
 
 from cortexia_video.augmentation import (
     ApplyTransforms,
@@ -75,8 +76,9 @@ def measure(*names: str, rounds: int = 15) -> None:
     print("| pairs per second of a core | ours | albumentations | ours / theirs |\n|---|---|---|---|")
     for name, rates in measure_rates(names or known, rounds).items():
         ours, theirs = zip(*rates, strict=True)
-        ratio = _show([one / other for one, other in rates], 2)
-        print(f"| {name} | {_show(ours)} | {_show(theirs)} | {ratio} |")
+        ratios = [one / other for one, other in rates]
+        note(name, ratios)
+        print(f"| {name} | {_show(ours)} | {_show(theirs)} | {_show(ratios, 2)} |")
 
 
 def measure_rates(names: Sequence[str], rounds: int) -> dict[str, list[tuple[float, float]]]:

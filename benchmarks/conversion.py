@@ -25,6 +25,7 @@ import numpy as np
 import xxhash
 from cyclopts import App
 from race import Job, race
+from record import note_seconds
 
 from cortexia_video import DepthMap, DepthReader, convert, read_depth
 from cortexia_video.formats.registry import FORMATS
@@ -65,6 +66,7 @@ def _measure_speed(work: Path, quick: bool) -> None:
     print("\n| npy to, workers | ms a map: median (min-max) | cores busy | peak MiB |\n|---|---|---|---|")
     for name, each in runs.items():
         times = [1e3 * run.seconds / run.images for run in each]
+        note_seconds(name, [run.core_seconds / run.images for run in each])
         busy, peak = median(run.busy for run in each), each[-1].peak_bytes / 2**20
         print(
             f"| {name} | {median(times):.0f} ({min(times):.0f}-{max(times):.0f}) | {busy:.0%} | {peak:.0f} |"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,18 @@ from cortexia_video.images.decode import decode
 from cortexia_video.models.registry import load_model
 
 
-def load_ours(checkpoint: Path, device: torch.device, batch_size: int) -> DepthEstimator:
-    """Load a checkpoint as our users do, in bfloat16."""
-    model = load_model(f"hf:{checkpoint}", device=str(device), precision="bfloat16")
+def load_ours(
+    checkpoint: Path, device: torch.device, batch_size: int, precision: str = "bfloat16"
+) -> DepthEstimator:
+    """Load a checkpoint as our users do."""
+    model = load_model(f"hf:{checkpoint}", device=str(device), precision=precision)
     return DepthEstimator(model, batch_size=batch_size)
 
 
-def prepare_photo(estimator: DepthEstimator, photo: Path) -> PreparedFrame:
-    """Make a photo ready for the network."""
-    prepared = estimator.prepare(decode(photo.read_bytes(), photo.name))
+def prepare_photo(estimator: DepthEstimator, photo: Path, f_px: float | None = None) -> PreparedFrame:
+    """Make a photo ready for the network. f_px: as of `run_job`."""
+    frame = decode(photo.read_bytes(), photo.name)
+    prepared = estimator.prepare(frame if f_px is None else replace(frame, f_px=f_px, f_source="given"))
     if isinstance(prepared, Failure):
         raise prepared.error
     return prepared
@@ -52,12 +56,15 @@ def _require_depth(answer: ModelResult) -> None:
         raise answer
 
 
-def run_job(estimator: DepthEstimator, size: Size) -> Job:
-    """Make `.npy` files of photos by our job, as large as the photo or as the network gives."""
+def run_job(estimator: DepthEstimator, size: Size, f_px: float | None = None) -> Job:
+    """Make `.npy` files of photos by our job, as large as the photo or as the network gives.
+
+    f_px: for a network that must know it.
+    """
     sized = DepthEstimator(estimator.model, batch_size=estimator.batch_size, size=size)
 
     def run(photos: Sequence[Path], output: Path) -> None:
-        report = estimate([*photos], output, model=sized)
+        report = estimate([*photos], output, model=sized, f_px=f_px)
         if report.done != len(photos):
             raise RuntimeError(f"{report}; {report.failures}")
 

@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -21,8 +22,9 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from arithmetic import check_guard
+from arithmetic import ImpossibleFigureError, check_guard
 from cyclopts import App
+from record import note_figures
 from sections import FULL, QUICK, SECTIONS, Answer
 
 from cortexia_video.runtime.resources import count_cores
@@ -52,12 +54,21 @@ def measure(
     """
     check_guard()
     os.environ.update(_QUIET)
-    answers = {}
+    answers, refused = dict[str, Answer](), dict[str, str]()
     for name in sections or SECTIONS:
-        answers[name] = SECTIONS[name](work, QUICK if quick else FULL)
+        try:
+            answers[name] = SECTIONS[name](work, QUICK if quick else FULL)
+        except ImpossibleFigureError as error:  # of this section alone
+            refused[name] = str(error)
+            continue
         _save(work / "engine.json", answers)
+        note_figures(f"engine {name}", answers[name].figures)
     shutil.rmtree(work / "photos")
-    print(_table(answers))
+    if answers:
+        print(_table(answers))
+    for name, reason in refused.items():
+        print(f"\n{name}: no figures, since {reason}: measure it again on a quiet machine")
+    sys.exit(1 if refused else 0)
 
 
 def _save(path: Path, answers: Mapping[str, Answer]) -> None:

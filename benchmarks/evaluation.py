@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from cyclopts import App
+from record import note_seconds
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
@@ -84,6 +85,7 @@ def measure(*, pairs: int = 2000, threads: int = os.cpu_count() or 1) -> None:
         )
         for name, found in rates.items():
             cost = statistics.median(costs[name])
+            note_seconds(name, [each / 1000 for each in costs[name]])
             print(
                 f"| {name} | {statistics.median(found):.1f} | ({min(found):.1f}, {max(found):.1f}) | "
                 f"{cost:.2f} core-ms each |"

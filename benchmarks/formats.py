@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from cyclopts import run
 from PIL import Image
+from record import note_seconds
 
 from cortexia_video import DepthMap
 from cortexia_video.formats.decode_depth import decode_depth
@@ -178,6 +179,7 @@ def _measure_second_thread(encode: Callable[[DepthMap], object], depth: DepthMap
 def _print(took: dict[str, list[float]]) -> None:
     print("| what | median (least to most) | wanted |\n|---|---|---|")
     for name, each in took.items():
+        note_seconds(name, [ms / 1000 for ms in each])
         goal = GOALS.get(name.removesuffix(": encode"))
         print(f"| {name} | {_show(each, 'ms')} | {f'under {goal} ms' if goal else ''} |")
 

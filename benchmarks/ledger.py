@@ -22,6 +22,7 @@ from typing import Annotated
 import numpy as np
 from cyclopts import App, Parameter
 from PIL import Image
+from record import note_seconds
 
 _LINKS = 50_000  # to one file: some file systems end at 65,000
 _ESTIMATE = ["estimate", "in", "--output", "out", "--model", "synthetic", "--recursive"]
@@ -60,6 +61,7 @@ def measure(
         cells = []
         for each in trees:
             core_s, seconds, peak = _run(each, copies[each], words)
+            note_seconds(name, [core_s])
             cells.append(f"{core_s:.1f} ({seconds:.1f}), {peak:.0f}")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
     shutil.rmtree(work)

@@ -29,6 +29,7 @@ from cyclopts import App
 from numpy.typing import NDArray
 from photos import THREE_MEGAPIXELS, make_photos
 from random_networks import save_checkpoint
+from record import note_figures
 from safetensors.torch import save_file
 from sections import Figure
 
@@ -111,6 +112,7 @@ def measure(
         else:
             figures += _measure_transformer(section, int(section.removeprefix("vit-")), work, scale)
         _save(work / "models.json", scale, figures)
+    note_figures("networks", figures)
     print(_table(scale, figures))
 
 

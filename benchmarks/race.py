@@ -20,6 +20,7 @@ Job = Callable[[Sequence[Path], Path], None]  # photos, the folder to fill
 Load = Callable[[], Job]  # what is not timed: reading weights
 
 _WARMING_UP = 4  # photos
+_DISTURBED = 0.08  # of all cores' time
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +55,43 @@ class Run:
 
 
 def race(
-    loads: Mapping[str, Load], photos: Sequence[Path], output: Path, rounds: int
+    loads: Mapping[str, Load],
+    photos: Sequence[Path],
+    output: Path,
+    rounds: int,
+    judge: Callable[[Mapping[str, Sequence[Run]]], str | None] = lambda runs: None,
 ) -> dict[str, list[Run]]:
-    """Let each job do all photos once a round, A B C A B C, after a few that do not count."""
+    """Measure each job in every round, A B C A B C, after a few photos that do not count.
+
+    A round in which other programs took more than a few percent of the cores is repeated, and so is one of which
+    `judge`, which sees the runs so far, says what cannot be; as many times in all as there are rounds. What still
+    cannot be is left to `arithmetic`.
+    """
     runs: dict[str, list[Run]] = {name: [] for name in loads}
+    repeats = rounds
     with ExitStack() as stack:
         pools = {name: stack.enter_context(_start(load)) for name, load in loads.items()}
         for pool in pools.values():
             pool.submit(_measure, photos[:_WARMING_UP], output).result()
-        for _ in range(rounds):
+        done = 0
+        while done < rounds:
             for name, pool in pools.items():
-                run = pool.submit(_measure, photos, output).result()
-                runs[name].append(run)
-                print(_describe(name, run), file=sys.stderr, flush=True)
+                runs[name].append(pool.submit(_measure, photos, output).result())
+                print(_describe(name, runs[name][-1]), file=sys.stderr, flush=True)
+            if repeats and (problem := _find_disturbance(runs) or judge(runs)):
+                repeats -= 1
+                print(f"  this round is repeated: {problem}", file=sys.stderr, flush=True)
+                for each in runs.values():
+                    each.pop()
+            else:
+                done += 1
     return runs
+
+
+def _find_disturbance(runs: Mapping[str, Sequence[Run]]) -> str | None:
+    """Say who was disturbed by other programs in the last round, if anybody was."""
+    name, most = max(((name, each[-1].disturbed) for name, each in runs.items()), key=lambda each: each[1])
+    return f"others used {most:.0%} of the cores while {name} ran" if most > _DISTURBED else None
 
 
 def _describe(name: str, run: Run) -> str:

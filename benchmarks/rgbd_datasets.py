@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from record import note
 
 from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, open_dataset
 from cortexia_video.datasets import usable_samples
@@ -147,6 +148,7 @@ def measure(root: Path, rounds: int) -> None:
         print(f"{name:36} {show(values)} core ms a pair, {rate:.0f} pairs/s")
     for ours, theirs in PAIRED.items():
         ratios = [their / our for our, their in zip(core[ours], core[theirs], strict=True)]
+        note(ours, ratios)
         print(f"{ours}: {show(ratios)} times as fast as {theirs.rpartition('by ')[2]}")
 
 

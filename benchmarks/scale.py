@@ -5,15 +5,18 @@
     python benchmarks/scale.py ray [--images 500] [--work FOLDER]
     python benchmarks/scale.py s3 [--images 100] [--work FOLDER]
     python benchmarks/scale.py memory [--images 2000] [--work FOLDER]
+    python benchmarks/scale.py listing [--count 100000]
 
 `simulate` counts, in a second, with the figures of docs/scale.md. `ray` and `s3` are real runs of JPEGs of
-12 megapixels with a model that sleeps a tenth of a second an image; `ray` takes two minutes.
+12 megapixels with a model that sleeps a tenth of a second an image; `ray` takes two minutes. `listing` is what
+`plan` and a run in which all is done cost for each key of a bucket that answers at once.
 Tables go to stdout.
 """
 
 from __future__ import annotations
 
 import heapq
+import io
 import itertools
 import os
 import resource
@@ -26,10 +29,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import listed_store
 import sleeping_model
 from cyclopts import App
 from photos import TWELVE_MEGAPIXELS, make_photos
+from PIL import Image as PillowImage
+from record import note_seconds
 from sleeping_model import SleepingModel
 
 import cortexia_video as cx
@@ -179,6 +186,28 @@ def memory(images: int = 2000, work: Path = Path("runs/scale")) -> None:
         report = cx.estimate(folder, work / "depth", model="synthetic", size="native", executor=executor)
     assert report.done == images, report
     print(f"{report}\nPeak memory of this process: {_peak_mib():.0f} MiB")
+
+
+@app.command
+def listing(count: int = 100_000) -> None:
+    """Plan over a bucket of `count` images, and estimate them where all are done: core-microseconds of each."""
+    file = io.BytesIO()
+    PillowImage.new("RGB", (64, 48)).save(file, "JPEG")
+    listed_store.begin(1, file.getvalue())
+    asked: dict[str, Any] = {"model": "synthetic", "size": "native"}
+    cx.estimate("s3://bucket/in", "s3://bucket/out", **asked)
+    jobs = {
+        "plan": lambda: cx.plan("s3://bucket/in", **asked).found,
+        "estimate, all done": lambda: cx.estimate("s3://bucket/in", "s3://bucket/out", **asked).skipped,
+    }
+    print("| a key | core-microseconds | MiB at most, so far |\n|---|---:|---:|")
+    listed_store.finish(count)
+    for name, job in jobs.items():
+        started = time.process_time()
+        assert job() == count, name
+        seconds = time.process_time() - started
+        note_seconds(f"{name}, a thousand keys", [1000 * seconds / count])
+        print(f"| {name} | {1e6 * seconds / count:.1f} | {_peak_mib():.0f} |", flush=True)
 
 
 def _peak_mib() -> float:

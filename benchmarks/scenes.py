@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import torch
 from cyclopts import App
+from record import note_seconds
 
 from cortexia_video.runtime.resources import count_cores
 from cortexia_video.scenes import render_scenes
@@ -75,6 +76,7 @@ def measure(
     print(f"{height} x {width}, {device}, {_EACH_ROUND} scenes a round, {repeats} rounds\n")
     print("| way | scenes/s, median | least | most |\n|---|---|---|---|")
     for way, values in rates.items():
+        note_seconds(way, [1 / rate for rate in values])
         print(f"| {way} | {statistics.median(values):.1f} | {min(values):.1f} | {max(values):.1f} |")
 
 

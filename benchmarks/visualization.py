@@ -15,6 +15,7 @@ from statistics import median
 
 import numpy as np
 from cyclopts import App
+from record import note_seconds
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
@@ -63,6 +64,7 @@ def measure(rounds: int = 21) -> None:
     }
     print("| | median (smallest to largest) |\n|---|---|")
     for name, times in _take_turns({name: lambda job=job: _time(job) for name, job in jobs.items()}, rounds):
+        note_seconds(name, times)
         print(f"| {name} | {_show([1e3 * each for each in times])} ms |")
     gains = {name: lambda job=job: _measure_gain(job) for name, job in pairs.items()}
     for name, values in _take_turns(gains, max(1, rounds // 3)):

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -206,7 +207,11 @@ class DepthEstimator:
         done: dict[int, DepthMap | Failure] = {}
         following = 0
         for index, given in enumerate(frames):
-            frame = given if isinstance(given, Failure | Frame) else _try_frame(given)
+            if isinstance(given, Failure | Frame):
+                frame: Frame | Failure = given
+            else:
+                key = str(given) if isinstance(given, str | os.PathLike | RemotePath) else "image"
+                frame = attempt(key, "decode", partial(to_frame, given))
             prepared = frame if isinstance(frame, Failure) else self.prepare(frame)
             if isinstance(prepared, Failure):
                 done[index] = prepared
@@ -494,7 +499,11 @@ class DepthEstimator:
         if is_bare := not isinstance(answer, Prediction):
             answer = Prediction(answer)
         count, name = len(pixels), self.model.name
-        values = _check_shape(answer.values, count, name)
+        values = np.asarray(answer.values, dtype=np.float32)
+        if values.ndim != 3 or len(values) != count:
+            raise ModelOutputError(
+                f"{name} gives an array of shape {values.shape} for {count} images: it must be (B, h, w)"
+            )
         maps = {} if is_bare else take_maps(answer, values.shape, name)
         lacking = self._asks - maps.keys()
         if "mask" in self.also and find_known(maps) is None:
@@ -529,13 +538,10 @@ class DepthEstimator:
                 done[index] = Failure(prepared.origin.key, "estimate", checked)
             else:
                 origin = self.add_focal_length(prepared.origin, checked)
-                done[index] = self._try_finish(origin, checked)
-
-    def _try_finish(self, origin: FrameInfo, output: ModelOutput) -> DepthMap | Failure:
-        try:
-            return self.finish(origin, output)
-        except MemoryError as error:
-            return Failure(origin.key, "estimate", as_model_error(error))
+                try:
+                    done[index] = self.finish(origin, checked)
+                except MemoryError as error:
+                    done[index] = Failure(origin.key, "estimate", as_model_error(error))
 
     def _run_halves(self, pixels: NDArray[Any], estimate_fov: bool) -> list[ModelResult]:
         middle = len(pixels) // 2
@@ -544,11 +550,6 @@ class DepthEstimator:
     def _blame(self, what: str, where: NDArray[np.bool_]) -> ModelOutputError:
         share = 100 * float(where.mean())
         return ModelOutputError(f"{self.model.name} gave {what} for {share:.1f} % of the pixels")
-
-
-def _try_frame(image: ImageLike | PathLike) -> Frame | Failure:
-    key = str(image) if isinstance(image, str | os.PathLike | RemotePath) else "image"
-    return attempt(key, "decode", lambda: to_frame(image))
 
 
 def load_estimator(
@@ -638,33 +639,14 @@ def load_estimators(
             estimator.limits = loaded[0].limits
         return loaded
     estimators = [model] if isinstance(model, DepthEstimator) else model
-    maps = frozenset(choose_maps(also, MAPS))
-    asked = {"size": (size, "full"), "sky": (sky, "unknown"), "also": (maps, frozenset())}
-    asked |= {"projection": (projection, "perspective")}
-    return _require_alike(estimators, asked, _keep_given(options))
-
-
-def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what asks for nothing: a model takes only the options that it has. auto: its own backend."""
-    return {
-        name: value
-        for name, value in options.items()
-        if value is not None and value is not False and value != AUTO
-    }
-
-
-def _require_alike(
-    estimators: Sequence[DepthEstimator],
-    asked: Mapping[str, tuple[Any, Any]],
-    options: Mapping[str, object],
-) -> Sequence[DepthEstimator]:
-    """Return estimators that are alike, and as is asked. asked: what, and by default, of their attributes."""
     if not estimators:
         raise InputError("no model is given: one for each device is needed")
-    if options:
-        raise InputError(f"a loaded model takes no options here: {', '.join(sorted(options))}")
-    first = estimators[0]
-    for name, (wanted, usual) in asked.items():
+    if given := _keep_given(options):
+        raise InputError(f"a loaded model takes no options here: {', '.join(sorted(given))}")
+    first, maps = estimators[0], frozenset(choose_maps(also, MAPS))
+    asked: dict[str, tuple[Any, Any]] = {"size": (size, "full"), "sky": (sky, "unknown")}
+    asked |= {"projection": (projection, "perspective")}
+    for name, (wanted, usual) in {**asked, "also": (maps, frozenset())}.items():
         has = getattr(first, name)
         if wanted not in (usual, has):
             if isinstance(has, frozenset):
@@ -677,19 +659,18 @@ def _require_alike(
     return estimators
 
 
+def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what asks for nothing: a model takes only the options that it has. auto: its own backend."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value != AUTO
+    }
+
+
 def _name_group(pixels: NDArray[Any], estimate_fov: bool) -> Group:
     """Name what images must have in common to share a batch: shape, type, what is asked of the model."""
     return (*pixels.shape, str(pixels.dtype), *(["fov"] if estimate_fov else []))
-
-
-def _check_shape(output: object, count: int, name: str) -> NDArray[np.float32]:
-    """Hold a model to its promise: numbers (B, h, w), one for each image."""
-    values = np.asarray(output, dtype=np.float32)
-    if values.ndim != 3 or len(values) != count:
-        raise ModelOutputError(
-            f"{name} gives an array of shape {values.shape} for {count} images: it must be (B, h, w)"
-        )
-    return values
 
 
 def as_model_error(error: Exception) -> ModelError:

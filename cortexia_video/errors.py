@@ -315,7 +315,8 @@ def redact(text: str) -> str:
     Every text that leaves this process goes through it: by `CortexiaError`, `printable`, or `str()` of a
     `RemotePath`.
     """
-    text = _WEB_QUERY.sub(r"\1", _USER.sub(r"\1", text)) if ":/" in text else text
+    may_hold = ":/" in text and ("@" in text or "?" in text)  # seldom: of each of a million keys it is asked
+    text = _WEB_QUERY.sub(r"\1", _USER.sub(r"\1", text)) if may_hold else text
     return _SECRET_WORD.sub(r"\1***", text) if "=" in text else text
 
 

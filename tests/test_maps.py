@@ -53,6 +53,25 @@ def test_sky_is_zero_in_disparity_and_what_is_hidden_unknown() -> None:
     assert not depth.valid[:14].any() and not depth.valid[30:, 60:].any() and depth.valid[30:, :40].all()
 
 
+def test_what_is_no_number_in_the_sky_stays_unknown_where_the_sky_is_kept() -> None:
+    class Infinite(Telling):
+        def infer_float32(self, batch: np.ndarray, *, also: frozenset[str] = frozenset()) -> Prediction:
+            told = super().infer_float32(batch, also=also)
+            assert told.sky is not None
+            told.values[:, 0][told.sky[:, 0]] = np.nan
+            told.values[:, 1][told.sky[:, 1]] = -1
+            return told
+
+        infer = infer_float32
+
+    depth = DepthEstimator(Infinite(), sky="keep", size="native")(photo())
+    kept = DepthEstimator(Telling(), sky="keep", size="native")(photo())
+    assert np.isnan(depth.values[:2]).all() and np.isfinite(depth.values[2:]).all()
+    np.testing.assert_array_equal(depth.values[2:], kept.values[2:])
+    (found,) = DepthEstimator(Infinite(kind="disparity"), sky="keep").estimate([photo()])
+    assert isinstance(found, DepthMap) and (found.values[2] < 0).any()  # of disparity any number may be
+
+
 def test_sky_can_keep_the_numbers_of_the_network() -> None:
     estimator = DepthEstimator(Telling(), sky="keep")
     depth = estimator(photo())
@@ -104,6 +123,13 @@ def test_a_focal_length_that_is_known_is_kept() -> None:
     found = DepthEstimator(Telling())(frame)
     assert found.f_px == pytest.approx(48) and found.f_source == "estimated"
     assert DepthEstimator(Telling(fov_deg=None))(frame).camera is None
+
+
+def test_names_of_maps_may_have_commas_and_wrong_ones_are_answered() -> None:
+    depth = DepthEstimator(Telling(), also="normals, mask")(photo())
+    assert depth.normals is not None and depth.valid is not None and depth.confidence is None
+    with pytest.raises(InputError, match="unknown map in `also` 'normal': did you mean normals"):
+        DepthEstimator(Telling(), also="normal")
 
 
 def test_what_a_model_has_not_is_refused_before_the_first_image() -> None:

@@ -115,9 +115,10 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
     if said["model"]:
         digest = f", weights {said['weights_sha256'][:12]}" if said["weights_sha256"] else ""
         yield "model", f"{said['model']}{digest}"
-    if found.maps or found.maps_missing:
-        missing = f"missing: {', '.join(found.maps_missing)}" if found.maps_missing else ""
-        yield "beside it", "; ".join(filter(None, [", ".join(found.maps), missing]))
+    if found.maps:
+        yield "beside it", ", ".join(found.maps)
+    if found.maps_missing:
+        yield "missing", f"{', '.join(found.maps_missing)} beside it"
     if found.clip:
         clip = found.clip
         told = f"{clip['frames']} frames, {clip.get('rate', 0):g} a second, {clip.get('seconds', 0):g} s"
@@ -137,7 +138,6 @@ def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
         words = ("kind", "view_of", "model", "format")
         said = [f"{word} {found.common[word]}" for word in words if found.common.get(word)]
         differ = [word for word in words if word in found.common.get("in_ledger", ())]
-        said += [f"also {', '.join(found.common['also'])}"] if found.common.get("also") else []
         said += [f"{', '.join(differ)} differ"] if differ else []
         yield "depth.json", "; ".join(said)
     sampled = found.sampled
@@ -153,8 +153,10 @@ def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
         low, high = min(each[0] for each in known), max(each[100] for each in known)
         yield "range", f"{low:.4g} to {high:.4g}"
     yield "unknown", f"{sum(each.unknown_share for each in sampled) / len(sampled):.2%} of the pixels"
-    if missing := [name for each in sampled for name in each.maps_missing]:
-        yield "missing", f"{_tally(missing)} beside depth: `cortexia verify` names them"
+    if beside := _tally(name for each in sampled for name in each.maps):
+        yield "beside it", beside
+    if missing := _tally(name for each in sampled for name in each.maps_missing):
+        yield "missing", f"{missing} beside it: `cortexia verify` names them"
     yield "focal", _tally(str(each.metadata["f_source"] or "not known") for each in sampled)
     fields = [each.fov_deg for each in sampled if each.fov_deg is not None]
     if fields:

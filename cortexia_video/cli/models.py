@@ -17,7 +17,7 @@ from cortexia_video.html.wording import lay_out
 from cortexia_video.jobs.check_model import check_model
 from cortexia_video.models.protocol import ModelInfo
 from cortexia_video.models.readiness import find_lack
-from cortexia_video.models.registry import find_model, list_models
+from cortexia_video.models.registry import describe_model, find_model, list_models
 
 _FREE = {True: "yes", False: "no", None: "see licence"}
 _HEADS = ("name", "ready", "licence", "size", "kind", "commercial use")
@@ -45,7 +45,7 @@ def models_command(
         name: Show all about this model.
         json_lines: Print an object of JSON for each, one per line.
     """
-    infos = list_models() if name is None else [find_model(name)]
+    infos = list_models() if name is None else [_describe_named(name)]
     width = find_width()
     if json_lines:
         for info in infos:
@@ -57,7 +57,18 @@ def models_command(
         for info in infos:
             print("\t".join(_describe(info).values()))
     else:
-        print("\n".join(lay_out([_HEADS, *map(_to_row, infos)], width)))
+        rows = [
+            [
+                info.name,
+                "no" if find_lack(info) else "yes",
+                "its own" if info.read_licence else info.licence_weights.partition(" (")[0],
+                info.size or "-",
+                (info.kind or "-").removesuffix("_invariant"),
+                _FREE[info.commercial],
+            ]
+            for info in infos
+        ]
+        print("\n".join(lay_out([_HEADS, *rows], width)))
         print("all about one of them, as what it was trained from: cortexia models NAME")
 
 
@@ -90,16 +101,10 @@ def check_command(
     return DONE if check.passed else SOME_FAILED
 
 
-def _to_row(info: ModelInfo) -> list[str]:
-    """Return what a table has room for."""
-    return [
-        info.name,
-        "no" if find_lack(info) else "yes",
-        "its own" if info.read_licence else info.licence_weights.partition(" (")[0],
-        info.size or "-",
-        (info.kind or "-").removesuffix("_invariant"),
-        _FREE[info.commercial],
-    ]
+def _describe_named(name: str) -> ModelInfo:
+    """Return the row of a model; of a file or folder of its own with what that says."""
+    is_row = any(name == each.name for each in list_models())
+    return find_model(name) if is_row else describe_model(name)
 
 
 def _describe(info: ModelInfo) -> dict[str, str]:

@@ -106,10 +106,6 @@ def parse_size(text: str, name: str = "`input_size`") -> InputSize:
     return (int(height), int(width)) if width else int(height)
 
 
-def _convert_size(_: Any, tokens: Sequence[Token]) -> InputSize:
-    return parse_size(tokens[0].value)
-
-
 def _convert_sides(_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
     size = parse_size(tokens[0].value, "`size`")
     if isinstance(size, int):
@@ -124,16 +120,18 @@ def _convert_terms(_: Any, tokens: Sequence[Token]) -> CommercialOnly:
     return "strict" if value == "strict" else True
 
 
-def _split(_: Any, tokens: Sequence[Token]) -> list[str]:
-    return [word.strip() for word in tokens[0].value.split(",") if word.strip()]
-
-
 # 392x518 for a size, and a,b for several words
 _CONVERTED: dict[Any, Parameter] = {
-    InputSize | None: Parameter(converter=_convert_size, n_tokens=1, metavar="SIZE"),
+    InputSize | None: Parameter(
+        converter=lambda _, tokens: parse_size(tokens[0].value), n_tokens=1, metavar="SIZE"
+    ),
     tuple[int, int] | None: Parameter(converter=_convert_sides, n_tokens=1, metavar="SIZE"),
     CommercialOnly: Parameter(converter=_convert_terms, n_tokens=1, metavar="[=strict]", show_choices=False),
-    Sequence[str]: Parameter(converter=_split, n_tokens=1, metavar="WORDS"),
+    Sequence[str]: Parameter(
+        converter=lambda _, tokens: [word.strip() for word in tokens[0].value.split(",") if word.strip()],
+        n_tokens=1,
+        metavar="WORDS",
+    ),
 }
 
 

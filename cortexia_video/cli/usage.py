@@ -26,7 +26,14 @@ def explain(error: CycloptsError, app: App, words: Sequence[str]) -> str:
     if isinstance(error, UnknownCommandError) and error.unused_tokens and not old:
         return _explain_command(error.unused_tokens[0], error.app or app)
     if isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens:
-        return _explain_missing(error, error.argument.name)
+        missing, command = error.argument.name, " ".join(error.command_chain or ())
+        text = str(error.app.help if error.app else "")
+        examples = [
+            each.strip() for each in text.splitlines() if each.strip().startswith(f"cortexia {command} ")
+        ]
+        fitting = [each for each in examples if not missing.startswith("-") or f" {missing} " in each]
+        example = next(iter(fitting or examples), f"cortexia {command} --help")
+        return f"{missing} is missing, as in: {example}"
     if old:
         return f"{old} is now {_RENAMED[old]}"
     return re.sub(r'"([^" ]*)"', r"\1", str(error))
@@ -41,13 +48,3 @@ def _explain_command(word: str, app: App) -> str:
         return f"{word} is no command: cortexia estimate {word} --output depth"
     names = [name for name in app if not name.startswith("-")]
     return f"{word} is no command: {propose(word, names).rstrip() or 'there are ' + ', '.join(names)}"
-
-
-def _explain_missing(error: MissingArgumentError, missing: str) -> str:
-    """Say what is missing, with the first example of the command's help that has it."""
-    command = " ".join(error.command_chain or ())
-    text = str(error.app.help if error.app else "")
-    examples = [each.strip() for each in text.splitlines() if each.strip().startswith(f"cortexia {command} ")]
-    fitting = [each for each in examples if not missing.startswith("-") or f" {missing} " in each]
-    example = next(iter(fitting or examples), f"cortexia {command} --help")
-    return f"{missing} is missing, as in: {example}"

@@ -167,7 +167,14 @@ def _write_shard(
     failures: list[Failure] = []
 
     def load() -> Generator[Row]:
-        for made in map_bounded(part, _make_row, workers=workers, size_of=_count_bytes):
+        for made in map_bounded(
+            part,
+            _make_row,
+            workers=workers,  # of files, pixels and what was made of them
+            size_of=lambda made: (
+                0 if isinstance(made, Failure) else _WHILE_MADE * made["height"] * made["width"]
+            ),
+        ):
             begun.advance()
             if not isinstance(made, Failure):
                 yield made
@@ -193,13 +200,6 @@ def _make_row(item: BuildItem | Failure) -> Row | Failure:
         return row
 
     return attempt(item.key, "decode", make)
-
-
-def _count_bytes(made: Row | Failure) -> int:
-    """Return the bytes that making a row took: files, pixels and what was made of them."""
-    if isinstance(made, Failure):
-        return 0
-    return _WHILE_MADE * made["height"] * made["width"]
 
 
 def _find_size(path: AnyPath) -> int | None:

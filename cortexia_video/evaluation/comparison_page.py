@@ -114,7 +114,13 @@ def _show_image(result: Comparison, image: ComparedImage) -> Element:
     shares = zip(result.agreement, image.agreement, strict=True)
     said = ", ".join(f"{one} and {other} {share:.3f}" for (one, other), share in shares)
     caption = f" delta1: {said}. Spread less 1: {describe_regions(regions)}."
-    return show_view(layers, code(image.key, 60), caption, links=_find_links(result, image))
+    found = zip(result.models, image.lines, map(find_depth, image.lines), strict=True)
+    links = {
+        model.name: link_to(model.folder / depth[0], result.path)
+        for model, line, depth in found
+        if depth and "inside" not in line
+    }
+    return show_view(layers, code(image.key, 60), caption, links=links)
 
 
 def _read_image(image: ComparedImage, height: int, width: int) -> Layer:
@@ -124,13 +130,3 @@ def _read_image(image: ComparedImage, height: int, width: int) -> Layer:
 
     made = attempt(image.key, "decode", read)
     return Layer("image", why_not=made.reason) if isinstance(made, Failure) else made
-
-
-def _find_links(result: Comparison, image: ComparedImage) -> dict[str, str | None]:
-    """Return the links to an image's depth files by their models."""
-    found = zip(result.models, image.lines, map(find_depth, image.lines), strict=True)
-    return {
-        model.name: link_to(model.folder / depth[0], result.path)
-        for model, line, depth in found
-        if depth and "inside" not in line
-    }

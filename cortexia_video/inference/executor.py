@@ -257,7 +257,12 @@ class PipelineExecutor(Generic[Item, Outcome]):
     ) -> Iterator[tuple[Item, Outcome | Failure]]:
         """Send good answers to the writers, wrong ones once more through the model where that may help."""
         self._mark("check")
-        checks = [self._check(answer) for answer in answers]
+        checks: list[ModelResult] = []
+        for answer in answers:
+            try:
+                checks.append(self._estimator.check(answer))
+            except MemoryError as error:
+                checks.append(as_model_error(error))
         self._clock.add_up(self._marks)
         self._marks.clear()
         for number, ((item, origin), checked) in enumerate(zip(batch.items, checks, strict=True)):
@@ -273,12 +278,6 @@ class PipelineExecutor(Generic[Item, Outcome]):
                     origin = self._estimator.add_focal_length(origin, checked)
                 count = checked.values.nbytes + sum(each.nbytes for each in checked.maps.values())
                 self._write_later(item, ItemResult(origin, checked, batch.in_float32, count))
-
-    def _check(self, answer: ModelResult) -> ModelResult:
-        try:
-            return self._estimator.check(answer)
-        except MemoryError as error:
-            return as_model_error(error)
 
     def _write_later(self, item: Item, result: ItemResult) -> None:
         self._finishing += 1

@@ -17,7 +17,7 @@ from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERRO
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.models.protocol import CommercialOnly
-from cortexia_video.models.registry import COMPACT_FILE, find_licence, find_model, require_commercial
+from cortexia_video.models.registry import COMPACT_FILE, describe_model, find_model, require_commercial
 from cortexia_video.runtime.progress import stage
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import move_whole, scratch_folder, write_atomic
@@ -129,11 +129,9 @@ def export(
             beside.mkdir(parents=True, exist_ok=True)
         folder = stack.enter_context(scratch_folder(beside))
         path = folder / place.name
-        about = {
-            "backend": backend,
-            "precision": precision,
-            "licence_weights": find_licence(model) or "unknown",
-        }
+        about = {"backend": backend, "precision": precision}
+        terms = describe_model(model)
+        about |= {"licence_weights": terms.licence_weights, "trained_from": terms.trained_from}
         with stage(f"exporting {model}"):
             size = network.export(path, about)
         parity = None

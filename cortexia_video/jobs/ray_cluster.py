@@ -282,26 +282,27 @@ class _RayWorker:
         sink = contextlib.ExitStack().enter_context(spec.open_sink())  # until the process ends
         self._name = secrets.token_hex(8)
         self._trace = TraceBuffer()
-        self._worker = Worker(spec.task, estimators, sink, _leave_to_ledger, self._trace if traced else None)
+        trace = self._trace if traced else None  # the ledger has inputs as begun since they were claimed
+        self._worker = Worker(spec.task, estimators, sink, lambda key, names: None, trace)
 
     def __call__(self, table: Any) -> Any:
         """Take pickled blocks to pickled `_BlockDone`, in tables."""
         import pyarrow as pa
 
-        done = [pickle.dumps(self._work(pickle.loads(each.as_py()))) for each in table["block"]]
+        done = []
+        for block in table["block"]:
+            outcomes: list[tuple[str, ItemDone | Failure]] = []
+            lost = None
+            try:
+                for item, outcome in self._worker.run(pickle.loads(block.as_py()), threading.Event()):
+                    if isinstance(outcome, Failure):  # its error, with its cause, may not be one that travels
+                        outcome = replace(outcome, error=CortexiaError(outcome.reason))
+                    outcomes.append((item.key, outcome))
+            except OutputLostError as error:
+                lost = error
+            made = _BlockDone(self._name, outcomes, lost, self._worker.usage(), self._trace.take())
+            done.append(pickle.dumps(made))
         return pa.table({"done": pa.array(done, pa.binary())})
-
-    def _work(self, block: Sequence[InputFile]) -> _BlockDone:
-        outcomes: list[tuple[str, ItemDone | Failure]] = []
-        lost = None
-        try:
-            for item, outcome in self._worker.run(block, threading.Event()):
-                if isinstance(outcome, Failure):  # its error, with its cause, may not be one that travels
-                    outcome = replace(outcome, error=CortexiaError(outcome.reason))
-                outcomes.append((item.key, outcome))
-        except OutputLostError as error:
-            lost = error
-        return _BlockDone(self._name, outcomes, lost, self._worker.usage(), self._trace.take())
 
 
 class _OneAtATime(DepthEstimator):
@@ -319,10 +320,6 @@ class _OneAtATime(DepthEstimator):
     def run_again(self, pixels: Any, estimate_fov: bool = False) -> list[ModelResult]:
         with self._running:
             return super().run_again(pixels, estimate_fov)
-
-
-def _leave_to_ledger(key: str, names: Sequence[str]) -> None:
-    """Record nothing: the ledger has the input as begun since it was claimed."""
 
 
 def _load_settings(

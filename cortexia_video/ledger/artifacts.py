@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +43,7 @@ Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
 _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 _log = logging.getLogger(__name__)
+_telling = threading.Lock()  # so that threads say once what is missing
 
 
 def expand_clip(line: Line, count: int | None = None) -> Iterator[Line]:
@@ -132,7 +134,8 @@ def read_maps(root: AnyPath, line: Line, names: Collection[str] = tuple(MAPS)) -
             except DepthFileError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
                     raise
-                _tell_missing(root, name)
+                with _telling:
+                    _tell_missing(root, name)
     return read
 
 

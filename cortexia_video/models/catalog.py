@@ -25,7 +25,7 @@ def _publish(
     *,
     kind: DepthKind,
     licence: str,
-    commercial: bool,
+    commercial: bool | None,
     size: str,
     code: str = "Apache-2.0",
     revision: str | None = None,
@@ -54,7 +54,8 @@ def _publish(
 
 def _publish_depth_anything(letters: str, size: str, *, variant: str = "", metres: int = 0) -> ModelInfo:
     """Return one Depth Anything V2: a size, for metric ones `Indoor` or `Outdoor` and how far they see."""
-    free = letters == "Small"
+    licence = "Apache-2.0" if letters == "Small" else _NON_COMMERCIAL  # of the networks of relative depth
+    free = licence != _NON_COMMERCIAL
     middle = f"metric-{variant.lower()}-" if variant else ""
     what = (
         f"metres up to {metres}, trained on synthetic {variant.lower()} scenes"
@@ -66,15 +67,17 @@ def _publish_depth_anything(letters: str, size: str, *, variant: str = "", metre
         f"depth-anything/Depth-Anything-V2-{f'Metric-{variant}-' if variant else ''}{letters}-hf",
         f"Depth Anything V2 {letters}: {what}",
         kind="metric" if variant else "disparity",
-        licence="Apache-2.0" if free else _NON_COMMERCIAL,
-        commercial=free,
+        licence=f"not stated (the network it comes from: {licence})" if variant else licence,
+        commercial=None if free and variant else free,
         size=size,
         trained_from=_FROM_V2.format(_THEN[variant]),
         free_training=False,
     )
 
 
-def _publish_depth_anything_3(variant: str, what: str, *, kind: DepthKind, trained_from: str) -> ModelInfo:
+def _publish_depth_anything_3(
+    variant: str, what: str, *, kind: DepthKind, trained_from: str, free_training: bool | None = None
+) -> ModelInfo:
     return _publish(
         f"da3-{variant.lower()}-large",
         f"depth-anything/DA3{variant.upper()}-LARGE",
@@ -85,23 +88,24 @@ def _publish_depth_anything_3(variant: str, what: str, *, kind: DepthKind, train
         size="1.3 GB",
         load="cortexia_video.models.torch.depth_anything_3:load_depth_anything_3",
         trained_from=f"'public academic datasets' (the authors' README, which names none){trained_from}",
+        free_training=free_training,
     )
 
 
 _FROM_V2 = (
-    "595,000 synthetic images, Virtual KITTI 2 (CC BY-NC-SA) among them, by way of a larger network that labelled 62 "
-    "million photos{} (Yang et al., NeurIPS 2024)"
+    "595,000 synthetic images of BlendedMVS, Hypersim, IRS, TartanAir and Virtual KITTI 2 (CC BY-NC-SA), by way of a "
+    "larger network that labelled 62 million photos of eight datasets{} (Yang et al., NeurIPS 2024, table 7)"
 )
 _THEN = {"": "", "Indoor": "; then Hypersim", "Outdoor": "; then Virtual KITTI 2"}
 _FROM_MIDAS = (
-    "10 datasets, ApolloScape (academic use only) among them: ReDWeb, DIML, 3D movies, MegaDepth, WSVD, TartanAir, "
-    "HRWSI, ApolloScape, BlendedMVS, IRS (the authors' README, MiDaS 3.0)"
+    "10 datasets, 3D films among them: ReDWeb, DIML, Movies, MegaDepth, WSVD, TartanAir, HRWSI, ApolloScape, "
+    "BlendedMVS, IRS (the authors' README of MiDaS 2.1; 3.0 has the same)"
 )
 
 
 _FROM_MOGE = (
     "24 datasets, on from DINOv2; Waymo, Argoverse 2 and ScanNet++ (non-commercial) among them (the authors' "
-    "configs/train/v2.json)"
+    "configs/train/v2.json, of ViT-L; of the other sizes none is published)"
 )
 
 
@@ -149,7 +153,8 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         licence="apple-amlr (research only)",
         commercial=False,
         size="1.9 GB",
-        trained_from="real and synthetic datasets that the paper's appendix names (Bochkovskii et al., ICLR 2025)",
+        trained_from="real and synthetic datasets that the paper's appendix names (Bochkovskii et al., ICLR 2025); the "
+        "published weights were trained anew (the authors' README, which names none)",
     ),
     *(
         _publish_depth_anything(letters, size, variant=variant, metres=metres)
@@ -160,13 +165,14 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         "Mono",
         "relative depth, and where the sky is",
         kind="affine_invariant",
-        trained_from="; labels of real images by a larger network (Lin et al., 2025)",
+        trained_from="; labels of real images by a larger network, of synthetic ones (Lin et al., 2025)",
     ),
     _publish_depth_anything_3(
         "Metric",
         "metres by the focal length, which must be known, and where the sky is",
         kind="metric",
-        trained_from=" (Lin et al., 2025)",
+        trained_from="; 14 by the paper, Waymo and ScanNet++ (non-commercial) among them (Lin et al., 2025)",
+        free_training=False,
     ),
     _publish_moge("vits", "140 MB"),
     _publish_moge("vitb", "420 MB"),
@@ -186,8 +192,8 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         commercial=True,
         size="1.4 GB",
         revision="f364d4c7936e91f465abba182208dd68142bf0ca",
-        trained_from="MiDaS's 12 datasets, ApolloScape (academic use only) among them, then NYU Depth V2 and KITTI "
-        "(CC BY-NC-SA) (Bhat et al., 2023; MiDaS 3.1's README)",
+        trained_from="MiDaS's 12 datasets, 3D films among them, then NYU Depth V2 and KITTI (CC BY-NC-SA) (Bhat et "
+        "al., 2023; the README of MiDaS 3.1)",
         free_training=False,
     ),
     _publish(

@@ -141,6 +141,7 @@ class ModelInfo:
         revision: Of these; by default its main.
         read_licence: For a row that stands for many checkpoints, a function `read_licence(name)` that says
             what licence one of them names, or None; a function or "module:function".
+        read_trained_from: The same for what its weights were made with.
         backends: What can run it, as its option `backend` takes them; in float32 the first is what the others
             are compared with.
     """
@@ -157,6 +158,7 @@ class ModelInfo:
     hub_id: str | None = None
     revision: str | None = None
     read_licence: str | Callable[[str], str | None] | None = None
+    read_trained_from: str | Callable[[str], str | None] | None = None
     backends: tuple[str, ...] = ()
     size: str = ""
     trained_from: str = "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter, signature
@@ -82,6 +83,7 @@ _BUILT_IN = (
         needs="",
         load="cortexia_video.models.onnx.model:load_onnx",
         read_licence="cortexia_video.models.onnx.model:read_licence",
+        read_trained_from="cortexia_video.models.onnx.model:read_trained_from",
         backends=GRAPH_BACKENDS,
     ),
     ModelInfo(
@@ -143,15 +145,14 @@ def require_commercial(name: str, *, strict: bool = False) -> None:
 
     strict: also refuse weights whose training data, or the networks that taught them, are not known to be free.
     """
-    info = find_model(name)
-    licence = find_licence(name)
+    info = describe_model(name)
     allowed = info.commercial
     if allowed is None and info.read_licence:
-        allowed = (licence or "").lower() in _COMMERCIAL
+        allowed = info.licence_weights.lower() in _COMMERCIAL
     if not allowed:
         raise ModelLoadError(
             f"model {name!r} is refused (`commercial_only`): the licence of its weights is "
-            f"{licence or 'unknown'}; `cortexia models` shows those of all"
+            f"{info.licence_weights}; `cortexia models` shows those of all"
         )
     if strict and not info.free_training:
         raise ModelLoadError(
@@ -160,15 +161,17 @@ def require_commercial(name: str, *, strict: bool = False) -> None:
         )
 
 
-def find_licence(name: str) -> str | None:
-    """Return what licence a model's weights have: its row's, or what its own files name, if anything."""
-    info = find_model(name)
-    if not info.read_licence:
-        return info.licence_weights
-    try:
-        return _resolve(info.read_licence)(name)
-    except ImportError as error:
-        raise explain_import(error, f"model {name!r} needs", info.needs) from error
+def describe_model(name: str) -> ModelInfo:
+    """Return the row of a model; of one of many files or checkpoints with the terms that its own name, if any."""
+    info, said = find_model(name), dict[str, str]()
+    readers = (("licence_weights", info.read_licence), ("trained_from", info.read_trained_from))
+    for field, reader in readers:
+        if reader:
+            try:
+                said[field] = _resolve(reader)(name) or "unknown"
+            except ImportError as error:
+                raise explain_import(error, f"model {name!r} needs", info.needs) from error
+    return replace(info, **said)  # type: ignore[arg-type]
 
 
 def load_model(name: str, *, device: str = "auto", thorough: bool = False, **options: object) -> DepthModel:

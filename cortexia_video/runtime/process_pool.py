@@ -58,9 +58,9 @@ def _without_interrupts() -> Iterator[None]:
 def _start(leash: Connection) -> None:
     """Use one thread, since scenes are too small to share, and end when the other end is let go."""
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
 
+    def end() -> None:
+        leash.poll(None)  # nothing is ever sent: it returns when the parent closes its end, or is gone
+        os._exit(1)
 
-def _end_with(leash: Connection) -> None:
-    leash.poll(None)  # nothing is ever sent: it returns when the parent closes its end, or is gone
-    os._exit(1)
+    threading.Thread(target=end, daemon=True).start()

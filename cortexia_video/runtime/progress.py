@@ -89,10 +89,14 @@ class Stage:
         if self.unit == "bytes":
             done, unit = f"{self.done / 1e6:,.0f}", " MB"
             of = f"{self.total / 1e6:,.0f}" if self.total is not None else ""
-        left = self.seconds_left
+        left, rate, per_second = self.seconds_left, self.rate, ""
+        if rate is not None and self.unit == "bytes":
+            per_second = f"{rate / 1e6:.1f} MB per second"
+        elif rate is not None:
+            per_second = f"{rate:.1f} per second" if rate >= 0.5 else f"{1 / rate:.1f} s each"
         return {
             "count": f"{done} of {of}{unit}" if of else f"{done}{unit}" if self.done else "",
-            "rate": self._describe_rate(),
+            "rate": per_second,
             "left": f"{format_clock(left)} left" if left is not None and not self.ended else "",
             "note": self.note,
         }
@@ -100,14 +104,6 @@ class Stage:
     def __str__(self) -> str:
         said = ", ".join(filter(None, self.parts().values())) or format_clock(self.seconds)
         return f"{self.name}: {said}"
-
-    def _describe_rate(self) -> str:
-        rate = self.rate
-        if rate is None:
-            return ""
-        if self.unit == "bytes":
-            return f"{rate / 1e6:.1f} MB per second"
-        return f"{rate:.1f} per second" if rate >= 0.5 else f"{1 / rate:.1f} s each"
 
     def _change(self, count: int, note: str) -> None:
         self.done += count

@@ -26,7 +26,7 @@ from cortexia_video.scenes.description import (
     Vector,
     rotation,
 )
-from cortexia_video.scenes.furniture_models import Furniture, Library, Loaded, LoadedPart, load
+from cortexia_video.scenes.furniture_models import Furniture, Library, LoadedPart, load
 from cortexia_video.scenes.indoor import Room
 from cortexia_video.scenes.noise import SIDE
 from cortexia_video.scenes.textures import draw_colour
@@ -81,10 +81,17 @@ class FurnishedRoom:
         )
 
     def put(self, furniture: Furniture, place: Placement, turn: Vector | None = None) -> bool:
-        """Add a model, dressed in materials; return whether the room had triangles left for it."""
+        """Add a model in its materials or others; return whether the room had triangles left for it."""
         if self.triangles + furniture.triangles > _MOST_TRIANGLES:
             return False
-        model, materials = _dress(self.scene, load(furniture), _NO_GLASS.get(furniture.role, 0.0))
+        loaded, no_glass = load(furniture), _NO_GLASS.get(furniture.role, 0.0)
+        model = loaded.model  # glass is opaque, or is left out
+        absent = [n for n, part in enumerate(loaded.parts) if part.clear and self.scene.chance(no_glass)]
+        kept = ~np.isin(model.part, absent)
+        if absent and kept.any():
+            fields = (model.corners, model.part, model.uv_m, model.normals)
+            model = MeshModel(*(None if each is None else each[kept] for each in fields))  # type: ignore[arg-type]
+        materials = tuple(_recolour(self.scene, part) for part in loaded.parts)
         matrix = rotation(place.yaw) if turn is None else rotation(place.yaw) @ turn
         self.scene.meshes.append(Mesh(model, place.position, matrix, materials, np.ones(3)))
         self.triangles += len(model.corners)
@@ -188,18 +195,6 @@ def _add_opening(site: FurnishedRoom, wall: Material) -> None:
             place = beyond.against_wall(rng, depth / 2, width / 2)
             offset = np.array([0, 0, room.depth / 2 + site.behind / 2 + 0.3])
             site.stand(thing, Placement(place.position + offset, place.yaw))
-
-
-def _dress(scene: Scene, loaded: Loaded, no_glass: float) -> tuple[MeshModel, tuple[Material, ...]]:
-    """Draw materials for a model: its own, other colours, or textures; glass is opaque, or is left out."""
-    model = loaded.model
-    absent = [n for n, part in enumerate(loaded.parts) if part.clear and scene.chance(no_glass)]
-    if absent:
-        kept = ~np.isin(model.part, absent)
-        if kept.any():
-            fields = (model.corners, model.part, model.uv_m, model.normals)
-            model = MeshModel(*(None if each is None else each[kept] for each in fields))  # type: ignore[arg-type]
-    return model, tuple(_recolour(scene, part) for part in loaded.parts)
 
 
 def _recolour(scene: Scene, part: LoadedPart) -> Material:

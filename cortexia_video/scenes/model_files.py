@@ -88,7 +88,13 @@ def read_obj(data: bytes, open_beside: Open) -> RawModel:
     except (ValueError, IndexError) as error:
         raise InputError(f"it is no OBJ that can be read: {error}") from error
     positions, uv, normals = (each.reshape(-1, 3, each.shape[1]) for each in picked)
-    return RawModel(positions, normals, uv, part, _read_parts(lines, open_beside))
+    told: dict[str, Part] = {}  # materials that faces name; those that no file tells of are grey
+    for library in lines.libraries:
+        try:
+            told |= _read_mtl(open_beside(library).decode(errors="replace"), open_beside)
+        except (OSError, KeyError, ValueError):
+            continue  # as without one: the shape is what counts
+    return RawModel(positions, normals, uv, part, [told.get(name, Part()) for name in lines.parts])
 
 
 def _sort_lines(data: bytes) -> _Lines:
@@ -151,17 +157,6 @@ def _pick(table: Floats, index: NDArray[np.int64]) -> Floats:
     return picked
 
 
-def _read_parts(lines: _Lines, open_beside: Open) -> list[Part]:
-    """Read the materials that faces name; those that no file tells of are grey."""
-    told: dict[str, Part] = {}
-    for library in lines.libraries:
-        try:
-            told |= _read_mtl(open_beside(library).decode(errors="replace"), open_beside)
-        except (OSError, KeyError, ValueError):
-            continue  # as without one: the shape is what counts
-    return [told.get(name, Part()) for name in lines.parts]
-
-
 def _read_mtl(text: str, open_beside: Open) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     part = Part()
@@ -200,7 +195,12 @@ def _set_image(part: Part, name: str, open_beside: Open) -> None:
 def read_glb(data: bytes) -> RawModel:
     """Read a GLB: triangles of its scene, placed, with base colours. Raises `InputError` for what cannot be."""
     try:
-        glb = _parse_glb(data)
+        magic, version, _ = struct.unpack_from("<4sII", data)
+        if magic != b"glTF" or version != 2:
+            raise InputError("it is no GLB of version 2")
+        size, kind = struct.unpack_from("<I4s", data, 12)
+        about = parse_json(data[20 : 20 + size], "its JSON") if kind == b"JSON" else {}
+        glb = _Glb(about, data[20 + size + 8 :])
         needs = glb.about.get("extensionsRequired", [])
         if needs:
             raise InputError(f"it needs {', '.join(map(str, needs))}: export it without compression")
@@ -255,15 +255,6 @@ class _Glb(NamedTuple):
             else:
                 part.missing = str(image.get("uri", "an image"))
         return part
-
-
-def _parse_glb(data: bytes) -> _Glb:
-    magic, version, _ = struct.unpack_from("<4sII", data)
-    if magic != b"glTF" or version != 2:
-        raise InputError("it is no GLB of version 2")
-    size, kind = struct.unpack_from("<I4s", data, 12)
-    about = parse_json(data[20 : 20 + size], "its JSON") if kind == b"JSON" else {}
-    return _Glb(about, data[20 + size + 8 :])
 
 
 def _walk_nodes(about: dict[str, Any]) -> list[tuple[int, NDArray[np.float64]]]:

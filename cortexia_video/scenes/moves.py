@@ -75,24 +75,22 @@ def describe_poses(poses: Sequence[NDArray[np.float64]]) -> str:
     """Return poses as TUM RGB-D writes them: timestamp tx ty tz qx qy qz qw, camera to world, metres."""
     lines = ["# timestamp tx ty tz qx qy qz qw"]
     for number, pose in enumerate(poses):
-        numbers = [number / RATE, *pose[:3, 3], *_to_quaternion(pose[:3, :3])]
+        turn = pose[
+            :3, :3
+        ]  # qx, qy, qz, qw: the eigenvector of Bar-Itzhack 2000, which is exact for a rotation
+        xx, yy, zz = turn.diagonal()
+        symmetric = np.array(
+            [
+                [xx - yy - zz, turn[1, 0] + turn[0, 1], turn[2, 0] + turn[0, 2], turn[2, 1] - turn[1, 2]],
+                [turn[1, 0] + turn[0, 1], yy - xx - zz, turn[2, 1] + turn[1, 2], turn[0, 2] - turn[2, 0]],
+                [turn[2, 0] + turn[0, 2], turn[2, 1] + turn[1, 2], zz - xx - yy, turn[1, 0] - turn[0, 1]],
+                [turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1], xx + yy + zz],
+            ]
+        )
+        found = np.linalg.eigh(symmetric)[1][:, -1]
+        numbers = [number / RATE, *pose[:3, 3], *(found if found[3] >= 0 else -found)]
         lines.append(" ".join(f"{each:.9f}" for each in numbers))
     return "\n".join([*lines, ""])
-
-
-def _to_quaternion(turn: NDArray[np.float64]) -> list[float]:
-    """Return qx, qy, qz, qw of a rotation (3, 3): the eigenvector of Bar-Itzhack 2000, which is exact for one."""
-    xx, yy, zz = turn.diagonal()
-    symmetric = np.array(
-        [
-            [xx - yy - zz, turn[1, 0] + turn[0, 1], turn[2, 0] + turn[0, 2], turn[2, 1] - turn[1, 2]],
-            [turn[1, 0] + turn[0, 1], yy - xx - zz, turn[2, 1] + turn[1, 2], turn[0, 2] - turn[2, 0]],
-            [turn[2, 0] + turn[0, 2], turn[2, 1] + turn[1, 2], zz - xx - yy, turn[1, 0] - turn[0, 1]],
-            [turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1], xx + yy + zz],
-        ]
-    )
-    found = np.linalg.eigh(symmetric)[1][:, -1]
-    return [float(each) for each in (found if found[3] >= 0 else -found)]
 
 
 def _pan(camera: Camera, share: float, nearest_m: float, middle_m: float) -> Camera:

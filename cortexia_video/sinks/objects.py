@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Self
@@ -44,7 +45,20 @@ class ObjectSink(Sink):
         return
 
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
-        return {name: self._place(name, chunks) for name, chunks in files.items()}
+        placed = {}
+        for name, chunks in files.items():
+            path, size, digest = self.root / name, sum(map(len, chunks)), xxhash.xxh3_128()
+            for chunk in chunks:
+                digest.update(chunk)
+            try:
+                if size > _AT_ONCE:
+                    path.put_chunks(chunks)
+                else:
+                    path.write_bytes(b"".join(chunks))
+            except RemoteError as error:  # after a few tries: the next object would fare no better
+                raise OutputLostError(path, error) from error
+            placed[name] = Placed(size, digest.hexdigest())
+        return placed
 
     def size_of(self, name: str) -> int | None:
         return self._listing.find(name)
@@ -66,19 +80,6 @@ class ObjectSink(Sink):
         with in_words(f"cannot write to {self.root}", kind=OutputError, of=OSError):
             return _Sizes(self.root.list_files())
 
-    def _place(self, name: str, chunks: Chunks) -> Placed:
-        path, size, digest = self.root / name, sum(map(len, chunks)), xxhash.xxh3_128()
-        for chunk in chunks:
-            digest.update(chunk)
-        try:
-            if size > _AT_ONCE:
-                path.put_chunks(chunks)
-            else:
-                path.write_bytes(b"".join(chunks))
-        except RemoteError as error:  # after a few tries: the next object would fare no better
-            raise OutputLostError(path, error) from error
-        return Placed(size, digest.hexdigest())
-
 
 class _Sizes:
     """The sizes of many objects, found by a hash of their names."""
@@ -89,10 +90,13 @@ class _Sizes:
             hashes.append(xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")))
             sizes.append(stat.st_size)
         order = np.argsort(hashes, kind="stable")
-        self._hashes, self._sizes = np.array(hashes)[order], np.array(sizes)[order]
+        self._hashes = array(
+            "Q", np.array(hashes)[order].tobytes()
+        )  # in which one is found faster than by numpy
+        self._sizes = array("q", np.array(sizes)[order].tobytes())
 
     def find(self, name: str) -> int | None:
         """Return the size of an object, None where it was not there."""
-        wanted = np.uint64(xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")))
-        at = int(np.searchsorted(self._hashes, wanted))
-        return int(self._sizes[at]) if at < len(self._hashes) and self._hashes[at] == wanted else None
+        wanted = xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass"))
+        at = bisect_left(self._hashes, wanted)
+        return self._sizes[at] if at < len(self._hashes) and self._hashes[at] == wanted else None

@@ -210,7 +210,19 @@ class FolderSink(Sink):
         Raises `OSError` for trouble with one file, and `OutputLostError` where no other file could be written
         either: a full disk, a mount or folder that is gone. What then stands in its place is not written to.
         """
-        return {name: self._place(name, chunks) for name, chunks in files.items()}
+        placed = {}
+        for name, chunks in files.items():
+            try:
+                placed[name] = Placed(*self._partial.place(chunks, self.root, PurePath(name)))
+            except OSError as error:
+                # some errors (EIO, say) can be one file's or the folder's, so another file is tried
+                full_or_gone = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE
+                if error.errno in full_or_gone or not self._partial.takes_files():
+                    raise OutputLostError(self.root / name, error) from error
+                if self._partial.folds_case and (problem := find_bad_name(name, windows=True)):
+                    raise OutputError(f"{describe(error)}: its name {problem}") from error
+                raise
+        return placed
 
     def size_of(self, name: str) -> int | None:
         try:
@@ -223,15 +235,3 @@ class FolderSink(Sink):
 
     def holds_own(self, name: str) -> bool:
         return is_own_output(self.root / name)
-
-    def _place(self, name: str, chunks: Chunks) -> Placed:
-        try:
-            return Placed(*self._partial.place(chunks, self.root, PurePath(name)))
-        except OSError as error:
-            # some errors (EIO, say) can be one file's or the folder's, so another file is tried
-            full_or_gone = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE
-            if error.errno in full_or_gone or not self._partial.takes_files():
-                raise OutputLostError(self.root / name, error) from error
-            if self._partial.folds_case and (problem := find_bad_name(name, windows=True)):
-                raise OutputError(f"{describe(error)}: its name {problem}") from error
-            raise

@@ -180,14 +180,13 @@ class _Scan:
         """A file that a person named: an input whatever it is, unless we wrote it."""
         if path.endswith(SHARD_SUFFIXES) and self.rule.opens_shards:
             yield from find_in_shard(key, Path(path))
-        elif os.fsencode(path).endswith(_OURS) and self._is_ours(path):
+        elif os.fsencode(path).endswith(_OURS) and (
+            is_ledger(Path(path).name) or (not self.rule.takes_own and is_own_output(path))
+        ):
             self.passed_over[OWN] += 1
         else:
             is_image = PurePath(path).suffix.lower() in IMAGE_SUFFIXES
             yield _stat(key, path, is_clip=self.rule.takes_clips and not is_image and holds_video(path))
-
-    def _is_ours(self, path: str) -> bool:
-        return is_ledger(Path(path).name) or (not self.rule.takes_own and is_own_output(path))
 
     def _read_list(self, path: AnyPath) -> Iterator[Found]:
         """Yield what the lines of a list name; one that names nothing that can be is its own failure."""

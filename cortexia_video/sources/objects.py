@@ -80,11 +80,11 @@ def find_objects(
     candidates = name_keys()
     with in_words(f"cannot list {folder}", of=OSError):
         while some := [*islice(candidates, _LOOKED_AT)]:
-            doubtful = [folder / each.name for each in some if rule.looks_inside(each.name)]
-            looks = map_bounded(doubtful, rule.accepts_object, workers=AT_ONCE)
+            doubtful = [each.name for each in some if rule.looks_inside(each.name)]
+            looks = map_bounded([folder / name for name in doubtful], rule.accepts_object, workers=AT_ONCE)
             good = dict(zip(doubtful, looks, strict=True))
             for each in some:
-                if good.get(folder / each.name, True):
+                if good.get(each.name, True):
                     yield describe_object(prefix + each.key, folder / each.name, each.stat, rule)
     for inner, name in packed.items():
         yield from rule.list_packed(folder / inner, [name], prefix + inner, partition)

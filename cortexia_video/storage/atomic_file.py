@@ -126,7 +126,11 @@ def scratch_folder(parent: Path | None) -> Iterator[Path]:
     """
     with suppress(OSError):
         for name in filter(_SCRATCH.fullmatch, os.listdir(parent) if parent else ()):  # noqa: PTH208
-            _remove_scratch(Path(parent or "", name))
+            left = Path(parent or "", name)
+            with suppress(OSError, OutputExistsError):  # not a link, nor where somebody works
+                is_ours = not left.is_symlink() and {each.name for each in left.iterdir()} <= {_LOCK, "new"}
+                if is_ours and _is_left(left / _LOCK):
+                    shutil.rmtree(left, ignore_errors=True)
     folder = Path(parent or tempfile.gettempdir(), f".cortexia-scratch-{secrets.token_hex(8)}")
     folder.mkdir(mode=0o700)
     descriptor = open_plain(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -137,15 +141,6 @@ def scratch_folder(parent: Path | None) -> Iterator[Path]:
     finally:
         os.close(descriptor)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_scratch(folder: Path) -> None:
-    """Remove a folder of `scratch_folder`, unless it is a link or somebody works in it."""
-    with suppress(OSError, OutputExistsError):
-        if folder.is_symlink() or {each.name for each in folder.iterdir()} - {_LOCK, "new"}:
-            return
-        if _is_left(folder / _LOCK):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_left(file: Path) -> bool:

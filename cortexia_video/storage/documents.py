@@ -73,16 +73,11 @@ def parse_object(line: bytes) -> dict[str, Any]:
         entry, end = _decoder.raw_decode(text)  # without what json.loads adds, half the time
     except (ValueError, RecursionError):
         return {}
-    if end < len(text) or not isinstance(entry, dict) or (_may_be_odd(text) and _find_fault(entry)):
+    # whether there may be what `_find_fault` looks for besides large numbers; in nearly none is
+    may_be_odd = text.count("[") + text.count("{") > DEEPEST or ("\\u" in text and _DOUBTFUL.search(text))
+    if end < len(text) or not isinstance(entry, dict) or (may_be_odd and _find_fault(entry)):
         return {}
     return entry
-
-
-def _may_be_odd(text: str) -> bool:
-    """Return whether JSON may hold what `_find_fault` looks for besides large numbers; nearly none does."""
-    return text.count("[") + text.count("{") > DEEPEST or (
-        "\\u" in text and _DOUBTFUL.search(text) is not None
-    )
 
 
 def _find_fault(value: object, *, finite: bool = False) -> str | None:

@@ -32,7 +32,11 @@ class Listing:
     def __init__(self, names: Iterable[str], *, whole: bool = True) -> None:
         self.whole = whole
         self._files = sorted(names)
-        self._folders = sorted(_find_folders(self._files))
+        folders = above = {name.rpartition("/")[0] for name in self._files}
+        while above:
+            above = {name.rpartition("/")[0] for name in above} - folders
+            folders |= above
+        self._folders = sorted(folders - {""})
 
     def has_file(self, name: str) -> bool:
         """Return whether an object has this name."""
@@ -104,15 +108,6 @@ def find_listing(place: RemotePath) -> tuple[Listing, str] | None:
         if place.url == url or place.url.startswith(f"{url}/"):
             return listing, place.url[len(url) + 1 :]
     return None
-
-
-def _find_folders(names: Iterable[str]) -> set[str]:
-    folders = {name.rpartition("/")[0] for name in names}
-    above = folders
-    while above:
-        above = {name.rpartition("/")[0] for name in above} - folders
-        folders |= above
-    return folders - {""}
 
 
 @lru_cache

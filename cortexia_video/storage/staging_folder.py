@@ -10,7 +10,6 @@ from typing import Self
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, in_words, output_lost
 from cortexia_video.storage.paths import AnyPath, find_problem
-from cortexia_video.storage.remote_path import RemotePath
 
 _log = logging.getLogger(__name__)
 
@@ -31,9 +30,20 @@ class StagingFolder:
         if isinstance(self._place, Path):
             self.path = self._place
             return self
-        self.path = Path(tempfile.mkdtemp(prefix="cortexia-"))
+        self.path, place = Path(tempfile.mkdtemp(prefix="cortexia-")), self._place
         try:
-            self._fetch(self._place)
+            with in_words(f"cannot read {place}", kind=OutputError):
+                names = [name for name, _ in place.list_files()]
+                strange = next((name for name in names if find_problem(name)), None)
+                if strange is not None:
+                    raise OutputExistsError(
+                        f"{place} holds {strange!r}, which {find_problem(strange)}: choose a new prefix"
+                    )
+                for name in names:
+                    path = self.path / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    (place / name).get_file(path)
+                    self._known[name] = _look(path)
         except BaseException:
             shutil.rmtree(self.path)
             raise
@@ -62,20 +72,6 @@ class StagingFolder:
                 with output_lost(self._place / name):
                     (self._place / name).put_file(path)
                 self._known[name] = now
-
-    def _fetch(self, place: RemotePath) -> None:
-        with in_words(f"cannot read {place}", kind=OutputError):
-            names = [name for name, _ in place.list_files()]
-            strange = next((name for name in names if find_problem(name)), None)
-            if strange is not None:
-                raise OutputExistsError(
-                    f"{place} holds {strange!r}, which {find_problem(strange)}: choose a new prefix"
-                )
-            for name in names:
-                path = self.path / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                (place / name).get_file(path)
-                self._known[name] = _look(path)
 
 
 def _look(path: Path) -> tuple[int, int]:

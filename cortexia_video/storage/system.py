@@ -218,30 +218,25 @@ def read_at(descriptor: int, count: int, begin: int) -> bytes:
 
 
 def _write(descriptor: int, chunks: Sequence[bytes | memoryview]) -> tuple[int, str]:
-    """Fill a new file and flush it to the disk."""
-    digest = xxhash.xxh3_128()
-    for chunk in chunks:
-        digest.update(chunk)
-        _write_all(descriptor, memoryview(chunk))
-    os.fsync(descriptor)
-    return sum(len(chunk) for chunk in chunks), digest.hexdigest()
-
-
-def _write_all(descriptor: int, data: memoryview) -> None:
-    """Write every byte; the system may take fewer at a time, never over 2 GiB.
+    """Fill a new file and flush it to the disk; return its size and its digest.
 
     What is large, and lies on pages in memory and in the file, goes to the disk without a copy in the cache:
     48 MB take 8 ms of a core, not 20 to 40.
     """
-    whole = len(data) // PAGE * PAGE
-    if whole >= _WORTH_IT:
-        import numpy as np
+    digest = xxhash.xxh3_128()
+    for chunk in chunks:
+        digest.update(chunk)
+        data, whole = memoryview(chunk), len(chunk) // PAGE * PAGE
+        if whole >= _WORTH_IT:
+            import numpy as np
 
-        begin = np.frombuffer(data, np.uint8).ctypes.data
-        if begin % PAGE == 0 and os.lseek(descriptor, 0, os.SEEK_CUR) % PAGE == 0:
-            data = data[_write_past_cache(descriptor, data[:whole]) :]
-    while data:
-        data = data[os.write(descriptor, data) :]
+            begin = np.frombuffer(data, np.uint8).ctypes.data
+            if begin % PAGE == 0 and os.lseek(descriptor, 0, os.SEEK_CUR) % PAGE == 0:
+                data = data[_write_past_cache(descriptor, data[:whole]) :]
+        while data:  # the system may take fewer bytes at a time, never over 2 GiB
+            data = data[os.write(descriptor, data) :]
+    os.fsync(descriptor)
+    return sum(len(chunk) for chunk in chunks), digest.hexdigest()
 
 
 def _write_past_cache(descriptor: int, data: memoryview) -> int:

@@ -14,17 +14,21 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.models.onnx.session import Ports, first_line
+from cortexia_video.models.registry import describe_model
 from cortexia_video.models.torch.export import export_graph
 from cortexia_video.storage.atomic_file import write_atomic
-from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv, hold_compact
+from cortexia_video.training.backbone import LITE0
+from cortexia_video.training.data import SCENES
+from cortexia_video.training.network import COMPACT, STRIDE, DepthNetwork, EncoderConv, hold_compact
 from cortexia_video.training.recipe import Recipe
 
 _FLOAT16 = "_float16"  # ends the name of a tensor that is stored so
+_OUR_STARTS = (None, COMPACT, LITE0)  # what our own weights started from
 _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
 
 def compact_metadata(short_side: int, source: str) -> dict[str, str]:
-    """Return what a `compact` network's numbers mean, its size, its licence and its source."""
+    """Return what a `compact` network's numbers mean, its size, its source, and the terms of weights of ours."""
     return {
         "cortexia.kind": "disparity",
         "cortexia.short_side": str(short_side),
@@ -43,7 +47,7 @@ def save_compact(state: Mapping[str, Tensor], path: Path, recipe: Recipe) -> str
     """Write trained weights as the ONNX file that runs; give the model's name."""
     network = hold_compact(state, "the training")
     short_side = recipe.network.short_side or min(recipe.short_sides)
-    export_onnx(network, path, compact_metadata(short_side, describe_source(recipe)))
+    export_onnx(network, path, compact_metadata(short_side, describe_source(recipe)) | describe_terms(recipe))
     return f"onnx:{path}"
 
 
@@ -77,6 +81,28 @@ def describe_source(recipe: Recipe) -> str:
     data = ", ".join(f"{plan.dataset} {Path(plan.root).name}" for plan in recipe.data)
     images = recipe.steps * recipe.batch_size
     return f"trained by cortexia train on {images} windows of {data}; {began}"
+
+
+def describe_terms(recipe: Recipe) -> dict[str, str]:
+    """Return what a file says of all that its weights were made with.
+
+    The licence of our own weights is theirs only where that is ours: rendered scenes, and what `compact` started
+    from. Elsewhere none is stated: data, a teacher, or the weights before may bind them.
+    """
+    start = recipe.network.weights or recipe.network.encoder
+    made = [f"{plan.dataset} {Path(plan.root).name}" for plan in recipe.data]
+    if recipe.teacher:
+        made.append(f"depth by {recipe.teacher} ({describe_model(recipe.teacher).trained_from})")
+    if start == COMPACT or (start or "").endswith(".onnx"):
+        before = describe_model(start if start == COMPACT else f"onnx:{start}").trained_from
+        made.append(f"on from {Path(start or '').name} ({before})")
+    elif start:
+        made.append(f"on from {Path(start).name}")
+    ours = {plan.dataset for plan in recipe.data} <= {SCENES} and not recipe.teacher
+    said = {"cortexia.trained_from": "; ".join(made)}
+    if not (ours and start in _OUR_STARTS):
+        said |= {"cortexia.licence_weights": "not stated", "cortexia.commercial": "unknown"}
+    return said
 
 
 def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) -> None:

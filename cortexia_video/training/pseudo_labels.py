@@ -12,7 +12,7 @@ from cortexia_video.errors import Failure, InputError, ModelLoadError
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.ledger.artifacts import find_depth
 from cortexia_video.ledger.lines import read_done
-from cortexia_video.models.registry import find_licence, load_model, require_commercial
+from cortexia_video.models.registry import describe_model, load_model, require_commercial
 from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
 
@@ -78,6 +78,6 @@ def _require_permissive(teacher: str) -> None:
         require_commercial(teacher)
     except ModelLoadError as error:
         raise ModelLoadError(
-            f"the licence of the teacher {teacher!r} is {find_licence(teacher) or 'unknown'}, which may bind "
+            f"the licence of the teacher {teacher!r} is {describe_model(teacher).licence_weights}, which may bind "
             "what is trained on its depth: choose another, or `any_licence=True`"
         ) from error

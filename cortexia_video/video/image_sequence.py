@@ -117,7 +117,11 @@ def read_images(
     if len(images) != index.frames:
         raise DecodeError(f"{printable(str(folder))} has {len(images)} images, and had {index.frames}")
     wanted = [images[number] for number in numbers]
-    fetched = map_bounded(wanted, _fetch, workers=_FETCHED if isinstance(folder, RemotePath) else 1)
+    fetched = map_bounded(
+        wanted,
+        lambda path: attempt(path.name, "decode", partial(read_image_bytes, path)),
+        workers=_FETCHED if isinstance(folder, RemotePath) else 1,
+    )
     for number, path, data in zip(numbers, wanted, fetched, strict=True):
         frame = (
             data
@@ -134,10 +138,6 @@ def read_images(
                 f"{width} x {height}: frames of one clip are alike"
             )
         yield number, frame.image
-
-
-def _fetch(path: AnyPath) -> bytes | Failure:
-    return attempt(path.name, "decode", lambda: read_image_bytes(path))
 
 
 def name_frames(place: AnyPath, index: ClipIndex, key: str) -> Callable[[int], Sequence[str]]:

@@ -20,7 +20,7 @@ from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.storage.atomic_file import write_atomic
-from cortexia_video.storage.paths import AnyPath, to_path, to_text
+from cortexia_video.storage.paths import to_path, to_text
 from cortexia_video.viewing.columns import make_step
 from cortexia_video.viewing.open import PROTOCOL, is_results, open_columns, open_results
 from cortexia_video.viewing.recording import HEAD_BYTES, Recording, is_own_recording, require_rerun
@@ -130,7 +130,13 @@ def view(
         raise InputError("`web` and `output` are two ways to view: give one")
     place = None if output is None else to_path(output)
     if place is not None:
-        _require_recording(place)
+        if place.suffix.lower() != _SUFFIX:
+            raise OutputError(f"{place} is no name of a recording: end it in {_SUFFIX}")
+        with suppress(FileNotFoundError), place.open("rb") as file:
+            if not is_own_recording(file.read(HEAD_BYTES)):
+                raise OutputExistsError(
+                    f"{place} exists and is no recording of ours: choose another `output`"
+                )
     maker, report = CloudMaker(options), ViewReport()
     moved_to = None if images is None else to_path(images)
     with ExitStack() as opened:
@@ -167,12 +173,3 @@ def view(
             with suppress(KeyboardInterrupt):
                 show_window(record)
     return report
-
-
-def _require_recording(place: AnyPath) -> None:
-    """Raise for a name that no recording can have, or that a file of others has."""
-    if place.suffix.lower() != _SUFFIX:
-        raise OutputError(f"{place} is no name of a recording: end it in {_SUFFIX}")
-    with suppress(FileNotFoundError), place.open("rb") as file:
-        if not is_own_recording(file.read(HEAD_BYTES)):
-            raise OutputExistsError(f"{place} exists and is no recording of ours: choose another `output`")

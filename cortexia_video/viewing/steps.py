@@ -193,7 +193,10 @@ def make_map_view(
         fov_deg = to_fov_deg(pinhole.fx, pinhole.width)
         lines.append(f"focal length {pinhole.fx:.5g} px{source}, {fov_deg:.3g} degrees wide")
         pinhole = pinhole.resized(values.shape[1], values.shape[0])
-    size = values.shape
+    size, normals = values.shape, None
+    if depth.normals is not None:  # in OpenCV's axes, in the colors that people know them by
+        shares = 0.5 + pick_points(depth.normals, *size) * np.array([0.5, -0.5, -0.5], np.float32)
+        normals = np.where(np.isfinite(shares), np.round(255 * shares), 0).astype(np.uint8)
     return MapView(
         values,
         depth.kind,
@@ -204,15 +207,9 @@ def make_map_view(
         lines,
         no_points,
         _name_alignment(depth),
-        normals=None if depth.normals is None else _color_normals(pick_points(depth.normals, *size)),
+        normals=normals,
         confidence=None if depth.confidence is None else pick_points(depth.confidence, *size),
     )
-
-
-def _color_normals(normals: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return normals (h, w, 3) in OpenCV's axes in the colors that people know them by."""
-    shares = 0.5 + normals * np.array([0.5, -0.5, -0.5], np.float32)
-    return np.where(np.isfinite(shares), np.round(255 * shares), 0).astype(np.uint8)
 
 
 def add_error(shown: MapView, find: Callable[[], ErrorMap]) -> MapView:

@@ -138,8 +138,15 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def _start(options: list[str], *, stdin: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run Rerun's executable, on loopback alone, and end it; what it writes to a home goes with it."""
+    found = find_spec("rerun_cli")
+    assert found is not None and found.origin is not None, "rerun-sdk has both"
+    folder = Path(found.origin).parent
+    names = ("Rerun.app/Contents/MacOS/Rerun", "rerun.exe", "rerun")
+    executable = next((each for name in names if (each := folder / name).is_file()), None)
+    if executable is None:
+        raise OutputError(f"no viewer in {folder}: pip install --force-reinstall rerun-sdk")
     with tempfile.TemporaryDirectory(prefix="cortexia-view-") as home:
-        command = [str(_find_executable()), "--bind", _LOOPBACK, *options]
+        command = [str(executable), "--bind", _LOOPBACK, *options]
         log = Path(home) / "log"
         with log.open("wb") as said:
             process = subprocess.Popen(
@@ -185,14 +192,3 @@ def _await(viewer: subprocess.Popen[bytes], port: int) -> None:
             return
         time.sleep(0.05)
     raise OutputError(f"the web viewer does not start (code {viewer.poll()}): use `output`")
-
-
-def _find_executable() -> Path:
-    found = find_spec("rerun_cli")
-    assert found is not None and found.origin is not None, "rerun-sdk has both"
-    folder = Path(found.origin).parent
-    names = ("Rerun.app/Contents/MacOS/Rerun", "rerun.exe", "rerun")
-    for each in (folder / name for name in names):
-        if each.is_file():
-            return each
-    raise OutputError(f"no viewer in {folder}: pip install --force-reinstall rerun-sdk")

@@ -1,4 +1,5 @@
-"""One contract for every model that can be loaded by name, and for every map beside depth that it declares."""
+"""One contract for every model that can be loaded by name, for every map beside depth that it declares, and for
+ONNX files that give maps: written by hand, and exported."""
 
 from __future__ import annotations
 
@@ -7,33 +8,65 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_files import write_mean_network, write_point_network
 from telling_model import Telling
 
 from cortexia_video import DepthEstimator, Frame, list_models
 from cortexia_video.inference.maps import find_maps
+from cortexia_video.jobs.export import export
 from cortexia_video.models.protocol import DepthModel
 from cortexia_video.models.registry import find_model, load_model
 
 TELLING = "telling"  # no row: the one that is known to have every map
-NAMES = [
-    *(info.name for info in list_models() if ":" not in info.name and "broken" not in info.summary),
-    TELLING,
-]
-EVERY = pytest.mark.parametrize("name", NAMES)
+ROWS = [info.name for info in list_models() if ":" not in info.name and "broken" not in info.summary]
+_SKY = {"kind": "affine_invariant", "short_side": "48", "multiple_of": "4", "normalize": "unit", "sky": "0.5"}
+FILES: dict[str, Callable[[Path], Path]] = {
+    "points.onnx": lambda path: write_point_network(path, f=0.8, shift=0.4),
+    "points-of-one-size.onnx": lambda path: write_point_network(
+        path, f=0.8, shift=0.4, shape=["B", 3, 56, 84]
+    ),
+    "sky.onnx": lambda path: write_mean_network(path, metadata=_SKY, sky=True),
+}
+EXPORTED = {  # a graph takes some 5 s to export
+    "moge-2-vits": (84, 112),
+    "moge-2-vitl": (84, 112),
+    "da3-mono-large": (84, 112),
+    "da3-metric-large": (84, 112),
+}
+EVERY = pytest.mark.parametrize(
+    "name",
+    [
+        *ROWS,
+        TELLING,
+        *FILES,
+        *(pytest.param(f"exported {each}", marks=pytest.mark.slow) for each in EXPORTED),
+    ],
+)
 Load = Callable[[str], DepthModel]
 
 
 @pytest.fixture(scope="module")
-def load(hub_cache: Path) -> Load:
+def load(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Load:
     """Return load(name), a model of the table with small weights; each is loaded once."""
     loaded: dict[str, DepthModel] = {TELLING: Telling()}
+    folder = tmp_path_factory.mktemp("files")
+
+    def write(name: str) -> str:
+        """Return a name that loads: of a file, once it is written."""
+        row = name.removeprefix("exported ")
+        if name in FILES:
+            return f"onnx:{FILES[name](folder / name)}"
+        if row == name:
+            return name
+        pytest.importorskip("onnxscript")
+        return f"onnx:{export(row, folder / f'{row}.onnx', size=EXPORTED[row]).path}"
 
     def get(name: str) -> DepthModel:
         if name not in loaded:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("HF_HOME", str(hub_cache))
                 patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub_cache / "hub"))
-                loaded[name] = load_model(name)
+                loaded[name] = load_model(write(name))
         return loaded[name]
 
     return get
@@ -53,8 +86,9 @@ def photo(seed: int, model: DepthModel, size: tuple[int, int] = (90, 120)) -> Fr
 @EVERY
 def test_depth_is_of_the_kind_that_the_row_says_and_as_large_as_its_image(name: str, load: Load) -> None:
     model = load(name)
-    if name != TELLING:
-        assert model.kind == (find_model(name).kind or model.kind)
+    if (row := name.removeprefix("exported ")) in ROWS:
+        assert model.kind == (find_model(row).kind or model.kind)
+        assert {*find_maps(model)} >= {*find_maps(load(row))}, "an exported file gives back what the row does"
     for size in ((90, 120), (64, 33)):
         depth = DepthEstimator(model)(photo(0, model, size))
         assert depth.values.shape == size and depth.kind == model.kind

@@ -20,11 +20,12 @@ PARAMETERS = {  # millions, as their authors state them
     "depth-anything-v2-base": 97.5,
     "depth-anything-v2-large": 335.3,
 }
+OWN_PARAMETERS = {"moge-2-vitl-normal": 331.0, "da3metric-large": 350.0}  # as theirs say, in tens of millions
 
 
 @pytest.mark.slow
 def test_the_gpu_benchmark_runs_with_tiny_networks(tmp_path: Path) -> None:
-    networks = ["depth-pro", "depth-anything-v2-small"]
+    networks = ["depth-pro", "depth-anything-v2-small", "moge-2-vitl-normal", "da3metric-large"]
     options = ["--device", "cpu", "--tiny", "--work", str(tmp_path)]
     command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), *networks, *options]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
@@ -33,8 +34,10 @@ def test_the_gpu_benchmark_runs_with_tiny_networks(tmp_path: Path) -> None:
     for name in networks:
         (alone,) = (each for each in figures if each["what"] == f"{name}: ours, bfloat16, network alone")
         assert len(alone["values"]) == 2 and min(alone["values"]) > 0
+        for way in ("compiled", "CUDA graph", "two streams"):
+            assert f"| {name}: ours, bfloat16, {way}, network alone | " in ran.stdout
         assert f"| {name}: ours, full-size .npy, of the network alone | " in ran.stdout
-        for precision in ("float32", "bfloat16", "float16"):
+        for precision in ("float32", "bfloat16", "float16") if name.startswith("depth") else ():
             assert f"| {name}: plain transformers, {precision}, network alone | " in ran.stdout
 
 
@@ -65,6 +68,17 @@ def test_the_networks_are_of_published_size(name: str, monkeypatch: pytest.Monke
 
     network = make_on_meta(make_config(name))
     assert network.num_parameters() / 1e6 == pytest.approx(PARAMETERS[name], rel=2e-3)
+
+
+@pytest.mark.parametrize("name", OWN_PARAMETERS)
+def test_networks_that_transformers_lacks_are_of_published_size(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from own_networks import make_own
+
+    count = sum(each.numel() for each in make_own(name)[0].parameters()) / 1e6
+    assert count == pytest.approx(OWN_PARAMETERS[name], rel=0.05)
 
 
 def test_depth_pro_has_the_arithmetic_that_the_goal_counts_with(monkeypatch: pytest.MonkeyPatch) -> None:

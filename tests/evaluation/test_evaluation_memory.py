@@ -57,16 +57,16 @@ def evaluate_some(count, **options):
 
 def test_an_image_of_one_predictor_and_three_baselines_is_kept_in_3_kilobytes():
     evaluate_some(10)  # what is made once
-    few, many = (count_bytes(lambda count=count: evaluate_some(count).columns) for count in (100, 500))
-    assert 4 * 15 * 8 < (many - few) / 400 < 3000
+    few, many = (count_bytes(lambda count=count: evaluate_some(count).columns) for count in (40, 160))
+    assert 4 * 15 * 8 < (many - few) / 120 < 3000
 
 
 def test_a_score_that_was_kept_before_costs_300_bytes_until_it_is_asked_for(tmp_path):
     with ScoreFile(tmp_path) as scores:
-        evaluate_some(500, kept=scores)
+        evaluate_some(200, kept=scores)
 
     def reopen():
         with ScoreFile(tmp_path) as kept:
             return kept
 
-    assert count_bytes(reopen) < 500 * 300
+    assert count_bytes(reopen) < 200 * 300

@@ -153,7 +153,8 @@ def test_what_was_removed_is_done_without_and_said_and_what_was_changed_is_refus
     with pytest.raises(SystemExit):
         run_main(["info", str(depth / "a.png.npy"), str(depth)])
     told = capsys.readouterr().out
-    assert "beside it   normals; missing: mask" in told and "missing     mask (1) beside depth" in told
+    assert "beside it   normals\n" in told and "missing     mask beside it\n" in told
+    assert "beside it   normals (1)\n" in told and "missing     mask (1) beside it: `cortexia verify`" in told
     (depth / "a.png.normals.png").write_bytes(b"x")
     (failure,) = convert(depth, photos.parent / "exrs", format="npz").failures
     assert isinstance(failure.error, DepthFileError)

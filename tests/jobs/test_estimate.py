@@ -36,8 +36,7 @@ from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.resources import MemoryBudget
-from cortexia_video.sinks import sink as sinks
-from cortexia_video.storage import paths
+from cortexia_video.storage import paths, system
 
 Make = Callable[..., Path]
 END_OF_RUN = {"found", "done", "skipped", "failed", "interrupted", "seconds"}
@@ -81,9 +80,9 @@ def test_of_two_images_that_the_output_cannot_tell_apart_one_fails(
     tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = (
-        sinks.HeldFolder.is_plain
+        system.HeldFolder.is_plain
     )  # a file system that folds case would overwrite the first with the second
-    monkeypatch.setattr(sinks.HeldFolder, "is_plain", lambda self, name: real(self, name.lower()))
+    monkeypatch.setattr(system.HeldFolder, "is_plain", lambda self, name: real(self, name.lower()))
     for index, name in enumerate(["A.jpg", "a.jpg", "b.jpg"]):
         make_image(tmp_path / "photos" / name, seed=index)
     for done, skipped in ((2, 0), (0, 2)):
@@ -590,7 +589,7 @@ def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tm
     files = sorted(path for path in (shared_data / "robustness").rglob("*") if path.is_file())
     listed = tmp_path / "all.txt"
     listed.write_text("\n".join(map(str, files)))
-    report = estimate(listed, tmp_path / "out", model="compact", preview=True)
+    report = estimate(listed, tmp_path / "out", model="synthetic", preview=True)
     found, done, _, failed = counts(report)
     assert found == len(files)
     assert done >= 92 + 162 + 13  # 93 by Pillow from 13 on, as test_decode.py counts
@@ -602,6 +601,8 @@ def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tm
             assert np.isfinite(depth).all()
     assert all(failure.stage == "decode" and 8 < len(failure.reason) < 200 for failure in report.failures)
     assert failed == len(report.failures)
+    some = estimate(files[::9], tmp_path / "network", model="compact", size="native")
+    assert some.done and {each.stage for each in some.failures} <= {"decode"}
 
 
 @pytest.mark.slow

@@ -219,6 +219,19 @@ def test_sky_of_a_video_is_unknown_in_its_clip(tmp_path: Path) -> None:
         assert np.isnan(values[:8]).all() and np.isfinite(values[13:]).all()
 
 
+def test_a_clip_of_sky_alone_is_unknown_in_every_form(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    video = write_clip(tmp_path / "clip.mp4", [np.full((32, 48, 3), 255, np.uint8)] * 3)
+    model = DepthEstimator(Telling())
+    for format in ("png16", "png"):
+        out = tmp_path / format
+        assert estimate(video, out, model=model, video_format="frames", format=format).done == 1
+    assert np.isnan(cx.read_depth(tmp_path / "png16/clip.mp4/000000.16.png").values).all()
+    assert not np.asarray(Image.open(tmp_path / "png/clip.mp4/000000.png")).any()
+    estimate(video, tmp_path / "mkv", model=model)
+    assert cx.convert(tmp_path / "mkv", tmp_path / "views", format="png", allow_loss=True).done == 3
+
+
 def test_normals_of_other_models_follow_from_metres_and_a_focal_length(photos: Path) -> None:
     out = photos.parent / "out"
     asked: dict[str, Any] = {"model": "synthetic", "kind": "metric", "also": "normals,points"}
@@ -296,7 +309,7 @@ def test_info_and_the_report_name_the_maps(photos: Path, capsys: pytest.CaptureF
     assert main(["info", str(out / "a.png.npy"), str(out)]) == 0
     said = capsys.readouterr().out
     assert "beside it   normals, mask, confidence, points" in said
-    assert "also normals, mask, confidence, points" in said
+    assert "beside it   normals (1), mask (1), confidence (1), points (1)" in said
     write_report(out)
     assert 'href="a.png.normals.png"' in (out / "report.html").read_text()
 

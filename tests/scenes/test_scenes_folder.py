@@ -68,9 +68,9 @@ def test_the_command_says_what_it_did_and_adds_what_is_missing(tmp_path, capsys)
 
 
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "_AT_ONCE", 6)  # so that two processes have something to do
+    monkeypatch.setattr(folder, "_AT_ONCE", 4)  # so that two processes have something to do
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    command = [sys.executable, "-m", "cortexia_video", "scenes", "--count", "12", "--seed", "3"]
+    command = [sys.executable, "-m", "cortexia_video", "scenes", "--count", "8", "--seed", "3"]
     command += ["--size", "32", "48", "--output"]
     with subprocess.Popen([*command, str(killed), "--workers", "1"]) as process:
         while len(list(killed.glob("rgb/*.png"))) < 2 and process.poll() is None:
@@ -79,10 +79,10 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path, monkeypatch):
     assert not (killed / "set.json").exists(), "the run was killed before its end"
     with (killed / RECORD).open("ab") as record:
         record.write(b'{"name": "00000099", "rg')  # a line torn by the kill
-    assert 0 < write_scenes(killed, 12, SMALL, workers=1).rendered <= 12
-    assert write_scenes(whole, 12, SMALL, workers=2) == (12, 12)
+    assert 0 < write_scenes(killed, 8, SMALL, workers=1).rendered <= 8
+    assert write_scenes(whole, 8, SMALL, workers=2) == (8, 8)
     assert contents(killed) == contents(whole)
-    assert write_scenes(killed, 12, SMALL) == (0, 12)
+    assert write_scenes(killed, 8, SMALL) == (0, 8)
 
 
 def count_group(leader: int) -> int:

@@ -51,14 +51,14 @@ def test_whatever_is_raised_while_a_named_file_is_looked_at_costs_it_alone(
     error: Exception, tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look(path: str) -> bool:
-        if path.endswith("b.jpg"):
+        if path.endswith("b.png"):
             raise error
         return False
 
     monkeypatch.setattr(find, "is_own_output", look)
-    named = [make_image(tmp_path / f"{name}.jpg") for name in "abc"]
+    named = [make_image(tmp_path / name) for name in ("a.jpg", "b.png", "c.jpg")]
     assert keys(*named) == ["a.jpg", "c.jpg"]
-    assert [*failures(*named)] == [str(tmp_path / "b.jpg")]
+    assert [*failures(*named)] == [str(tmp_path / "b.png")]
 
 
 def test_a_folder_gives_its_images_in_order(tmp_path: Path, make_image: Make) -> None:

@@ -33,6 +33,7 @@ from cortexia_video.training.backbone import (  # noqa: E402
 from cortexia_video.training.batches import BatchView  # noqa: E402
 from cortexia_video.training.export import (  # noqa: E402
     compact_metadata,
+    describe_terms,
     fold_batch_norm,
     read_compact,
     save_compact,
@@ -58,7 +59,7 @@ from cortexia_video.training.network import (  # noqa: E402
     no_norm,
     sharpen,
 )
-from cortexia_video.training.recipe import DataPlan, Recipe  # noqa: E402
+from cortexia_video.training.recipe import DataPlan, NetworkPlan, Recipe  # noqa: E402
 from cortexia_video.training.scene_pool import PoolPlan, make_pool, open_pool  # noqa: E402
 
 PHOTOS = Path(__file__).parents[3] / "shared/data/photos/budgie-backgrounds"
@@ -182,6 +183,7 @@ def test_the_file_keeps_its_contract(exported):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
         assert [index for index, dim in enumerate(dims) if not dim.HasField("dim_value")] == list(free)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata.pop("cortexia.trained_from") == "scenes pool"
     assert metadata == compact_metadata(192, metadata["cortexia.source"])
     assert "120 windows of scenes pool; started from noise" in metadata["cortexia.source"]
     assert exported.stat().st_size < 8_000_000
@@ -194,9 +196,31 @@ def test_the_file_is_a_model_of_the_package(exported):
     assert depth.kind == "disparity" and depth.values.shape == (48, 64)
 
 
+@pytest.mark.parametrize(
+    ("network", "data", "teacher", "licence", "trained_from"),
+    [
+        ({"weights": "compact"}, "scenes", None, "Apache-2.0", "scenes mine; on from compact (8,000 scenes"),
+        ({"weights": "compact"}, "tum", None, "not stated", "tum mine; on from compact (8,000 scenes"),
+        ({}, "images", "zoedepth", "not stated", "images mine; depth by zoedepth (MiDaS's 12 datasets"),
+        ({"weights": str(SHIPPED)}, "scenes", None, "not stated", "scenes mine; on from compact.onnx ("),
+        ({"encoder": "mine.pth"}, "scenes", None, "not stated", "scenes mine; on from mine.pth"),
+        ({"encoder": "efficientnet-lite0"}, "scenes", None, "Apache-2.0", "on from efficientnet-lite0"),
+    ],
+)
+def test_a_file_says_what_its_weights_were_made_with_and_no_licence_that_nobody_gave(
+    network, data, teacher, licence, trained_from
+):
+    plan = Recipe("x", 1, NetworkPlan(**network), (DataPlan(data, "data/mine"),), teacher=teacher)
+    said = compact_metadata(192, "") | describe_terms(plan)
+    assert said["cortexia.licence_weights"] == licence
+    assert (said["cortexia.commercial"] == "yes") == (licence == "Apache-2.0")
+    assert trained_from in said["cortexia.trained_from"]
+
+
 def test_the_shipped_model_is_one_of_these():
     model = onnx.load(SHIPPED)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    metadata.pop("cortexia.trained_from", None)
     assert metadata | {"cortexia.source": ""} == compact_metadata(224, "")
     assert SHIPPED.stat().st_size <= 8_000_000
     large = [each for each in model.graph.initializer if np.prod(each.dims) >= 256]
@@ -219,6 +243,19 @@ def test_the_shipped_model_is_read_as_a_network_that_gives_its_numbers(batch, he
     assert np.abs(trained - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
+def test_what_was_written_is_read_as_the_same_numbers(network, exported):
+    """Those of the network that was trained, its norms in its weights, as float16 where that matters."""
+    stored = copy.deepcopy(network)
+    fold_batch_norm(stored)
+    found, wanted = read_compact(exported).state_dict(), stored.state_dict()
+    assert wanted.keys() - found.keys() <= {"lift.lowest", "lift.highest"} and len(wanted) > 130
+    for name in wanted.keys() & found.keys():
+        large = wanted[name].numel() >= 256
+        values = wanted[name].half().float() if large else wanted[name]
+        torch.testing.assert_close(found[name], values, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_what_was_read_is_written_as_the_same_numbers(tmp_path):
     recipe = Recipe("compact", 10, data=(DataPlan("scenes", "runs/pool"),))
     path = tmp_path / "again.onnx"

@@ -15,7 +15,7 @@ What a file says of itself (`metadata_props`), and options where it does not; ev
   cortexia.sky          from what number on of its output `sky`, as large as depth, a pixel is sky
   cortexia.float32_convolutions  how many, from the first on, OpenVINO computes in float32 whatever the precision
   cortexia.backend      what it was exported for and compared in, with cortexia.precision
-  cortexia.licence_weights
+  cortexia.licence_weights, cortexia.trained_from  the terms of its weights, and what they were made with
 """
 
 from __future__ import annotations
@@ -270,11 +270,19 @@ def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel |
 
 def read_licence(name: str) -> str | None:
     """Return the licence of its weights that the file of `onnx:FILE` names."""
+    return _read_metadata(name).get("cortexia.licence_weights")
+
+
+def read_trained_from(name: str) -> str | None:
+    """Return what the file of `onnx:FILE` says that its weights were made with."""
+    return _read_metadata(name).get("cortexia.trained_from")
+
+
+def _read_metadata(name: str) -> Mapping[str, str]:
     path = as_model_path(name.removeprefix("onnx:"))
     with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
         open_named(path).close()
-    session = open_session(path, "onnx", device="cpu", precision="auto")
-    return session.metadata.get("cortexia.licence_weights")
+    return open_session(path, "onnx", device="cpu", precision="auto").metadata
 
 
 def _find_input(inputs: Sequence[Port], path: Path) -> Port:

@@ -191,7 +191,13 @@ class OpenedFile(NamedTuple):
 
 def open_file(path: Path, backend: str | None, device: str, precision: str | None) -> OpenedFile:
     """Open a file in the backend that is asked for, or else the one it was exported for."""
-    session, digest = None, _digest(path)
+    session, digest = None, hashlib.sha256()
+    try:
+        for part in [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]:
+            with open_named(part) as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise put_in_words(error, f"cannot read the model {path}", kind=ModelLoadError) from error
     if backend is None:
         session = open_session(path, "onnx", device, "auto")
         backend = session.metadata.get("cortexia.backend", "onnx")
@@ -202,21 +208,9 @@ def open_file(path: Path, backend: str | None, device: str, precision: str | Non
     usual = {"backend": "onnx", "precision": FLOAT32}
     chosen = {"backend": backend, "precision": session.precision}
     settings = {key: value for key, value in chosen.items() if value != usual[key]}
-    return OpenedFile(digest, session, backend, settings)
+    return OpenedFile(digest.hexdigest(), session, backend, settings)
 
 
 def name_file(path: Path) -> str:
     """Return the name of a model that is a file; a download can be called like its URL, with secrets."""
     return redact(f"onnx:{path.name}")
-
-
-def _digest(path: Path) -> str:
-    """Hash the file, and those beside it that hold its weights: `m.onnx.data`, `m.onnx_data`."""
-    digest = hashlib.sha256()
-    try:
-        for part in [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]:
-            with open_named(part) as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise put_in_words(error, f"cannot read the model {path}", kind=ModelLoadError) from error
-    return digest.hexdigest()

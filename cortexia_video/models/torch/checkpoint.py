@@ -60,7 +60,30 @@ def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     What is in the hub's cache is taken as it is, so a run needs no network and a revision does not move under
     it; only what does not exist is downloaded. Raises `ModelLoadError`.
     """
-    return _read(*_find_folder(source, revision, _FILES, _is_whole))
+    folder, hub_id, revision = _find_folder(source, revision, _FILES, _is_whole)
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise ModelLoadError(f"{folder} is no checkpoint: it holds no config.json")
+    config = _read_json(config_file)
+    if "auto_map" in config:
+        raise ModelLoadError(f"{folder} wants code of its own to be run (auto_map in config.json): refused")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        others = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights"
+        raise ModelLoadError(
+            f"{folder} holds {others} and no .safetensors: other weights can run code and are not read; save "
+            "the model again with save_pretrained, or choose a revision that has them (hf:org/name@revision)"
+        )
+    preprocessor = folder / "preprocessor_config.json"
+    return Checkpoint(
+        folder=folder,
+        hub_id=hub_id,
+        revision=revision,
+        config=config,
+        preprocessor=_read_json(preprocessor) if preprocessor.is_file() else {},
+        weights_digest=hash_files(weights),
+        config_digest=hashlib.sha256(read_named(config_file)).hexdigest(),
+    )
 
 
 def open_folder(source: str, revision: str | None, name: str) -> tuple[Path, str | None, str | None]:
@@ -155,32 +178,6 @@ def _is_whole(folder: Path) -> bool:
         set(_read_json(index).get("weight_map", {}).values()) if index.is_file() else {"model.safetensors"}
     )
     return all((folder / name).is_file() for name in {"config.json", *names})
-
-
-def _read(folder: Path, hub_id: str | None, revision: str | None) -> Checkpoint:
-    config_file = folder / "config.json"
-    if not config_file.is_file():
-        raise ModelLoadError(f"{folder} is no checkpoint: it holds no config.json")
-    config = _read_json(config_file)
-    if "auto_map" in config:
-        raise ModelLoadError(f"{folder} wants code of its own to be run (auto_map in config.json): refused")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        others = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights"
-        raise ModelLoadError(
-            f"{folder} holds {others} and no .safetensors: other weights can run code and are not read; save "
-            "the model again with save_pretrained, or choose a revision that has them (hf:org/name@revision)"
-        )
-    preprocessor = folder / "preprocessor_config.json"
-    return Checkpoint(
-        folder=folder,
-        hub_id=hub_id,
-        revision=revision,
-        config=config,
-        preprocessor=_read_json(preprocessor) if preprocessor.is_file() else {},
-        weights_digest=hash_files(weights),
-        config_digest=hashlib.sha256(read_named(config_file)).hexdigest(),
-    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

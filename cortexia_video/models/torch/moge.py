@@ -115,8 +115,20 @@ class MoGe(TorchModel):
         return to_prediction(batch, *map(placement.to_host, found))
 
     def _load_without_normals(self, placement: Placement) -> nn.Module:
-        self._loaded[placement] = _load_network(self._checkpoint, placement)
-        return _Asked(self._loaded[placement], normals=False)
+        path = self._checkpoint.folder / FILE
+        weights = _read_file(path)["model"]
+        network: Any = _build(self._checkpoint.config, weights, path)
+        load_strictly(network, weights, path)
+        network.eval().requires_grad_(False).to(placement.device, placement.dtype)
+        if placement.is_half:  # points are exponents: they would come in steps
+            for head in (network.points_head, network.mask_head, getattr(network, "normal_head", None)):
+                if head is not None:
+                    keep_in_float32(head.output_blocks[-1])
+            keep_in_float32(network.scale_head)
+        if placement.device.type != "mps":
+            network.to(memory_format=torch.channels_last)
+        self._loaded[placement] = network
+        return _Asked(network, normals=False)
 
     def _get_with_normals(self, placement: Placement) -> nn.Module:
         if placement not in self._with_normals:
@@ -217,22 +229,6 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _load_network(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
-    path = checkpoint.folder / FILE
-    weights = _read_file(path)["model"]
-    network: Any = _build(checkpoint.config, weights, path)
-    load_strictly(network, weights, path)
-    network.eval().requires_grad_(False).to(placement.device, placement.dtype)
-    if placement.is_half:  # points are exponents: they would come in steps
-        for head in (network.points_head, network.mask_head, getattr(network, "normal_head", None)):
-            if head is not None:
-                keep_in_float32(head.output_blocks[-1])
-        keep_in_float32(network.scale_head)
-    if placement.device.type != "mps":
-        network.to(memory_format=torch.channels_last)
-    return network
-
-
 def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> nn.Module:
     """Return the network that a configuration describes, without memory for its weights; tried by shapes alone.
 
@@ -270,7 +266,10 @@ class _Network(nn.Module):
         self.neck = _ConvStack(config["neck"])
         self.points_head = _ConvStack(config["points_head"])
         self.mask_head = _ConvStack(config["mask_head"])
-        self.scale_head = _make_perceptron(config["scale_head"]["dims"])
+        layers: list[nn.Module] = []
+        for inner, outer in pairwise(config["scale_head"]["dims"]):
+            layers += [nn.Linear(inner, outer), nn.ReLU()]
+        self.scale_head = nn.Sequential(*layers[:-1])
         if config.get("normal_head"):
             self.normal_head = _ConvStack(config["normal_head"])
 
@@ -416,13 +415,6 @@ def _make_resampler(kind: str, inner: int, outer: int) -> nn.Sequential:
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), mix(inner, outer)
         )
     raise ValueError(f"resampler {kind!r}")
-
-
-def _make_perceptron(widths: Sequence[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inner, outer in pairwise(widths):
-        layers += [nn.Linear(inner, outer), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 def _place_cells(rows: int, columns: int, aspect: Tensor) -> Tensor:
