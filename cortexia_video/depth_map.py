@@ -229,7 +229,7 @@ class DepthMap:
         unit = " m" if self.kind == "metric" else ""
         span = f"{known.min():.3g}..{known.max():.3g}{unit}" if known.size else "nothing known"
         size = f"{height}x{width}" + (" of {}x{}".format(*self.full_size) if self.full_size else "")
-        more = [self.projection] if self.projection != "perspective" else []
+        more: list[str] = [self.projection] if self.projection != "perspective" else []
         more += [printable(self.model)] if self.model else []
         more += [f"f_px={self.f_px:.6g} ({self.f_source})"] if self.f_px else []
         more += [f"aligned by {self.alignment.by}"] if self.alignment else []
