@@ -97,7 +97,7 @@ def _find(root: AnyPath, recursive: bool, output: AnyPath | None) -> Iterator[st
         if folder != root and folder.resolve() == output:
             folders.clear()
         elif any(map(is_frame_name, names)) and list_images(folder):
-            yield "" if folder == root else os.fspath(folder.relative_to(root))
+            yield "" if folder == root else folder.relative_to(root).as_posix()
 
 
 def _list_remote(root: RemotePath, recursive: bool, output: AnyPath | None) -> Iterator[str]:

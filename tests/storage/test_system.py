@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import HANG_S
 
 from cortexia_video.errors import OutputError, OutputExistsError
 from cortexia_video.storage import system
@@ -242,4 +243,5 @@ def test_the_package_can_be_imported_without_what_only_posix_has() -> None:
         "import windows_double; windows_double.install(); import cortexia_video.cli, cortexia_video as cx\n"
         "from cortexia_video.cli import estimate, train, report, evaluate; [getattr(cx, each) for each in cx.__all__]"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=HANG_S)

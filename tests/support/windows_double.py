@@ -1,8 +1,7 @@
 """A double of Windows: what it does not have is taken away, what it refuses is refused; the rest is this system's.
 
 `install()` must come before the package is imported. Then `python -m windows_double '[["estimate", ...], ...]'`
-runs commands one after another, and prints their exit codes; without the double where the first is `["--here"]`.
-What it cannot show: what Windows' own calls answer.
+runs commands one after another, and prints their exit codes. What it cannot show: what Windows' own calls answer.
 """
 
 from __future__ import annotations
@@ -165,15 +164,11 @@ def _install_locks(flock: Callable[[int, int], None]) -> None:
 
 def main() -> None:
     """Run the commands given as JSON; print their exit codes as JSON, last."""
-    commands = json.loads(sys.argv[1])
-    if commands[0] == ["--here"]:
-        commands = commands[1:]
-    else:
-        install()
+    install()
     from cortexia_video.cli import main as run
 
     codes = []
-    for command in commands:
+    for command in json.loads(sys.argv[1]):
         try:
             run(command)
         except SystemExit as ended:
