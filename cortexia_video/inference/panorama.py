@@ -44,7 +44,7 @@ class Panorama:
         self.kind: DepthKind = model.kind
         self.weights_digest = model.weights_digest
         self.device = model.device
-        self.max_batch = 1  # of panoramas
+        self.max_batch: int | None = 1  # of panoramas
         self.settings: Mapping[str, object] = {**model.settings, "projection": self.projection}
         self.maps = tuple(each for each in getattr(model, "maps", ()) if each == "mask")
         self._model, self._together = model, min(_TOGETHER, model.max_batch or _TOGETHER)
