@@ -30,7 +30,7 @@ from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.scenes.furniture_models import describe_library, find_folder, open_library
-from cortexia_video.scenes.layouts import LAYOUTS, NEED_EMBREE, NEED_MODELS
+from cortexia_video.scenes.layouts import LAYOUTS, NEED_EMBREE, NEED_MODELS, VIEWS
 from cortexia_video.scenes.meshes import get_device
 from cortexia_video.scenes.moves import RATE, describe_poses, render_move
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
@@ -291,6 +291,11 @@ def check_plan(plan: ScenePlan) -> None:
         raise InputError(
             f"`furniture` is for the kinds {', '.join(NEED_MODELS)}: name one of them as `kinds`"
         )
+
+
+def count_views(kinds: Sequence[str]) -> int:
+    """Return how many neighbouring seeds, from a multiple of it on, look at one place where kinds are these."""
+    return VIEWS if set(NEED_EMBREE) & set(kinds) else 1
 
 
 def describe_plan(plan: ScenePlan) -> Line:

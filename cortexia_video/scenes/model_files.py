@@ -18,6 +18,7 @@ from cortexia_video.storage.documents import parse_json
 
 MOST_TRIANGLES = 300_000
 """A model with more is left out: a scene of such would not fit."""
+_MOST_WORDS = 60 * MOST_TRIANGLES  # of an OBJ: nine vectors, and a face that names them
 
 Floats = NDArray[np.float32]
 Open = Callable[[str], bytes]
@@ -72,6 +73,10 @@ class _Lines:
 
 def read_obj(data: bytes, open_beside: Open) -> RawModel:
     """Read an OBJ and its MTL; polygons are cut into fans. Raises `InputError` for what cannot be read."""
+    if (faces := data.count(b"\nf ")) > MOST_TRIANGLES:
+        require_triangles(3 * faces)
+    if (words := data.count(b" ")) + data.count(b"\n") + data.count(b"\r") > _MOST_WORDS:
+        raise InputError(f"it has {words:,} values, more than {MOST_TRIANGLES:,} triangles need: simplify it")
     try:
         lines = _sort_lines(data)
         v, vt, vn = (
@@ -109,8 +114,6 @@ def _sort_lines(data: bytes) -> _Lines:
                 words = _count_from_first(words, [len(each) for each in lines.values.values()])
             lines.faces.append(words[1:])
             lines.part.append(current)
-            if len(lines.faces) > MOST_TRIANGLES:
-                require_triangles(3 * data.count(b"\nf "))
         elif head == b"usemtl":
             name = line.strip()[6:].strip().decode(errors="replace")
             current = lines.parts.setdefault(name, len(lines.parts))
@@ -204,7 +207,12 @@ def read_glb(data: bytes) -> RawModel:
         needs = glb.about.get("extensionsRequired", [])
         if needs:
             raise InputError(f"it needs {', '.join(map(str, needs))}: export it without compression")
-        pieces = [piece for each in _walk_nodes(glb.about) for piece in _read_mesh(glb, *each)]
+        pieces = []
+        for node in _walk_nodes(glb.about):
+            pieces += _read_mesh(glb, *node)
+            require_triangles(
+                max(3, 3 * sum(len(each[0]) for each in pieces))
+            )  # one mesh may be placed often
         require_triangles(3 * sum(len(each[0]) for each in pieces))
         corners, normals, uv, part = (np.concatenate(each) for each in zip(*pieces, strict=True))
         return RawModel(corners, normals, uv, part, [*map(glb.part, glb.about.get("materials", [])), Part()])

@@ -25,19 +25,23 @@ _ERASED_SHARE = 0.15
 _DIM_SHARE = 0.12
 _SHAKEN_SHARE = 0.12
 _LONGEST_SHAKE = 0.04  # of the short side
+_EXPOSED_SHARE = 0.7
+_CRISP_SHARE = 0.4
 _BORDER_SHARE = 0.25
 _BORDERS = (0.005, 0.05)  # of the side
 
 
 def jitter_color(image: Tensor, rng: Generator) -> Tensor:
-    """Filter, change light and colours, shake, soften, erase, add noise, compress: (B, 3, H, W) in [0, 1]."""
+    """Filter, change light and colours, expose, blur or sharpen, erase, add noise, compress: (B, 3, H, W)."""
     image = filter_randomly(image, rng)
     image = change_light(image, rng)
     image = change_colours(image, rng)
+    image = expose(image, rng)
     image = dim(image, rng)
     image = shake(image, rng)
     image = soften(image, rng)
     image = erase(image, rng)
+    image = sharpen_edges(image, rng)
     grain = torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32))
     image = image + grain * _column(_MOST_SENSOR_NOISE * rng.random(len(image)) ** 3)
     return compress(image.clamp(0, 1), rng)
@@ -68,7 +72,7 @@ def change_light(image: Tensor, rng: Generator) -> Tensor:
     count = len(image)
     image = image.clamp(1e-3, 1) ** _factors(rng.normal(0, 0.22, count))
     image = image * _factors(rng.normal(0, 0.18, count)) * _factors(rng.normal(0, 0.06, (count, 3)))
-    uneven = rng.standard_normal((count, 1, 4, 5), np.float32) * rng.uniform(0, 0.35, (count, 1, 1, 1))
+    uneven = rng.standard_normal((count, 1, 4, 5), np.float32) * rng.uniform(0, 0.25, (count, 1, 1, 1))
     field = torch.from_numpy(uneven.astype(np.float32))
     return image * F.interpolate(field, image.shape[2:], mode="bicubic").exp()
 
@@ -80,7 +84,24 @@ def change_colours(image: Tensor, rng: Generator) -> Tensor:
     image = mean + (image - mean) * _factors(rng.normal(0, 0.18, count))
     grey = image.mean(1, keepdim=True)
     coloured = (rng.random(count) > _GREY_SHARE).astype(np.float64)
-    return grey + (image - grey) * _factors(rng.normal(0, 0.3, count)) * _column(coloured)
+    return grey + (image - grey) * _factors(rng.normal(-0.35, 0.4, count)) * _column(coloured)
+
+
+def expose(image: Tensor, rng: Generator) -> Tensor:
+    """Let a camera choose white, black and contrast of most images: bright parts lose their tint and burn out."""
+    exposed = []
+    for each in image:
+        chance, white_at, black_at, neutral, floor, contrast = rng.random(6).tolist()
+        if chance < _EXPOSED_SHARE:
+            small = each[:, ::4, ::4]
+            light = small.mean(0)
+            tint = small[:, light >= light.quantile(0.8)].mean(1).clamp_min(0.02)
+            each = each * ((tint.mean() / tint) ** (0.5 + 0.5 * neutral))[:, None, None]
+            black, white = light.quantile(0.06 * black_at), light.quantile(0.8 + 0.19 * white_at)
+            each = (0.06 * floor + (each - black) / (white - black).clamp_min(0.1)).clamp(0, 1)
+            each = each + contrast * (each**2 * (3 - 2 * each) - each)
+        exposed.append(each)
+    return torch.stack(exposed)
 
 
 def dim(image: Tensor, rng: Generator) -> Tensor:
@@ -125,6 +146,13 @@ def soften(image: Tensor, rng: Generator) -> Tensor:
             each = F.interpolate(small, (height, width), mode="bilinear")
         softened.append(each)
     return torch.cat(softened)
+
+
+def sharpen_edges(image: Tensor, rng: Generator) -> Tensor:
+    """Sharpen some images as cameras do, by what a 3 x 3 mean takes from them."""
+    strength = _column(rng.uniform(0, 1.5, len(image)) * (rng.random(len(image)) < _CRISP_SHARE))
+    blurred = F.avg_pool2d(F.pad(image, (1,) * 4, "replicate"), 3, 1)
+    return (image + strength * (image - blurred)).clamp(0, 1)
 
 
 def erase(image: Tensor, rng: Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """A pool of rendered scenes on disk: made once, in parallel, resumed where it stopped, and read as a dataset.
 
-A folder holds `pool.json` and files `seed_000000.npy` of SHARD_SIZE consecutive seeds each. They are written
+A folder holds `pool.json` and files `seed_000000.npy` of as many consecutive seeds as it says. They are written
 atomically, so one that exists need not be rendered again; it is read through the page cache, a scene at a time.
 """
 
@@ -25,7 +25,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import track
 from cortexia_video.scenes import ScenePlan, render_scenes
-from cortexia_video.scenes.folder import check_plan, describe_plan
+from cortexia_video.scenes.folder import check_plan, count_views, describe_plan
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import require_own_folder
@@ -34,7 +34,10 @@ from cortexia_video.training.losses import SKY_M
 from cortexia_video.training.output_folder import require_writable
 
 SHARD_SIZE = 100
+PLACES_SHARD_SIZE = 80
+"""Of kinds of which eight neighbouring seeds see one place: all views of a place are in one file."""
 _ABOUT = "pool.json"
+_SEEDS, _RENDERER = "seeds_per_file", "renderer"
 
 _log = logging.getLogger(__name__)
 
@@ -54,19 +57,22 @@ class PoolPlan:
     furniture: Path | None = None
 
     def look(self) -> dict[str, Any]:
-        """Return what all scenes of a folder share; what is usual goes unsaid, as in pools of before."""
+        """Return what all scenes of a folder share, and how many a file has; usual kinds go unsaid."""
         kinds = {"kinds": list(self.kinds)} if self.kinds else {}
         told = describe_plan(self.scenes())
         models = {"furniture": told["furniture"]} if "furniture" in told else {}
-        return {"height": self.height, "width": self.width, **kinds, **models}
+        size = PLACES_SHARD_SIZE if count_views(self.kinds) > 1 else SHARD_SIZE
+        versions = {_RENDERER: told["renderer"], _SEEDS: size}
+        return {"height": self.height, "width": self.width, **kinds, **models, **versions}
 
     def scenes(self) -> ScenePlan:
         """Return the plan as that of a folder of scenes."""
         return ScenePlan(self.first_seed, self.height, self.width, self.kinds, furniture=self.furniture)
 
-    def shards(self) -> range:
-        """First seeds of all shards."""
-        return range(self.first_seed, self.first_seed + self.count, SHARD_SIZE)
+    def shards(self, size: int) -> list[range]:
+        """Return the seeds of each shard of `size`, the last one whole, too."""
+        first = range(self.first_seed, self.first_seed + self.count, size)
+        return [range(seed, seed + size) for seed in first]
 
 
 class PooledScene(NamedTuple):
@@ -84,8 +90,9 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     another size, `OutputLostError` where it is full or unwritable.
     """
     check_pool(folder, plan)
-    missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]
-    _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
+    shards = plan.shards(_find_shard_size(folder, plan))
+    missing = [seeds for seeds in shards if not _shard_path(folder, seeds).exists()]
+    _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(shards), "shard"))
     with output_lost(folder):
         if not (folder / _ABOUT).exists():
             with write_atomic(folder / _ABOUT) as half:
@@ -102,23 +109,36 @@ def check_pool(folder: Path, plan: PoolPlan) -> None:
     check_plan(plan.scenes())
     require_writable(folder)
     require_own_folder(folder, "a pool of scenes", {_ABOUT: lambda _: True})
+    if (found := _read_about(folder)) is None:
+        return
+    asked = plan.look() | {_SEEDS: found.get(_SEEDS, SHARD_SIZE)}
+    if {_RENDERER: asked[_RENDERER], _SEEDS: asked[_SEEDS]} | found != asked:  # pools of before lack both
+        raise InputError(f"{folder} holds a pool of {found}, not of {asked}: use another folder or remove it")
+
+
+def _read_about(folder: Path) -> dict[str, Any] | None:
     path = folder / _ABOUT
     if not path.exists():
-        return
+        return None
     with in_words(f"{path} says nothing of a pool", "remove it"):
         found = parse_json(read_named(path, limit=LARGEST_TEXT), path)
-    if found != plan.look():
-        raise InputError(
-            f"{folder} holds a pool of {found}, not of {plan.look()}: use another folder or remove it"
-        )
+        if not isinstance(found, dict) or found.get(_SEEDS, SHARD_SIZE) < 1:
+            raise ValueError(f"it is {found!r}")
+    return found
+
+
+def _find_shard_size(folder: Path, plan: PoolPlan) -> int:
+    """Return how many seeds a file of a pool has: as it was begun, 100 before that was written down."""
+    about = _read_about(folder)
+    return int(plan.look()[_SEEDS] if about is None else about.get(_SEEDS, SHARD_SIZE))
 
 
 def open_pool(folder: Path, plan: PoolPlan) -> RGBDDataset:
     """Return the scenes of `plan`, whose shards are all in `folder`, as a dataset."""
     scenes = [
-        PooledScene(f"seed_{seed + place:06d}", _shard_path(folder, seed), place)
-        for seed in plan.shards()
-        for place in range(SHARD_SIZE)
+        PooledScene(f"seed_{seed:06d}", _shard_path(folder, seeds), place)
+        for seeds in plan.shards(_find_shard_size(folder, plan))
+        for place, seed in enumerate(seeds)
     ]
     return RGBDDataset("scenes", scenes, read_scene)
 
@@ -138,18 +158,17 @@ def _open_shard(path: Path) -> NDArray[Any]:
         return np.lib.format.open_memmap(path, mode="r")
 
 
-def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
+def _render_shard(folder: Path, plan: PoolPlan, seeds: range) -> range:
     size = plan.height, plan.width
-    shard = np.empty(SHARD_SIZE, [("image", np.uint8, (*size, 3)), ("disparity", np.float16, size)])
-    seeds = range(seed, seed + SHARD_SIZE)
+    shard = np.empty(len(seeds), [("image", np.uint8, (*size, 3)), ("disparity", np.float16, size)])
     scenes = render_scenes(seeds, *size, plan.kinds or None, furniture=plan.furniture)
     for row, scene in zip(shard, scenes, strict=True):
         row["image"] = scene.image
         row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
-    with write_atomic(_shard_path(folder, seed)) as partial, partial.open("wb") as file:
+    with write_atomic(_shard_path(folder, seeds)) as partial, partial.open("wb") as file:
         np.save(file, shard)
-    return seed
+    return seeds
 
 
-def _shard_path(folder: Path, seed: int) -> Path:
-    return folder / f"seed_{seed:06d}.npy"
+def _shard_path(folder: Path, seeds: range) -> Path:
+    return folder / f"seed_{seeds.start:06d}.npy"

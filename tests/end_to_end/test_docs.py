@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -158,10 +160,36 @@ def test_the_fine_tuning_of_the_readme_runs(workplace: Path) -> None:
     assert (workplace / "runs/mine/mine.onnx").is_file()
 
 
+# each in a process of its own, of one that has imported what takes longer than they do
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(
+    [
+        "cortexia_video.jobs.estimate",
+        "cortexia_video.evaluation",
+        "cortexia_video.datasets",
+        "onnxruntime",
+        "torch",
+    ]
+)
+
+
+def run_snippet(folder: Path) -> None:
+    usual = multiprocessing.get_all_start_methods()[
+        0
+    ]  # the first is what a process has that nobody started so
+    multiprocessing.set_start_method(usual, force=True)
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    runpy.run_path("snippet.py", run_name="__main__")
+
+
 @pytest.mark.parametrize("index", range(len(snippets("python"))))
 def test_the_python_in_the_documents_runs(workplace: Path, index: int) -> None:
     (workplace / "snippet.py").write_text(snippets("python")[index])
-    run("python snippet.py", workplace)
+    process = _processes.Process(target=run_snippet, args=(workplace,))
+    process.start()
+    process.join(HANG_S)
+    assert process.exitcode == 0, snippets("python")[index]
 
 
 def test_what_the_documents_link_to_is_there() -> None:

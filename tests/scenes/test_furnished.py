@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from file_digests import file_digests
 from furniture_files import table, write_furniture
 
 torch = pytest.importorskip("torch")
@@ -20,6 +23,7 @@ from cortexia_video.cli import main  # noqa: E402
 from cortexia_video.errors import InputError  # noqa: E402
 from cortexia_video.scenes import ScenePlan, render_scene, write_scenes  # noqa: E402
 from cortexia_video.scenes.description import MeshModel  # noqa: E402
+from cortexia_video.scenes.folder import RECORD  # noqa: E402
 from cortexia_video.scenes.furnished import surfaces_at  # noqa: E402
 from cortexia_video.scenes.layouts import NEED_MODELS, VIEWS, build_scene  # noqa: E402
 
@@ -137,3 +141,28 @@ def test_the_command_without_models_says_in_one_line_what_to_do(
     assert ended.value.code == 2
     assert "make furniture" in said and "--furniture" in said and len(said.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_run_goes_on_within_a_room_and_gives_the_same_bytes(furniture: Path, tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "cortexia_video", "scenes", "--count", "9", "--size", "32", "48"]
+    command += [
+        "--kinds",
+        "furnished",
+        "--furniture",
+        str(furniture),
+        "--workers",
+        "1",
+        "--output",
+        str(killed),
+    ]
+    with subprocess.Popen(command) as process:
+        while len(list(killed.glob("rgb/*.png"))) < 2 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (killed / "set.json").exists(), "the run was killed before its end"
+    plan = ScenePlan(height=32, width=48, kinds=("furnished",), furniture=furniture)
+    assert 0 < write_scenes(killed, 9, plan, workers=1).rendered < 9
+    assert write_scenes(whole, 9, plan, workers=1) == (9, 9)
+    first, second = (file_digests(each, lambda name: name != RECORD) for each in (killed, whole))
+    assert first == second and len(first) == 3 * 9 + 1

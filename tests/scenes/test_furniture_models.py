@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from furniture_files import cabinet, chair, checker_png, cup, obj_of, write_furniture, write_sh3f
+from furniture_files import cabinet, chair, checker_png, cup, obj_of, table, write_furniture, write_sh3f
 
 pytest.importorskip("torch")
 
@@ -79,11 +79,27 @@ def test_what_cannot_be_used_is_named_and_the_others_go_on(
     (folder / "bare.obj").write_bytes(obj_of(cabinet()).replace(b"model.mtl", b"bare.mtl"))
     (folder / "bare.mtl").write_bytes(b"newmtl paint\nmap_Kd gone.jpg\n")
     write_sh3f(folder / "lacking.sh3f", {"Ghost": (b"", {"model": "/models/none.obj"})})
+    (folder / "full.obj").write_bytes(b"v 0 0 0\nv 1 0 0\nv 0 1 0\n" + b"f 1 2 3\n" * 10_000_000)
+    size = {"width": 8000, "depth": 8000, "height": 8000}  # centimetres
+    write_sh3f(folder / "units.sh3f", {"Throne": (obj_of(chair()), size), "Stool": (obj_of(table()), {})})
     with caplog.at_level(logging.WARNING):
         library = open_library(folder)
-    assert {each.name for each in library.models} == {"cup", "Table", "Chair", "Cabinet", "Clock", "bare"}
-    for name in ("broken.sh3f", "empty.obj", "giant.obj", "half.glb", "none.obj", "gone.jpg"):
+    assert {each.name for each in library.models} == {
+        *("cup", "Table", "Chair", "Cabinet", "Clock"),
+        *("bare", "Stool"),
+    }
+    for name in (
+        "broken.sh3f",
+        "empty.obj",
+        "giant.obj",
+        "half.glb",
+        "none.obj",
+        "gone.jpg",
+        "full.obj",
+        "Throne",
+    ):
         assert name in caplog.text
+    assert "10,000,000 triangles" in caplog.text and "it is 80 m large" in caplog.text
     assert "no faces" in caplog.text and "90" not in caplog.text.partition("giant.obj")[0]
     assert "metres" in caplog.text.partition("giant.obj")[2].partition("\n")[0]
 

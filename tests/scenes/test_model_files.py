@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import struct
+
 import numpy as np
 import pytest
 import trimesh
@@ -10,11 +13,19 @@ from furniture_files import chair, checker_png, obj_of
 pytest.importorskip("torch")
 
 from cortexia_video.errors import InputError
-from cortexia_video.scenes.model_files import MOST_TRIANGLES, read_glb, read_obj
+from cortexia_video.scenes.model_files import read_glb, read_obj
 
 
 def nothing_beside(name: str) -> bytes:
     raise FileNotFoundError(name)
+
+
+def glb_of(about: object, data: bytes = b"") -> bytes:
+    """A GLB by its JSON and its buffer."""
+    told = json.dumps(about).encode()
+    told += b" " * (-len(told) % 4)
+    head = b"glTF" + struct.pack("<II", 2, 0) + struct.pack("<I", len(told)) + b"JSON"
+    return head + told + struct.pack("<I", len(data)) + b"BIN\0" + data
 
 
 def sorted_triangles(corners: np.ndarray) -> np.ndarray:
@@ -100,12 +111,36 @@ def test_an_obj_that_is_none_says_why(data: bytes, says: str) -> None:
         read_obj(data, nothing_beside)
 
 
-def test_too_many_faces_are_refused_before_they_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MOST_TRIANGLES < 10_000_000
-    monkeypatch.setattr("cortexia_video.scenes.model_files.MOST_TRIANGLES", 1000)
-    data = b"v 0 0 0\nv 1 0 0\nv 0 1 0\n" + b"f 1 2 3\n" * 1010
-    with pytest.raises(InputError, match="1,010 triangles, more than 1,000"):
+def test_too_many_faces_are_refused_before_they_are_built() -> None:
+    data = b"v 0 0 0\nv 1 0 0\nv 0 1 0\n" + b"f 1 2 3\n" * 10_000_000
+    with pytest.raises(InputError, match="10,000,000 triangles, more than 300,000"):
         read_obj(data, nothing_beside)
+
+
+@pytest.mark.parametrize("line", [b"v 0 0 0\n", b"v 0 0 0\r", b"f 1 2 3" + b" 1" * 1000 + b"\r"])
+def test_more_values_than_triangles_need_are_refused_before_they_are_built(line: bytes) -> None:
+    with pytest.raises(InputError, match="values, more than 300,000 triangles need"):
+        read_obj(line * (30_000_000 // line.count(b" ")), nothing_beside)
+
+
+def test_a_glb_may_place_a_mesh_often_but_not_without_end() -> None:
+    """Forty nodes show one mesh of 250,000 triangles: what they come to is known before all are built."""
+    indices, points = np.zeros((250_000, 3), np.uint8), np.eye(3, dtype=np.float32)
+    about = {
+        "nodes": [{"mesh": 0}] * 40,
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+        "accessors": [
+            {"bufferView": 0, "componentType": 5126, "type": "VEC3", "count": 3},
+            {"bufferView": 1, "componentType": 5121, "type": "SCALAR", "count": indices.size},
+        ],
+        "bufferViews": [{"byteLength": 36}, {"byteOffset": 36, "byteLength": indices.size}],
+    }
+    with pytest.raises(InputError, match="500,000 triangles, more than 300,000"):
+        read_glb(glb_of(about, points.tobytes() + indices.tobytes()))
+    assert (
+        len(read_glb(glb_of(about | {"nodes": [{"mesh": 0}]}, points.tobytes() + indices.tobytes())).part)
+        == 250_000
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 3, 11, 19, 60, 200])
@@ -116,14 +151,10 @@ def test_a_glb_that_is_cut_short_says_so(cut: int) -> None:
 
 
 def test_a_compressed_glb_says_what_it_needs() -> None:
-    about = b'{"extensionsRequired":["KHR_draco_mesh_compression"]}   '
-    head = b"glTF" + (2).to_bytes(4, "little") + bytes(4) + len(about).to_bytes(4, "little") + b"JSON"
     with pytest.raises(InputError, match="KHR_draco"):
-        read_glb(head + about)
+        read_glb(glb_of({"extensionsRequired": ["KHR_draco_mesh_compression"]}))
 
 
 def test_a_glb_whose_nodes_go_in_a_circle_is_refused() -> None:
-    about = b'{"nodes":[{"children":[0]}]}'
-    head = b"glTF" + (2).to_bytes(4, "little") + bytes(4) + len(about).to_bytes(4, "little") + b"JSON"
     with pytest.raises(InputError, match="circle"):
-        read_glb(head + about)
+        read_glb(glb_of({"nodes": [{"children": [0]}]}))

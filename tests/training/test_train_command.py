@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from conftest import HANG_S
 from dataset_layouts import Scene, make_rgbd, make_scene
+from file_digests import file_digests
+from furniture_files import write_furniture
 from recipes import network, write_recipe
 
 torch = pytest.importorskip("torch")
@@ -39,7 +41,7 @@ from cortexia_video.errors import (  # noqa: E402
     TrainingError,
 )
 from cortexia_video.images.decode import decode  # noqa: E402
-from cortexia_video.training import loop  # noqa: E402
+from cortexia_video.training import loop, scene_pool  # noqa: E402
 from cortexia_video.training.job import train_recipe  # noqa: E402
 from cortexia_video.training.losses import LossWeights  # noqa: E402
 from cortexia_video.training.objective import Objective  # noqa: E402
@@ -91,17 +93,56 @@ def test_killed_and_started_again_it_ends_in_the_same_losses_and_weights(
     path = write_recipe(tmp_path, network(architecture), mix, steps=8, checkpoint_steps=2, bfloat16=False)
     whole = train_recipe(path, tmp_path / "whole")
     killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "cortexia_video", "train", path, "--output", killed]
-    process = subprocess.Popen([*map(str, command)], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not _has_steps(killed, 2):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    _kill_training(path, killed, lambda: _has_steps(killed, 2))
     assert 2 <= len(read_checkpoint(killed)["losses"]) < 8
     assert train_recipe(path, killed) == whole
     first, second = (read_checkpoint(each)["average"] for each in (tmp_path / "whole", killed))
     assert all(torch.equal(second[name], value) for name, value in first.items())
     assert len(whole) == 8 and all(map(math.isfinite, whole))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_export")
+def test_killed_while_rooms_are_rendered_and_while_it_learns_it_ends_in_the_same_pool_and_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("embreex")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(scene_pool, "PLACES_SHARD_SIZE", 8)
+    furniture = write_furniture(tmp_path / "furniture")
+    size = "count = 24, height = 64, width = 96, workers = 1"
+    options = f'{{ {size}, kinds = ["furnished"], furniture = "{furniture}" }}'
+    results = {}
+    for name in ("whole", "killed"):
+        mix = f'[[data]]\ndataset = "scenes"\nroot = "{tmp_path / name / "pool"}"\noptions = {options}\n'
+        path = write_recipe(
+            tmp_path / name, network("compact"), mix, steps=6, checkpoint_steps=2, bfloat16=False
+        )
+        pool, output = path.parent / "pool", path.parent / "run"
+        if name == "killed":
+            _kill_training(path, output, lambda pool=pool: (pool / "seed_000000.npy").exists())
+            assert len(list(pool.glob("seed_*"))) < 3 and not (output / "checkpoint.pt").exists()
+            _kill_training(path, output, lambda output=output: _has_steps(output, 2))
+            assert 2 <= len(read_checkpoint(output)["losses"]) < 6
+        losses = train_recipe(path, output)
+        results[name] = (losses, file_digests(pool), read_checkpoint(output)["average"])
+    (whole, scenes, average), (losses, again, other) = results.values()
+    assert losses == whole and len(whole) == 6 and again == scenes and len(scenes) == 4
+    assert all(torch.equal(other[name], value) for name, value in average.items())
+
+
+def _kill_training(path: Path, output: Path, is_time: Callable[[], bool]) -> None:
+    """Train in a process of its own, whose files of rooms have 8 views, and kill it when it is time."""
+    code = (
+        "import sys; from cortexia_video.training import scene_pool; scene_pool.PLACES_SHARD_SIZE = 8;"
+        "from cortexia_video.cli import main; main(['train', sys.argv[1], '--output', sys.argv[2]])"
+    )
+    command = [sys.executable, "-c", code, str(path), str(output)]
+    process = subprocess.Popen(command, env=os.environ | ENVIRONMENT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not is_time():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
 
 
 def _has_steps(output: Path, steps: int) -> bool:
