@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0 # for the tests of scenes, training and networks of trans
 BIN := $(VENV)/bin
 WHICH ?= not slow
 
-.PHONY: demo furniture bench test test-slow test-portable test-pythons test-oldest check lint docs wheel dist torture fuzz compact clean
+.PHONY: demo furniture bench test test-slow test-portable test-pythons test-oldest check lint docs wheel dist torture fuzz compact pictures clean
 
 demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
@@ -119,6 +119,10 @@ bench: $(VENV)/test
 compact: $(VENV)/test
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
 	$(BIN)/cortexia train cortexia_video/training/compact.toml --output runs/compact
+
+# The pictures of the documents that show what it makes of images, after its weights have changed.
+pictures: $(VENV)/test
+	PYTHONPATH=tests:tests/support $(BIN)/python benchmarks/pictures.py docs/images build/pictures
 
 clean:
 	rm -rf $(VENV) build dist demo

@@ -5,7 +5,7 @@
     python benchmarks/video.py picture moves/orbit docs/images/flicker.jpg      # a row of pixels over the frames
     python benchmarks/video.py sequence FOLDER 'fr1-*'                # rgb, depth of TUM RGB-D, 5000 a metre
     python benchmarks/video.py memory clip.mp4 200 2000               # peak of a process of its own, for each
-    python benchmarks/video.py speed clip.mp4 120                     # interleaved with plain PyAV loops
+    python benchmarks/video.py speed clip.mp4 200 [openvino,bfloat16]       # interleaved with plain PyAV loops
     python benchmarks/video.py overlap clip.mp4 200                   # beside a device that is simulated: it sleeps
 
 tce: mean change of the prediction along the true motion less the change of the truth, one scale and shift a
@@ -231,28 +231,36 @@ def loop_plainly(clip: str, count: int, estimator: DepthEstimator, write: Callab
             write(f"{work}/{number:06}.png", ((values - low) / (high - low) * 65535).astype(np.uint16))
 
 
-def measure_speed(clip: str, count: int) -> None:
-    """Compare core seconds and wall seconds: ours, and loops over PyAV, the same network and PNG."""
+def measure_speed(clip: str, count: int, chosen: str = "") -> None:
+    """Compare core seconds and wall seconds: ours, and loops over PyAV, the same network and PNG.
+
+    chosen: the backend that a long run chooses, with its precision: ours is run by it, too. The loops run the
+    network's file by ONNX Runtime, as people do.
+    """
     import cv2
 
     estimator = load_estimator("compact")
+    backend, _, precision = chosen.partition(",")
+    fast = load_estimator("compact", backend=backend or "auto", precision=precision or "auto")
 
-    def run_ours() -> None:
+    def run_ours(model: DepthEstimator) -> None:
         with tempfile.TemporaryDirectory() as work:
-            estimate(clip, work, model=estimator, frames=f"0:{count}")
+            estimate(clip, work, model=model, frames=f"0:{count}")
 
     frames = [estimator.prepare(Frame("", image)) for image in decode_plainly(clip, count)]
     batches = [
         [each for each in frames[at : at + 4] if not isinstance(each, Failure)] for at in range(0, count, 4)
     ]
 
-    def run_network() -> None:
+    def run_network(model: DepthEstimator) -> None:
         for batch in batches:
-            estimator.run(estimator.stack(batch), batch[0].estimate_fov)
+            model.run(model.stack(batch), batch[0].estimate_fov)
 
     ways: dict[str, Callable[[], None]] = {
-        "ours": run_ours,
-        "the network alone": run_network,
+        "ours": lambda: run_ours(fast),
+        "ours by the reference": lambda: run_ours(estimator),
+        "the network alone": lambda: run_network(fast),
+        "the network alone by the reference": lambda: run_network(estimator),
         "OpenCV's PNG": lambda: loop_plainly(clip, count, estimator, cv2.imwrite),
         "Pillow's PNG": lambda: loop_plainly(
             clip, count, estimator, lambda name, values: Image.fromarray(values).save(name)
@@ -276,7 +284,7 @@ def measure_speed(clip: str, count: int) -> None:
             f"{middle:.2f} ({low:.2f} to {high:.2f})"
             for low, middle, high in np.quantile(ratios[name], (0, 0.5, 1), axis=0).T
         ]
-        print(f"a loop with {name} / ours: {each[0]} by the clock, {each[1]} of the cores")
+        print(f"{name} / ours: {each[0]} by the clock, {each[1]} of the cores")
 
 
 def measure_overlap(clip: str, count: int) -> None:
@@ -332,7 +340,7 @@ def main() -> None:
     elif what == "read":
         measure_reading(rest[0])
     else:
-        measure_speed(rest[0], int(rest[1]))
+        measure_speed(rest[0], int(rest[1]), *rest[2:])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import ast
 import doctest
 import inspect
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -85,6 +86,11 @@ def test_a_misspelt_keyword_is_answered_with_the_one_that_was_meant(name: str) -
     said = f"^{name}\\(\\) got an unexpected keyword argument '{meant[-1]}s'. Did you mean '{meant[-1]}'\\?$"
     with pytest.raises(TypeError, match=said):
         getattr(cx, name)(**{f"{meant[-1]}s": 1})
+
+
+@pytest.mark.parametrize("name", TAKES_KEYWORDS)
+def test_what_is_taken_at_the_door_is_found_there_by_pickles(name: str) -> None:
+    assert pickle.loads(pickle.dumps(getattr(cx, name))) is getattr(cx, name)
 
 
 IMAGE, DEPTH = np.zeros((4, 4, 3), np.uint8), np.ones((4, 4))

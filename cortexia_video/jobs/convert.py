@@ -62,7 +62,6 @@ from cortexia_video.video.depth_clip import read_about, split_frame
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file
-_CLAIMED = 16  # files that are said to be begun at once: each time costs a tenth of what a small file takes
 _MAP_BYTES = 48  # a pixel, of normals and points at the worst moment
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _KEPT_REMOTE = 1 << 26  # the same at a URL, where to read twice costs more
@@ -281,7 +280,7 @@ class DepthFileJob:
             return replace(item, source=item.source._replace(mtime_ns=changed))
 
         dated = (attempt(each.key, "find", partial(add_beside, each)) for each in found)
-        work = self._outcomes.claimed(dated, ahead=_CLAIMED)
+        work = self._outcomes.claimed(dated)
         first = next(work, None)
         if first:
             self._ledger.keep_depth_json(self._sink)

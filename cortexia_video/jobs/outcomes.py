@@ -151,12 +151,9 @@ class Outcomes:
                 yield item
         self._all_found = True
 
-    def claimed(self, found: Iterable[_Item | Failure], *, ahead: int = 1) -> Iterator[_Item]:
-        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left.
-
-        ahead: as `Ledger.claim` takes it.
-        """
-        items = self.ledger.claim(self.needing_work(found), ahead=ahead)
+    def claimed(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
+        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left."""
+        items = self.ledger.claim(self.needing_work(found))
         while not self._stop.is_set() and (item := next(items, None)) is not None:
             yield item
 

@@ -112,12 +112,12 @@ class Preprocessing:
         return image if image.shape[:2] == size else average(image, *size, self.resampling)
 
     def apply(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
-        """Resample and normalise a uint8 (H, W, 3) image to float32 (h, w, 3)."""
-        return self.normalize(self.resample(image, size))
+        """Resample and normalise a uint8 (H, W, 3) image to float32 (3, h, w)."""
+        return self.normalize(np.ascontiguousarray(self.resample(image, size).transpose(2, 0, 1)))
 
     def normalize(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Turn (h, w, 3) in 0..255 into float32 with mean and deviation taken out; may write into `pixels`."""
-        scale, shift = self.scale_and_shift()
+        """Turn (3, h, w) in 0..255 into float32 with mean and deviation taken out; may write into `pixels`."""
+        scale, shift = (each[:, None, None] for each in self.scale_and_shift())
         pixels = pixels.astype(np.float32, copy=False)
         pixels *= scale
         pixels += shift

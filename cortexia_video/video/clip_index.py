@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 _PROBES = 16
+_NEAR_S, _FEWEST = 1, 4
 _USUAL_RATE = Fraction(25)
 
 
@@ -145,7 +146,8 @@ def guess_frames(place: AnyPath) -> int:
 def choose_probes(index: ClipIndex, numbers: range) -> list[int]:
     """Return some of the frames, spread over all, by whose depth to know its range, and the focal length.
 
-    Where there are keyframes near enough to all of them, these: they are decoded without others.
+    Where there are four keyframes at least, near enough to all of them (a second, or a sixteenth of the clip), these:
+    they are decoded without others.
     """
     spread = np.linspace(0, len(numbers) - 1, min(_PROBES, len(numbers)))
     chosen = np.array([numbers[round(float(each))] for each in spread])
@@ -153,8 +155,10 @@ def choose_probes(index: ClipIndex, numbers: range) -> list[int]:
     if not len(alone):
         return chosen.tolist()
     nearest = alone[np.abs(alone - chosen[:, None]).argmin(1)]
-    is_near = np.abs(nearest - chosen).max() <= (numbers[-1] - numbers[0]) / _PROBES
-    return np.unique(nearest).tolist() if is_near else chosen.tolist()
+    farthest = max((numbers[-1] - numbers[0]) / _PROBES, float(index.rate) * _NEAR_S)
+    is_near = np.abs(nearest - chosen).max() <= farthest
+    few = np.unique(nearest).tolist()
+    return few if is_near and len(few) >= min(_FEWEST, len(chosen)) else chosen.tolist()
 
 
 def choose_stream(container: InputContainer) -> VideoStream:

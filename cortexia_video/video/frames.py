@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xxhash
@@ -192,7 +192,7 @@ def to_image(frame: VideoFrame, index: ClipIndex) -> ImageArray | None:
             f"{float(frame.time or 0):.3f} s: cut it there into two clips"
         )
     try:
-        image = cast("ImageArray", frame.to_ndarray(format="rgb24"))
+        image = _to_rgb(frame)
     except av.error.FFmpegError:
         return None
     if frame.interlaced_frame:
@@ -201,3 +201,12 @@ def to_image(frame: VideoFrame, index: ClipIndex) -> ImageArray | None:
     image = resize_image(np.ascontiguousarray(image), frame.height, width)
     turned: ImageArray = np.ascontiguousarray(np.rot90(image, k=index.rotation // 90))
     return turned
+
+
+def _to_rgb(frame: VideoFrame) -> ImageArray:
+    """Return a frame's pixels; those that FFmpeg converts are in its memory, which the array keeps."""
+    if frame.format.name == "rgb24":  # of a decoder, maybe from the last row to the first
+        return cast("ImageArray", frame.to_ndarray())
+    plane: Any = frame.reformat(format="rgb24").planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
+    return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)

@@ -63,7 +63,7 @@ def sample(maps: list[Array], rows: Array, columns: Array) -> tuple[list[Array],
     top, left = rows.astype(np.int32), columns.astype(np.int32)
     np.minimum(top, max(height - 2, 0), out=top)
     np.minimum(left, max(width - 2, 0), out=left)
-    down, across = rows - top, columns - left
+    down, across = rows - top.astype(np.float32), columns - left.astype(np.float32)  # exact
     first = (top * width + left).astype(np.intp)
     right, below = int(width > 1), width * int(height > 1)
     found = []

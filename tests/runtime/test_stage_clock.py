@@ -42,6 +42,20 @@ def test_the_time_of_what_raised_counts() -> None:
     assert clock.seconds["decode"] >= 0.01
 
 
+def test_marks_add_up_to_stages_without_the_waiting_between(tmp_path: Path) -> None:
+    clock, now = StageClock(), time.perf_counter()
+    clock.add_up(
+        [("read", now - 9, 0.0), ("", now - 8, 0.5), ("decode", now - 5, 0.5), ("read", now - 3, 1.5)]
+    )
+    assert {*clock.seconds} == {"read", "decode"} and clock.seconds["decode"] == pytest.approx(2)
+    assert 4 <= clock.seconds["read"] < 60, "the last one ends now"
+    assert clock.core_seconds["decode"] == pytest.approx(1)
+    with ChromeTrace(tmp_path / "trace.json") as trace:
+        StageClock(trace).add_up([("read", 1.0, 0.0), ("", 3.0, 0.0)], "a.jpg")
+    (read,) = (each for each in json.loads((tmp_path / "trace.json").read_text()) if each["ph"] == "X")
+    assert (read["name"], read["dur"], read["args"]) == ("read", pytest.approx(2e6), {"what": "a.jpg"})
+
+
 def test_the_trace_is_json_with_named_threads(tmp_path: Path) -> None:
     with ChromeTrace(tmp_path / "trace.json") as trace:
         clock = StageClock(trace)

@@ -264,6 +264,11 @@ def test_frames_to_know_a_clip_by_are_keyframes_where_these_are_dense(tmp_path: 
     sparse = read_index(write_clip(tmp_path / "b.mp4", 120, options={"x264-params": "keyint=250"}))
     spread = choose_probes(sparse, range(0, 120, 7))
     assert len(spread) == 16 and {*spread} < {*range(0, 120, 7)} and (spread[0], spread[-1]) == (0, 119)
+    each_second = read_index(
+        write_clip(tmp_path / "c.mp4", 120, options={"x264-params": "keyint=24:min-keyint=24"})
+    )
+    assert choose_probes(each_second, range(120)) == [0, 24, 48, 72, 96]
+    assert len(choose_probes(each_second, range(60))) == 16  # three keyframes are too few
     images = read_some(tmp_path / "a.mp4", dense, probes)
     whole = dict(read_frames(tmp_path / "a.mp4", dense))
     assert all(np.array_equal(image, whole[number]) for number, image in images)  # type: ignore[arg-type]

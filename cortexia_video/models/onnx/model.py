@@ -200,8 +200,7 @@ class OnnxModel:
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resize and normalise one uint8 (H, W, 3) image to (3, h, w) of the network's type."""
-        pixels = self._preprocessing.apply(image, size)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=self._input.dtype)
+        return self._preprocessing.apply(image, size).astype(self._input.dtype, copy=False)
 
     def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
         """Run the network on (B, 3, h, w); return float32 (B, h', w'), a `Prediction` where it gives more."""
@@ -240,8 +239,8 @@ class OnnxModel:
 
     def _try_size(self, height: int, width: int) -> tuple[int, ...]:
         """Run one grey image of this size; return the size of the output."""
-        grey = self._preprocessing.normalize(np.full((height, width, 3), 128, np.float32))
-        output = self.infer(grey.transpose(2, 0, 1)[None].astype(self._input.dtype))
+        grey = self._preprocessing.normalize(np.full((3, height, width), 128, np.float32))
+        output = self.infer(grey[None].astype(self._input.dtype))
         return np.shape(output.values if isinstance(output, Prediction) else output)[1:]
 
 

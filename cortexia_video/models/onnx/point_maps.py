@@ -127,8 +127,7 @@ class OnnxPointMaps:
         return to_prediction(batch, *(self._check(name, given[name], wanted[name])[:count] for name in names))
 
     def _pack(self, image: NDArray[np.uint8], size: tuple[int, int], fov_deg: float | None) -> NDArray[Any]:
-        pixels = self._preprocessing.normalize(self._preprocessing.resample(image, size))
-        planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=self._image.dtype)
+        planes = self._preprocessing.apply(image, size).astype(self._image.dtype, copy=False)
         return pack_input(planes, size[1] / size[0], fov_deg)  # what the network is shown is its image
 
     def _check(self, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
