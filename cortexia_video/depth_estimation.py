@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cortexia_video.depth_map import DepthMap, ScaleSource, larger_is_nearer
+from cortexia_video.depth_map import DepthMap, Projection, ScaleSource, larger_is_nearer
 from cortexia_video.errors import (
     Failure,
     InputError,
@@ -126,8 +126,9 @@ class DepthEstimator:
         self.size = size
         self.also, self.sky = frozenset(choose_maps(also, MAPS) if also else ()), sky
         given = find_maps(model) if self.also else ()
-        if lacking := sorted(self.also - {"normals", *given}):
-            has = dict.fromkeys((*(["normals"] if model.kind in SHAPED else []), *given))
+        following = {"normals"} if self.projection == "perspective" else set[str]()
+        if lacking := sorted(self.also - {*following, *given}):
+            has = dict.fromkeys((*(following if model.kind in SHAPED else []), *given))
             can = f"`also` can be {', '.join(has)}" if has else "leave `also` out"
             raise InputError(f"{printable(model.name)} gives no {', '.join(lacking)}: {can}")
         self._asks = self.also & {*given} - {"mask"}
@@ -160,6 +161,12 @@ class DepthEstimator:
     def scale_from(self) -> ScaleSource | None:
         """Return where metres come from, as `DepthMap` says it."""
         return "sparse" if self.takes_sparse else None
+
+    @property
+    def projection(self) -> Projection:
+        """Return what images are, and what their values mean, as `DepthMap` says it."""
+        projection: Projection = getattr(self.model, "projection", "perspective")
+        return projection
 
     @property
     def batch_size(self) -> int:
@@ -330,7 +337,8 @@ class DepthEstimator:
             return Failure(frame.key, "estimate", as_model_error(error))
         if np.may_share_memory(pixels, frame.image):
             pixels = pixels.copy()
-        origin = FrameInfo(frame.key, height, width, frame.f_px, frame.f_source)
+        camera = (frame.f_px, frame.f_source) if self.projection == "perspective" else (None, None)
+        origin = FrameInfo(frame.key, height, width, *camera)
         return PreparedFrame(origin, pixels, _name_group(pixels, estimate_fov), estimate_fov)
 
     def stack(self, batch: Sequence[PreparedFrame]) -> NDArray[Any]:
@@ -422,11 +430,11 @@ class DepthEstimator:
         memory = scratch.take(4 * origin.height * origin.width) if scratch and self.size == "full" else None
         out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
         maps = {**self._derive_normals(origin, output), **output.maps}
-        used = self._find_used(output)
+        used, around = self._find_used(output), self.projection == "equirectangular"
         if used is None:
-            values = resize_depth(output.values, height, width, out)
+            values = resize_depth(output.values, height, width, out, around=around)
         else:
-            values = resize_known(output.values, used, height, width, out)
+            values = resize_known(output.values, used, height, width, out, around=around)
         if values is output.values and self._camera_model:
             values = values.copy()  # `to_depth` may write into it, and an output can be finished again
         values = self._to_depth(origin, values)
@@ -441,6 +449,7 @@ class DepthEstimator:
             full_size if self.size == "native" else None,
             self.model.name,
             self.model.weights_digest,
+            projection=self.projection,
             scale_from=self.scale_from,
             **(resize_maps(maps, height, width) if maps else {}),
         )
@@ -553,6 +562,7 @@ def load_estimator(
     sky: Sky = "unknown",
     commercial_only: CommercialOnly = False,
     thorough: bool = False,
+    projection: Projection = "perspective",
     **options: Any,
 ) -> DepthEstimator:
     """Load a model by name.
@@ -567,6 +577,7 @@ def load_estimator(
         commercial_only: Refuse weights that are not known to be free for use in a product; `strict` also those
             whose training data or teachers are not.
         thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
+        projection: `equirectangular` takes panoramas, twice as wide as high, and gives distances all around.
         **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`,
             `output_name` and `canonical_f` of `onnx:`, `backend`, `precision` and `compile` of what torch runs;
             None and `auto` stand for what the model says; `backend="reference"` is float32 by torch, or by ONNX
@@ -589,7 +600,13 @@ def load_estimator(
     """
     if commercial_only:
         require_commercial(model, strict=commercial_only == "strict")
+    if projection not in get_args(Projection):
+        raise InputError(f"unknown projection {projection!r}: use {' or '.join(get_args(Projection))}")
     loaded = load_model(model, device=device, thorough=thorough, **_keep_given(options))
+    if projection == "equirectangular":
+        from cortexia_video.inference.panorama import Panorama
+
+        loaded = Panorama(loaded)
     return DepthEstimator(loaded, batch_size=batch_size, size=size, also=also, sky=sky)
 
 
@@ -601,6 +618,7 @@ def load_estimators(
     size: Size = "full",
     also: str | Iterable[str] = (),
     sky: Sky = "unknown",
+    projection: Projection = "perspective",
     **options: Any,
 ) -> Sequence[DepthEstimator]:
     """Load a model once for each of `device`, several with commas between; they share what fits and is fast.
@@ -609,7 +627,13 @@ def load_estimators(
     that is not so, and what `load_estimator` raises.
     """
     if isinstance(model, str):
-        options |= {"batch_size": batch_size, "size": size, "also": also, "sky": sky}
+        options |= {
+            "batch_size": batch_size,
+            "size": size,
+            "also": also,
+            "sky": sky,
+            "projection": projection,
+        }
         loaded = [load_estimator(model, device=each.strip(), **options) for each in device.split(",")]
         for estimator in loaded[1:]:
             estimator.limits = loaded[0].limits
@@ -621,6 +645,7 @@ def load_estimators(
         raise InputError(f"a loaded model takes no options here: {', '.join(sorted(given))}")
     first, maps = estimators[0], frozenset(choose_maps(also, MAPS))
     asked: dict[str, tuple[Any, Any]] = {"size": (size, "full"), "sky": (sky, "unknown")}
+    asked |= {"projection": (projection, "perspective")}
     for name, (wanted, usual) in {**asked, "also": (maps, frozenset())}.items():
         has = getattr(first, name)
         if wanted not in (usual, has):

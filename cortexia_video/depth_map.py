@@ -15,6 +15,7 @@ from cortexia_video.pinhole import Pinhole
 
 DepthKind = Literal["metric", "scale_invariant", "affine_invariant", "disparity"]
 KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
+Projection = Literal["perspective", "equirectangular"]
 ScaleSource = Literal["sparse"]
 Share = Literal["none", "clip", "all"]
 SHARES: tuple[Share, ...] = get_args(Share)
@@ -132,6 +133,8 @@ class DepthMap:
         weights_sha256: The digest of its weights.
         alignment: How its metres came about, where relative depth was aligned to known distances.
         relative: The map before that, as it was; files of their own hold it.
+        projection: `equirectangular` of a panorama: the values are distances along the rays of its pixels
+            (`geometry.sphere`), for disparity inverse ones; `perspective` else.
         scale_from: `sparse` where its metres are those of a sensor's depth that the model completed, else None.
         valid: bool (H, W), False where the model says that there is no depth to know: sky, and what it cannot
             tell. None where the model says nothing of it. Files of their own hold this and what follows.
@@ -161,6 +164,7 @@ class DepthMap:
     weights_sha256: str | None = None
     alignment: Alignment | None = None
     relative: DepthMap | None = None
+    projection: Projection = "perspective"
     scale_from: ScaleSource | None = None
     valid: NDArray[np.bool_] | None = None
     confidence: NDArray[np.float32] | None = None
@@ -176,6 +180,12 @@ class DepthMap:
             )
         if self.kind not in KINDS:
             raise ValueError(f"unknown kind of depth {self.kind!r}: use one of {', '.join(KINDS)}")
+        if self.projection not in get_args(Projection):
+            raise ValueError(
+                f"unknown projection {self.projection!r}: use {' or '.join(get_args(Projection))}"
+            )
+        if self.projection == "equirectangular" and self.f_px is not None:
+            raise ValueError("an equirectangular panorama has no focal length: leave `f_px` out")
         for name, dtype, more in _BESIDE:
             array = getattr(self, name)
             if array is not None and (array.dtype != dtype or array.shape != (*self.values.shape, *more)):
@@ -219,7 +229,8 @@ class DepthMap:
         unit = " m" if self.kind == "metric" else ""
         span = f"{known.min():.3g}..{known.max():.3g}{unit}" if known.size else "nothing known"
         size = f"{height}x{width}" + (" of {}x{}".format(*self.full_size) if self.full_size else "")
-        more = [printable(self.model)] if self.model else []
+        more: list[str] = [self.projection] if self.projection != "perspective" else []
+        more += [printable(self.model)] if self.model else []
         more += [f"f_px={self.f_px:.6g} ({self.f_source})"] if self.f_px else []
         more += [f"aligned by {self.alignment.by}"] if self.alignment else []
         more += [f"with {name}" for name, *_ in _BESIDE if getattr(self, name) is not None]

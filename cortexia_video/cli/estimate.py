@@ -31,7 +31,7 @@ _OF_CLUSTERS = ("address", "num_workers", "gpus_per_worker")
 @take_options(
     estimate,
     (OPTIONS, ("model", "recursive", "format", "preview", "overwrite")),
-    (OUTPUT, ("size", "also", "sky", "changed", "pack", "pack_size", "pack_images")),
+    (OUTPUT, ("size", "also", "sky", "projection", "changed", "pack", "pack_size", "pack_images")),
     (VIDEO, ("steady", "video_size", "video_format", "every", "frames", "sequence", "fps")),
     (MODEL, MODEL_OPTIONS),
     (CAMERA, ("f_px", "intrinsics", "sparse", "sparse_from", "align_to", "drop_relative")),

@@ -108,6 +108,8 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "focal", f"{said['f_px']:.6g} px ({source}), {found.fov_deg:.4g} degrees wide"
     else:
         yield "focal", "not known"
+    if said.get("projection"):
+        yield "projection", f"{said['projection']}: distances along the rays of a panorama's pixels"
     if said.get("scale_from"):
         yield "metres", "of a sensor's sparse depth, which the model completed"
     if said["model"]:

@@ -10,6 +10,7 @@
     model           the model that made it, or null: a sensor, or nobody said
     weights_sha256  digest of the model's weights, or null
     aligned_by      what the metres of relative depth came from (points, colmap ...); only where it was aligned
+    projection      "equirectangular": the values are distances along the rays of a panorama's pixels; else left out
     scale_from      "sparse": metres of a sensor's depth that the model completed; only where it did
     alignment       the fit, its points and residuals (`depth_map.Alignment`); only where it was aligned
 
@@ -53,6 +54,7 @@ def metadata_of(depth: DepthMap) -> dict[str, Any]:
         "full_size": [*(depth.full_size or depth.values.shape)],
         "model": depth.model,
         "weights_sha256": depth.weights_sha256,
+        **({"projection": depth.projection} if depth.projection != "perspective" else {}),
         **({"scale_from": depth.scale_from} if depth.scale_from else {}),
         **({"aligned_by": aligned.by, "alignment": aligned.as_dict()} if aligned else {}),
     }
@@ -151,6 +153,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
         metadata.get("model"),
         metadata.get("weights_sha256"),
         None if said is None else Alignment.from_dict(said),
+        projection=metadata.get("projection") or "perspective",
         scale_from=scale_from,
     )
 

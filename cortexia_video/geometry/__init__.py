@@ -1,7 +1,7 @@
 """Cameras and surfaces: intrinsics files, normals, depth edges, metric anchors, alignment. Pure numpy.
 
 Doors: `alignment`, `anchors`, `camera_models`, `depth_edges`, `ground_plane`, `intrinsics`, `normals`,
-`point_map`, `sparse_map`.
+`panorama`, `point_map`, `sparse_map`, `sphere`.
 """
 
 from cortexia_video.geometry.alignment import align

@@ -129,6 +129,10 @@ class Aligner:
             return fit_extremes(depth, near_m=to.near_m, far_m=to.far_m)
         if self.source is not None:
             return fit_samples(samples, depth.kind)
+        if depth.projection != "perspective":
+            raise InputError(
+                "it is a panorama: `camera_height` and `size` are for images of a perspective camera"
+            )
         if depth.f_px is None:
             raise InputError("no focal length is known: give `f_px`")
         height, width = depth.full_size or depth.values.shape

@@ -225,6 +225,7 @@ class ClipOutput:
             model.name,
             model.weights_digest,
             self._alignment,
+            projection=self._native.projection,
             scale_from=None if self._alignment else self._native.scale_from,
         )
         about, names = self._describe(depth), self._sink.output_names(self._key, is_clip=True)

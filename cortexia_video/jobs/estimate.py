@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
-from cortexia_video.depth_map import DepthKind
+from cortexia_video.depth_map import DepthKind, Projection
 from cortexia_video.errors import Failure, InputError, ModelError, attempt, printable
 from cortexia_video.formats.registry import FormatName, choose_maps
 from cortexia_video.frame import Frame
@@ -81,6 +81,7 @@ def estimate(
     size: Size = "full",
     also: Sequence[str] = (),
     sky: Sky = "unknown",
+    projection: Projection = "perspective",
     steady: SteadyMode = "mean",
     video_size: Size = "native",
     video_format: VideoFormat = "mkv",
@@ -144,6 +145,8 @@ def estimate(
             confidence are the model's; normals and points of other models need metres and a focal length.
         sky: unknown: where the model knows that there is sky, depth is unknown, and disparity 0. keep: it is what
             the network gives.
+        projection: equirectangular: inputs are panorama images, twice as wide as high; they are estimated in twelve
+            perspective views, and what is written are distances along their rays (docs/panoramas.md).
         steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
         video_size: full or native, as size, for videos.
@@ -234,6 +237,7 @@ def estimate(
         ("changed", changed, Changed),
         ("steady", steady, SteadyMode),
         ("sky", sky, Sky),
+        ("projection", projection, Projection),
     )
     of_videos = (("video_size", video_size, Size), ("video_format", video_format, VideoFormat))
     for name, value, choices in (*named, *of_videos):
@@ -262,7 +266,7 @@ def estimate(
         partition=parse_partition(partition) if partition else None,
         model=model,
         asked={"device": device, "batch_size": batch_size, "size": size, **options, **model_options}
-        | {"also": tuple(each for each in maps if each != "points"), "sky": sky},
+        | {"also": tuple(each for each in maps if each != "points"), "sky": sky, "projection": projection},
         commercial_only=commercial_only,
         max_error=max_error,
         format=format,
@@ -516,6 +520,17 @@ class RunSpec:
         known = (attempt(each.key, "decode", partial(self.task.add_known, each)) for each in frames)
         return (each for each in known if isinstance(each, Frame))
 
+    def _require_no_camera(self) -> None:
+        """Raise `InputError` for what only images of a perspective camera have."""
+        if self.task.given.settings:
+            raise InputError(
+                "a panorama (`projection`) has no focal length: leave `f_px` and `intrinsics` out"
+            )
+        if {*self.task.also} & {"normals", "points"}:
+            raise InputError(
+                "a panorama (`projection`) gets no normals or points (`also`): cortexia pointcloud makes these"
+            )
+
     def describe(self, estimator: DepthEstimator) -> dict[str, object]:
         """Return what the outputs depend on: outputs of other settings are not taken for done.
 
@@ -526,6 +541,8 @@ class RunSpec:
             estimator.require_sparse(given=self.task.sparse is not None)
         except ModelError as error:
             raise InputError(str(error)) from None
+        if estimator.projection == "equirectangular":
+            self._require_no_camera()
         own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
         settings = {**estimator.identity, **own, **self.task.known_settings}
         if aligner := self.task.aligner:

@@ -323,6 +323,7 @@ def facts_of(depth: DepthMap) -> dict[str, object]:
     height, width = depth.values.shape
     facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
     facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
+    facts |= {"projection": depth.projection} if depth.projection != "perspective" else {}
     facts |= {"scale_from": depth.scale_from} if depth.scale_from else {}
     aligned = depth.alignment
     facts |= {"aligned_by": aligned.by, "alignment": aligned.as_dict()} if aligned else {}

@@ -237,6 +237,8 @@ class CloudMaker:
         """Return why a line of a ledger can give no point cloud, if so; raises what `Intrinsics.find` does."""
         if line.get("kind") not in UNITS and self._options.near_m is None:
             return NO_SHAPE.format(line.get("kind"))
+        if line.get("projection") == "equirectangular":
+            return None
         height, width = _image_size(line)
         known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
         return None if known else self.given.describe_unused() or NO_FOCAL_LENGTH
@@ -244,6 +246,8 @@ class CloudMaker:
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
         """Return the point cloud of one image; raises what `point_cloud` does."""
         depth = self.anchor(depth)
+        if depth.projection == "equirectangular":
+            return self.make_points(depth, frame, None)
         try:
             camera = self.find_camera(depth, frame)
         except InputError as error:
@@ -277,7 +281,7 @@ class CloudMaker:
             raise InputError(self.given.describe_unused() or NO_FOCAL_LENGTH)
         return Pinhole.centred(f_px, width, height)
 
-    def make_points(self, depth: DepthMap, frame: Frame, camera: Pinhole) -> PointCloud:
+    def make_points(self, depth: DepthMap, frame: Frame, camera: Pinhole | None) -> PointCloud:
         """Return the point cloud of depth in its unit; raises what `point_cloud` does."""
         max_gap, normals = self._options.max_gap, self._options.normals
         return point_cloud(depth, frame.image, camera=camera, max_gap=max_gap, normals=normals)

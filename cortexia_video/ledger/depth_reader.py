@@ -25,11 +25,11 @@ from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import read_frame_file, split_frame
 
 _OF_FILE = (
-    *("kind", "f_px", "f_source", "full_size", "scale_from", "alignment"),
+    *("kind", "f_px", "f_source", "full_size", "projection", "scale_from", "alignment"),
     *("convention", "baseline_m", "doffs_px"),  # by which the numbers of an export are read
 )
 _OF_MODEL = ("model", "weights_sha256")
-_OF_FOLDER = ("kind", "unit", "larger_is", "unknown", "convention", "scale_from", *_OF_MODEL)
+_OF_FOLDER = ("kind", "unit", "larger_is", "unknown", "convention", "projection", "scale_from", *_OF_MODEL)
 
 
 class _Known(NamedTuple):

@@ -15,7 +15,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
         ("key", "outcome", "run", "end", "progress", "at", "reason", "version", "started"), (str,)
     ),
     **dict.fromkeys(
-        ("path", "stage", "model", "weights_sha256", "lost", "made_of", "aligned_by", "scale_from"),
+        (
+            "path",
+            "stage",
+            "model",
+            "weights_sha256",
+            "lost",
+            "made_of",
+            "aligned_by",
+            "projection",
+            "scale_from",
+        ),
         (str, _NULL),
     ),
     **dict.fromkeys(("kept", "unplaced", "interrupted", "f_px_used", "in_float32"), (bool,)),

@@ -130,7 +130,7 @@ def _publish_prompt_depth_anything(size: str, letters: str, bytes: str, what: st
     return _publish(
         f"prompt-depth-anything-{size}",
         f"depth-anything/prompt-depth-anything-{letters}-hf",
-        f"Prompt Depth Anything {what}: completes a sensor's depth (--sparse), in its metres",
+        f"Prompt Depth Anything {what}: completes a sensor's sparse depth, in its metres",
         kind="metric",
         licence="Apache-2.0",
         commercial=True,

@@ -13,6 +13,7 @@ from cortexia_video.errors import InputError
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
 from cortexia_video.geometry.normals import depth_to_normals
+from cortexia_video.geometry.sphere import unproject_sphere
 from cortexia_video.html.notebook import SIDE, encode_png, write_figure
 from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_image
@@ -67,7 +68,8 @@ def point_cloud(
 ) -> PointCloud:
     """Return a point for each pixel of a depth map that is known, valid and at no edge, coloured by the image.
 
-    Pixel (row, column) with depth z becomes z ((column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy, 1).
+    Pixel (row, column) with depth z becomes z ((column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy, 1); of a panorama, at
+    distance r, r times the direction at which it looks (`geometry.sphere`).
 
     Args:
         depth: `metric`, or `scale_invariant`: then the points are true up to a factor. It is never resampled.
@@ -97,13 +99,20 @@ def point_cloud(
     unit = require_unit(depth.kind)
     image = to_frame(image).image
     _require_shape("image", image.shape[:2], depth.full_size or depth.values.shape)
-    pinhole = _choose_camera(depth, image, f_px, fov_deg, camera).resized(*depth.values.shape[::-1])
+    if is_panorama := depth.projection == "equirectangular":
+        if normals or any(each is not None for each in (f_px, fov_deg, camera)):
+            raise InputError(
+                "a panorama has no focal length (`f_px`, `fov_deg`, `intrinsics`), and its points no `normals`"
+            )
+        pinhole = Pinhole.centred(depth.values.shape[1] / (2 * np.pi), *depth.values.shape[::-1])  # as fine
+    else:
+        pinhole = _choose_camera(depth, image, f_px, fov_deg, camera).resized(*depth.values.shape[::-1])
     gap = choose_max_gap(pinhole.fx) if max_gap is None else max_gap
     values = keep_known(depth.known_values)
     kept = ~(np.isnan(values) | find_edges(values, gap))
     if not kept.any():
         raise InputError(f"no point is left: each pixel is unknown or has a gap of over {gap:.2g} beside it")
-    points = unproject(values, pinhole)[kept]
+    points = (unproject_sphere(values) if is_panorama else unproject(values, pinhole))[kept]
     colors = resize_image(image, *values.shape)[kept]
     facing = None
     if normals:
