@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from cortexia_video import (
 from cortexia_video.errors import InputError
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.point_clouds import make_point_clouds
-from cortexia_video.sinks.sink import FolderSink
+from cortexia_video.storage.system import PartialFolder
 from cortexia_video.video.depth_clip import DepthClip
 
 TIMES_MS = [0, 40, 90, 200, 210, 333, 400, 500]
@@ -113,7 +113,7 @@ def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(
     monkeypatch.setattr(clip_output, "PROVEN", 4)
     path = write_clip(tmp_path / "a.mp4", 20, options={"x264-params": "keyint=10:bframes=3"})
     run(path, tmp_path / "whole", preview=True)
-    moments, add, place = 0, clip_output.ClipOutput.add, FolderSink._place
+    moments, add, place = 0, clip_output.ClipOutput.add, PartialFolder.place
 
     def count() -> None:
         nonlocal moments
@@ -125,14 +125,14 @@ def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(
         count()
         return add(self, *arguments)
 
-    def place_or_end(self: FolderSink, name: str, chunks: Any) -> Any:
-        if name.startswith("a.mp4/"):
+    def place_or_end(self: PartialFolder, chunks: Any, root: Path, path: PurePath) -> Any:
+        if path.parts[0] == "a.mp4":
             count()
-        return place(self, name, chunks)
+        return place(self, chunks, root, path)
 
     with monkeypatch.context() as patch:
         patch.setattr(clip_output.ClipOutput, "add", add_or_end)
-        patch.setattr(FolderSink, "_place", place_or_end)
+        patch.setattr(PartialFolder, "place", place_or_end)
         with pytest.raises(Killed):
             run(path, tmp_path / "killed", preview=True)
     report = run(path, tmp_path / "killed", preview=True)

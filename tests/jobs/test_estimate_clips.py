@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,8 @@ from cortexia_video.errors import Failure, InputError, MissingExtraError, Output
 from cortexia_video.jobs import clip_output, clip_parts, clip_task
 from cortexia_video.jobs.outcomes import Report
 from cortexia_video.pinhole import to_f_px
-from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.sources import find
+from cortexia_video.storage.system import PartialFolder
 from cortexia_video.video import container
 from cortexia_video.video.clip_index import read_index
 from cortexia_video.video.depth_clip import DepthClip
@@ -657,17 +657,17 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(
 ) -> None:
     path = write_clip(tmp_path / "a.mp4", 40)
     run(path, tmp_path / "whole")
-    place, placed = FolderSink._place, []
+    place, placed = PartialFolder.place, []
 
-    def place_until_full(self: FolderSink, name: str, chunks: Any) -> Any:
-        if name.startswith(clip_parts.FOLDER):
-            placed.append(name)
+    def place_until_full(self: PartialFolder, chunks: Any, root: Path, path: PurePath) -> Any:
+        if path.parts[0] == clip_parts.FOLDER:
+            placed.append(path)
             if len(placed) > 4:
-                raise OutputLostError(self.root / name, OSError(errno.ENOSPC, "No space left on device"))
-        return place(self, name, chunks)
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return place(self, chunks, root, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSink, "_place", place_until_full)
+        patch.setattr(PartialFolder, "place", place_until_full)
         with pytest.raises(OutputLostError, match="No space left") as lost:
             run(path, tmp_path / "out")
     assert isinstance(lost.value.report, Report) and lost.value.report.done == 0

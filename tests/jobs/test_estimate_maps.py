@@ -6,7 +6,7 @@ import json
 import pickle
 import tarfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,10 @@ from cortexia_video.ledger.artifacts import list_maps
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.point_clouds import ply
 from cortexia_video.reporting.job import report as write_report
-from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import find_images
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.system import PartialFolder
 from cortexia_video.video.depth_clip import DepthClip
 
 ALL = ("normals", "mask", "confidence", "points")
@@ -124,14 +124,14 @@ def test_a_second_run_does_nothing_and_a_lost_or_damaged_map_is_made_again(photo
 def test_a_run_that_ends_between_the_files_of_an_image_is_finished_by_the_next(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, place = photos.parent / "out", FolderSink._place
+    out, place = photos.parent / "out", PartialFolder.place
 
-    def die(sink: FolderSink, name: str, chunks: Any) -> Any:
-        if name.endswith(".confidence.npy"):
+    def die(partial: PartialFolder, chunks: Any, root: Path, path: PurePath) -> Any:
+        if path.name.endswith(".confidence.npy"):
             raise KeyboardInterrupt
-        return place(sink, name, chunks)
+        return place(partial, chunks, root, path)
 
-    monkeypatch.setattr(FolderSink, "_place", die)
+    monkeypatch.setattr(PartialFolder, "place", die)
     with pytest.raises(KeyboardInterrupt):
         run(photos)
     assert names(out) < FILES and verify(out).unfinished == ["a.png"]

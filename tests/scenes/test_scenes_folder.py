@@ -27,7 +27,7 @@ from cortexia_video.scenes import folder, render_scene
 from cortexia_video.scenes.folder import RECORD, write_scenes
 from cortexia_video.scenes.photo_textures import load_photo
 from cortexia_video.scenes.plan import ScenePlan
-from cortexia_video.sinks.sink import FolderSink
+from cortexia_video.storage.system import PartialFolder
 
 SMALL = ScenePlan(seed=3, height=32, width=48)
 
@@ -223,6 +223,6 @@ def test_a_full_disk_ends_the_run_with_one_error(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(FolderSink, "_place", fail)
+    monkeypatch.setattr(PartialFolder, "place", fail)
     with pytest.raises(OutputError, match="cannot write .*No space left"):
         write_scenes(tmp_path, 1, SMALL, workers=1)
