@@ -27,7 +27,7 @@ from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, Vid
 from cortexia_video.jobs.clip_parts import ClipParts
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.progress import begin_stage
-from cortexia_video.runtime.resources import MemoryBudget, StageClock, keep_freed_memory
+from cortexia_video.runtime.resources import MemoryBudget, StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import to_path
@@ -90,7 +90,6 @@ class ClipTask:
     """Takes one clip to its outcome; who calls what on which thread, says `PipelineExecutor`."""
 
     def __init__(self, item: InputFile, tools: ClipTools) -> None:
-        keep_freed_memory()
         self.item = item
         self._tools = tools
         made_of = {
