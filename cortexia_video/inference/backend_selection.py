@@ -199,6 +199,7 @@ class BackendSelector:
         asked = {name: self._options.get(name) for name in ("device", "precision", "compile")}
         size = reference.model.processed_size(frame.height, frame.width)
         most = {"batch_size": reference.batch_size, "max_error": self._max_error}
+        most |= {"on": reference.model.device}  # what `auto` stands for today
         return BackendMemory({**reference.identity, **asked, **most, "input": size})
 
     def _try(
