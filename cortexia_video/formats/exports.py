@@ -221,7 +221,19 @@ def _check_size(decode: Decode) -> Callable[[bytes, int, int], str | None]:
     return check
 
 
-EXPORTS: dict[str, Export] = {
+def _along_axis(export: Export) -> Export:
+    """Return an export whose readers take values for depth along an axis: of a panorama that is lost."""
+    form, *beside = export.formats
+
+    def lost(depth: DepthMap) -> str | None:
+        if depth.projection == "equirectangular":
+            return "a panorama's distances along its rays are read there as depth along an axis"
+        return form.lost(depth) if form.lost else None
+
+    return replace(export, formats=(replace(form, lost=lost), *beside))
+
+
+_ROWS: dict[str, Export] = {
     **{name: _whole(name) for name in ("tum", "kitti", "nyu", "scannet")},
     "7scenes": _whole("7scenes", last=LAST - 1),
     "sunrgbd": _whole("sunrgbd", turn=3),
@@ -233,6 +245,7 @@ EXPORTS: dict[str, Export] = {
     "colmap": _colmap(),
     **dict.fromkeys(("carla", "shift"), _carla()),
 }
+EXPORTS = {name: _along_axis(export) for name, export in _ROWS.items()}
 
 
 def find_output_format(name: str, convention: object) -> Format | None:

@@ -199,7 +199,8 @@ class BackendSelector:
         asked = {name: self._options.get(name) for name in ("device", "precision", "compile")}
         size = reference.model.processed_size(frame.height, frame.width)
         most = {"batch_size": reference.batch_size, "max_error": self._max_error}
-        return BackendMemory({**reference.identity, **asked, **most, "input": size})
+        on = reference.model.device  # what `auto` stands for today
+        return BackendMemory({**reference.identity, **asked, **most, "on": on, "input": size})
 
     def _try(
         self,

@@ -9,6 +9,7 @@ from cortexia_video.errors import Failure, MissingExtraError, ModelLoadError, at
 from cortexia_video.inference.backend_selection import BackendConfig, BackendSelector, read_way
 from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.ledger.state import read_depth_json
+from cortexia_video.models.protocol import AUTO
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.video.image_sequence import guess_any_frames
@@ -16,21 +17,31 @@ from cortexia_video.video.image_sequence import guess_any_frames
 WAY = ("backend", "precision")  # in settings
 
 
-def find_kept(root: AnyPath, estimator: DepthEstimator, model: str) -> BackendConfig | None:
-    """Return what ran the model for the depth that a folder holds, if that is not what runs it now.
+def find_kept(
+    root: AnyPath, estimator: DepthEstimator, model: str, precision: str | None
+) -> BackendConfig | None:
+    """Return what ran the model for the depth that a folder holds.
 
-    None where the folder holds nothing, or depth of other settings, all of which is made again.
+    None where the folder holds nothing, or depth of other settings, all of which is made again. precision: that is
+    asked for, if one is.
     """
     said = read_depth_json(root)
     named = {name: value for name, value in estimator.identity.items() if name not in (*WAY, "kind")}
     if not said or set(WAY) & {*said["in_ledger"]} or any(said.get(name) != named[name] for name in named):
         return None
-    way, now = read_way(said, model), read_way(estimator.model.settings, model)
-    return way if way != now else None
+    way = read_way(said, model)
+    return way if precision in (None, AUTO, way.precision) else None
 
 
-def load_kept(selector: BackendSelector, way: BackendConfig, root: AnyPath) -> Sequence[DepthEstimator]:
-    """Load the model as its depth in a folder was made; say what to do where that cannot be here."""
+def load_kept(
+    selector: BackendSelector, loaded: Sequence[DepthEstimator], way: BackendConfig, root: AnyPath
+) -> Sequence[DepthEstimator]:
+    """Return the model to be run as its depth in a folder was made; say what to do where that cannot be here.
+
+    loaded: its own way.
+    """
+    if way == selector.find_way(loaded[0]):
+        return loaded
     try:
         return selector.load_by(way)
     except (ModelLoadError, MissingExtraError) as error:

@@ -500,8 +500,8 @@ class RunSpec:
         selector = BackendSelector(
             self.model, max_error=self.max_error, commercial_only=self.commercial_only, **self.asked
         )
-        if kept := find_kept(self.root, estimators[0], self.model):
-            return selector, load_kept(selector, kept, self.root)
+        if kept := find_kept(self.root, estimators[0], self.model, self.asked["precision"]):
+            return selector, load_kept(selector, estimators, kept, self.root)
         if self.partition is None:
             has = (lambda _: True) if goes_on else InputCount(inputs.look(), self.task.video).has
             frames = self._decode(each for each in inputs.look() if isinstance(each, InputFile))

@@ -301,8 +301,8 @@ def _load(
     selector = BackendSelector(model, **asked)
     loaded = selector.load()
     if (asked.get("backend") or AUTO) == AUTO:
-        if root and (kept := find_kept(root, loaded[0], model)):
-            return load_kept(selector, kept, root)
+        if root and (kept := find_kept(root, loaded[0], model, asked.get("precision"))):
+            return load_kept(selector, loaded, kept, root)
         if chosen := selector.choose(loaded, frames, lambda count: clips.found > 0 or images.found >= count):
             return chosen
     return selector.settle(loaded, frames)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 
 def find_cache() -> Path:
-    """Return `$XDG_CACHE_HOME/cortexia_video`, by default `~/.cache/cortexia_video`; it may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cortexia_video"
+    """Return `$XDG_CACHE_HOME/cortexia_video`, by default `~/.cache/cortexia_video`; it may not exist yet.
+
+    Of a user without a home, as containers have, it is where nothing is and nothing can be kept.
+    """
+    with contextlib.suppress(RuntimeError):
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cortexia_video"
+    return Path(os.devnull) / "cortexia_video"

@@ -215,6 +215,17 @@ def test_what_does_not_fit_is_refused_or_named(to: str, metres: float, reason: s
     assert np.isnan(read[0, 1]) or "coarse" in reason or to == "depth-pro"  # its text says that 0 is known
 
 
+@pytest.mark.parametrize("to", ["tum", "depth-pro", "moge", "iw3", "colmap"])
+def test_distances_of_a_panorama_are_not_given_for_depth_along_an_axis(to: str, tmp_path: Path) -> None:
+    around = DepthMap(
+        np.linspace(1, 2, 8, dtype=np.float32).reshape(2, 4), "metric", projection="equirectangular"
+    )
+    report = convert(source(tmp_path / "in", around), tmp_path / "out", to=to)
+    assert "a panorama's distances along its rays are read there as" in report.failures[0].reason
+    assert convert(tmp_path / "in", tmp_path / "out", to=to, allow_loss=True).done == 1
+    assert convert(tmp_path / "in", tmp_path / "kept", format="tiff").done == 1
+
+
 def test_names_are_those_of_the_images_and_never_of_two(tmp_path: Path) -> None:
     names = [
         "a.jpg.npz",

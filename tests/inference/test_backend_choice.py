@@ -154,10 +154,50 @@ def test_what_is_too_far_off_or_little_faster_is_not_taken(
         assert [*settings_of(tmp_path / name)] == ["None None"]
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing(
+def test_what_the_reference_made_stays_its_however_long_the_run_becomes(
     estimate: Estimate, speeds: Speeds, photos: Path, tmp_path: Path
 ) -> None:
+    out = tmp_path / "out"
+    estimate([photos / "0.png", photos / "1.png"], out)
+    report = estimate(photos, out)
+    assert (report.done, report.skipped) == (1, 2) and speeds
+    assert [*settings_of(out)] == ["None None"] * 2
+
+
+def test_a_precision_that_is_asked_for_comes_before_that_of_the_folder(
+    estimate: Estimate, speeds: Speeds, photos: Path, tmp_path: Path
+) -> None:
+    speeds["openvino", "bfloat16"] = 30.0
+    out = tmp_path / "out"
+    estimate(photos, out, max_error=0.5)
+    assert [*settings_of(out)] == ["openvino bfloat16"]
+    estimate(photos, out, precision="float32", max_error=0.5)
+    assert [*settings_of(out)][-1] == "openvino None"
+
+
+def test_a_choice_is_of_the_device_that_auto_stands_for(
+    estimate: Estimate, speeds: Speeds, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimate(photos, tmp_path / "here")
+    gpu = property(lambda model: "cuda:0", lambda model, device: None)
+    monkeypatch.setattr("cortexia_video.models.onnx.model.OnnxModel.device", gpu, raising=False)
+    estimate(photos, tmp_path / "there")
+    assert len([*(tmp_path / "cache/cortexia_video/backends").iterdir()]) == 2 and speeds
+
+
+@pytest.mark.parametrize("lacks_home", (False, True))
+def test_a_cache_that_cannot_be_written_costs_nothing(
+    lacks_home: bool,
+    estimate: Estimate,
+    speeds: Speeds,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     (tmp_path / "cache").write_text("a file")
+    if lacks_home:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as of a user that nobody knows
     assert estimate(photos, tmp_path / "out").done == LONG
     assert [*settings_of(tmp_path / "out")] == ["openvino None"] and speeds
 
