@@ -51,8 +51,8 @@ _BUILT_IN = (
         commercial=True,
         weights="in the package; encoder started from the Apache-2.0 EfficientNet-Lite0 (NOTICE)",
         size="7.8 MB",
-        trained_from="8,000 scenes that this project renders; the encoder started from ImageNet, whose images are "
-        "for research (docs/models/compact.md)",
+        trained_from="21,400 scenes that this project renders, 5,600 of them with models of furniture under CC0 and "
+        "CC BY 3.0 (NOTICE); the encoder started from ImageNet, whose images are for research (docs/models/compact.md)",
         free_training=False,
         needs="",
         load="cortexia_video.models.onnx.model:load_compact",

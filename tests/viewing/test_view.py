@@ -13,7 +13,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -388,13 +390,16 @@ def test_the_window_gets_all_of_it_through_a_pipe(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rerun's own program takes the recording, and says how many messages that were, where it has no display."""
-    program = tmp_path / "program"
-    real = viewers._find_executable()
+    program = tmp_path / "rerun"
+    package = find_spec("rerun_cli")
+    assert package and package.origin
+    real = Path(package.origin).parent / "rerun"
     program.write_text(
         f'#!/bin/sh\nenv > "{tmp_path}/env"\nexec "{real}" --test-receive "$@" > "{tmp_path}/said" 2>&1\n'
     )
     program.chmod(0o755)
-    monkeypatch.setattr(viewers, "_find_executable", lambda: program)
+    elsewhere = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(viewers, "find_spec", lambda name: elsewhere)
     monkeypatch.setenv("DISPLAY", ":99")
     monkeypatch.setattr(viewers, "_LOG", "info")
     assert view(place / "depth").images == 3
