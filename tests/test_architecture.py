@@ -154,6 +154,14 @@ def find_doors(room: str) -> set[str]:
     return {*names, *re.findall(r"`([\w.]+)`", (ast.get_docstring(tree) or "").partition("Doors: ")[2])}
 
 
+def test_doors_lead_somewhere() -> None:
+    for room in PACKAGE.glob("*/__init__.py"):
+        code = room.read_text().split('"""', 2)[-1]
+        for door in find_doors(room.parent.name):
+            place = room.parent / door.replace(".", "/")
+            assert place.is_dir() or place.with_suffix(".py").is_file() or door in code, f"{room}: {door}"
+
+
 def test_rooms_are_entered_by_their_doors() -> None:
     for path in FILES:
         for module, name in find_imports(path):

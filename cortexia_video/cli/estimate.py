@@ -54,7 +54,7 @@ def estimate_command(
         cortexia estimate clip.mp4 --output depth
         cortexia estimate frames --sequence --fps 30 --output depth
         cortexia estimate a.jpg b.jpg --output depth --format png16 --preview
-        cortexia estimate list.txt --output s3://bucket/depth --backend auto
+        cortexia estimate list.txt --output s3://bucket/depth --backend openvino
         cortexia estimate photos --output depth --partition 3/16
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.

@@ -62,9 +62,8 @@ def merge_views(
             weight = (((1 - x**2) * (1 - y**2)) ** 2 + _TINY).astype(np.float32)
             ray = 1 / length if kind == "disparity" else length
             known = np.ones(views.shape[1:], bool) if valid is None else valid[number]
-            share = (
-                look_up(known.astype(np.float32), x, y) + floor
-            )  # what nobody knows has a number all the same
+            # what nobody knows has a number all the same
+            share = look_up(known.astype(np.float32), x, y) + floor
             depth = look_up(np.where(known, views[number], floor * np.nan_to_num(views[number])), x, y)
             depth = np.float32(scale[number]) * depth + np.float32(shift[number]) * share
             total[inside] += weight * ray * depth

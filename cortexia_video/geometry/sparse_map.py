@@ -39,7 +39,7 @@ def to_sparse_map(known: DepthMap | ArrayLike, width: int, height: int) -> NDArr
         size = max(1, round(height * factor)), max(1, round(width * factor))
         found = lay_samples(samples[:, :2] / (width, height), samples[:, 2], *size)
     if np.isnan(found).all():
-        raise InputError("its sparse depth knows no point of it")
+        raise InputError("its sparse depth has no point in the image with a distance above 0")
     return found
 
 

@@ -52,14 +52,14 @@ class Panorama:
             self.infer_float32 = partial(self._predict, model.infer_float32)
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return how large the panorama is at the middle of whose views there are as many pixels as the network sees.
+        """Return (height, width) of the panorama that has as many pixels in the middle of a view as the network sees.
 
         Raises `ModelError` for an image that is not twice as wide as high.
         """
         if abs(width - 2 * height) > _OFF:
             raise ModelError(
-                f"it is {width} x {height}, and an equirectangular panorama is twice as wide as high: give whole ones "
-                "(`projection`)"
+                f"it is {width} x {height}, and an equirectangular panorama is twice as wide as high: take whole "
+                "ones, or leave `projection` out"
             )
         tall = _find_height(max(self._see(width)))
         return tall, 2 * tall

@@ -1,4 +1,4 @@
-"""The file system, and what differs between systems: links, folders that are held, locks, renaming, the cache.
+"""The file system, and what differs between systems: links, folders that are held, locks, renaming, flushing.
 
 `PartialFolder` is where files are written until they are whole; it needs all of it.
 
@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_plain(path: Path | str, flags: int) -> int:
-    """Open a plain file, or make it where `flags` say so; give its descriptor.
+    """Open a plain file, or make it where `flags` say so; return its descriptor.
 
     Raises `OSError`, and `OutputExistsError` for a link, which is not followed, and for a pipe or a device, which is
     not waited for. On Windows a link that is put there in that moment is followed.
@@ -128,7 +128,7 @@ class HeldFolder:
         self.close()
 
     def close(self) -> None:
-        """Let it go."""
+        """Close it."""
         if self._at is not None:
             os.close(self._at)
 
@@ -240,7 +240,7 @@ def _write(descriptor: int, chunks: Sequence[bytes | memoryview]) -> tuple[int, 
 
 
 def _write_past_cache(descriptor: int, data: memoryview) -> int:
-    """Write whole pages past the system's cache; give how many bytes that were, 0 where that cannot be."""
+    """Write whole pages past the system's cache; return how many bytes that were, 0 where that cannot be."""
     if not hasattr(os, "O_DIRECT"):
         return 0
     import fcntl
@@ -260,10 +260,10 @@ def _write_past_cache(descriptor: int, data: memoryview) -> int:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock a file, open for writing, until it is closed; say False where another process has it.
+    """Lock a file, open for writing, until it is closed; return False where another process has it.
 
     A shared lock of one's own becomes this one, and is lost where that fails. Where there are no such locks (some
-    network mounts) it says True, and warns once: nobody is kept off. Locked is the file itself, with nothing
+    network mounts) it returns True, and warns once: nobody is kept off. Locked is the file itself, with nothing
     beside it, and everybody may read it all the same.
     """
     return _try_lock(descriptor, shared=False)
@@ -318,7 +318,7 @@ def _warn(reason: str) -> None:
 
 
 def _lock(descriptor: int, *, shared: bool) -> bool:
-    """Lock a file, or say False; `OSError` where that cannot be asked for."""
+    """Lock a file, or return False; `OSError` where that cannot be asked for."""
     try:
         import fcntl
     except ImportError:
@@ -377,7 +377,7 @@ class PartialFolder:
             time.sleep(0.01)  # another process cleans or removes it
 
     def leave(self) -> None:
-        """Let it go, and remove it where no other process uses it."""
+        """Close it, and remove it where no other process uses it."""
         with ExitStack() as stack, suppress(OSError):
             stack.callback(self._folder.close)
             lock = stack.enter_context(os.fdopen(self._lock, "rb"))

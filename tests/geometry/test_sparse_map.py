@@ -78,8 +78,8 @@ def test_a_finer_map_shrinks_without_losing_points() -> None:
             "is disparity, not metric: it says no metres",
         ),
         (cx.DepthMap(np.ones((4, 5), np.float32), "metric"), "of an image of 5 x 4, this one has 600 x 400"),
-        (cx.DepthMap(np.full((4, 6), NAN), "metric"), "knows no point of it"),
-        ([(700, 20, 2.0)], "knows no point of it"),
+        (cx.DepthMap(np.full((4, 6), NAN), "metric"), "has no point in the image with a distance above 0"),
+        ([(700, 20, 2.0)], "has no point in the image with a distance above 0"),
         (
             np.ones((4, 6), np.float32),
             r"a metric DepthMap, or samples \(N, 3\), x, y and metres, not \(4, 6\)",

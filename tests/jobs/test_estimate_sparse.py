@@ -107,7 +107,7 @@ def test_what_is_wrong_with_a_map_costs_its_image(photos: Path, model: str) -> N
     report = run(photos, model)
     assert report.done == 1
     reasons = {each.key: each.reason for each in report.failures}
-    assert reasons["trip/c.jpg"] == "its sparse depth knows no point of it"
+    assert reasons["trip/c.jpg"] == "its sparse depth has no point in the image with a distance above 0"
     assert "of an image of 32 x 32, this one has 80 x 60, of another shape" in reasons["b.jpg"]
 
 

@@ -87,7 +87,7 @@ class PromptDepthAnything(TorchModel):
         if known.all():
             return pick_points(sparse, *map(min, sparse.shape, size))
         if not known.any():
-            raise ModelError("its sparse depth knows no point of it")
+            raise ModelError("its sparse depth has no point in the image with a distance above 0")
         read = (side * _READ // _PATCH for side in size)
         return fill_holes(shrink_sparse(np.where(known, sparse, np.float32(np.nan)), *read))
 
