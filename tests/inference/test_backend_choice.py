@@ -241,7 +241,8 @@ def test_workers_of_a_cluster_can_load_what_one_chose(photos: Path, tmp_path: Pa
             answer = _load_settings(spec, [*inputs.look()])
             assert not isinstance(answer, str)
             settings, chosen = answer
-            self._selector, self._estimators = replace(spec, asked={**spec.asked, **chosen}).load()
+            self._spec = replace(spec, asked={**spec.asked, **chosen})
+            self._selector, self._estimators = self._spec.load()
             return settings
 
     for model in ("synthetic", "compact"):  # the first has no backends
