@@ -336,7 +336,8 @@ def _load_settings(
         inputs = LookAhead(iter(first), threading.Event())
         if spec.may_choose(inputs):
             selector, estimators = spec.choose_backend(estimators, inputs, goes_on=len(first) == LONG_RUN)
-            chosen = read_way(estimators[0].model.settings, str(spec.model))._asdict()
+            way = read_way(estimators[0].model.settings, str(spec.model))
+            chosen = way._asdict() if way.backend else {}  # a model that has none takes no such option
         if selector:
             spec.compare_backend(
                 selector, estimators, [each for each in first if isinstance(each, InputFile)]

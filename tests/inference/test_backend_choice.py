@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from cortexia_video.errors import MissingExtraError, ModelLoadError
 from cortexia_video.inference import backend_selection
 from cortexia_video.jobs.backend_choice import InputCount
 from cortexia_video.jobs.clip_output import VideoOptions
+from cortexia_video.jobs.estimate import LocalExecutor, LookAhead, RunSpec
 from cortexia_video.jobs.outcomes import Report
+from cortexia_video.jobs.ray_cluster import _load_settings
 from cortexia_video.sources.find import find_images
 
 pytest.importorskip("onnx")
@@ -230,6 +233,22 @@ def test_auto_and_reference_are_words_of_every_model(photos: Path) -> None:
     assert load_estimator("synthetic", backend="reference").model.name == "synthetic"  # has no other
     with pytest.raises(ModelLoadError, match="computes in float32, not in bfloat16"):
         load_estimator("compact", backend="reference", precision="bfloat16")
+
+
+def test_workers_of_a_cluster_can_load_what_one_chose(photos: Path, tmp_path: Path) -> None:
+    class Asking(LocalExecutor):
+        def prepare(self, spec: RunSpec, inputs: LookAhead) -> Mapping[str, object]:
+            answer = _load_settings(spec, [*inputs.look()])
+            assert not isinstance(answer, str)
+            settings, chosen = answer
+            self._spec = replace(spec, asked={**spec.asked, **chosen})
+            self._selector, self._estimators = self._spec.load()
+            return settings
+
+    for model in ("synthetic", "compact"):  # the first has no backends
+        for _ in range(2):  # also into a folder that holds depth
+            report = estimate_folder(photos, tmp_path / model, model=model, executor=Asking())
+        assert report.skipped == LONG
 
 
 def test_frames_of_clips_count(tmp_path: Path, make_image: Callable[..., Path]) -> None:
