@@ -201,8 +201,8 @@ def test_the_file_is_a_model_of_the_package(exported):
 @pytest.mark.parametrize(
     ("network", "data", "teacher", "licence", "trained_from"),
     [
-        ({"weights": "compact"}, "scenes", None, "Apache-2.0", "scenes mine; on from compact (8,000 scenes"),
-        ({"weights": "compact"}, "tum", None, "not stated", "tum mine; on from compact (8,000 scenes"),
+        ({"weights": "compact"}, "scenes", None, "Apache-2.0", "scenes mine; on from compact (21,400 scenes"),
+        ({"weights": "compact"}, "tum", None, "not stated", "tum mine; on from compact (21,400 scenes"),
         ({}, "images", "zoedepth", "not stated", "images mine; depth by zoedepth (MiDaS's 12 datasets"),
         ({"weights": str(SHIPPED)}, "scenes", None, "not stated", "scenes mine; on from compact.onnx ("),
         ({"encoder": "mine.pth"}, "scenes", None, "not stated", "scenes mine; on from mine.pth"),
