@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,9 +45,12 @@ def main(pictures: Path, work: Path) -> None:
 
 
 def draw_examples(out: Path, run: Path) -> None:
-    """Lay out the examples beside their depth, as `make demo` does."""
-    cx.estimate(EXAMPLES, run, overwrite=True)
-    subprocess.run([sys.executable, EXAMPLES / "contact_sheet.py", EXAMPLES, run, out], check=True)
+    """Lay out two photos and two scenes of the examples beside their depth, as `make demo` does all."""
+    with tempfile.TemporaryDirectory() as chosen:
+        for name in ("photo_coffee", "photo_cat", "street_900003", "open_900005"):
+            shutil.copy(EXAMPLES / f"{name}.jpg", chosen)
+        cx.estimate(chosen, run, overwrite=True)
+        subprocess.run([sys.executable, EXAMPLES / "contact_sheet.py", chosen, run, out], check=True)
 
 
 def draw_failures(out: Path, scenes: Path) -> None:
