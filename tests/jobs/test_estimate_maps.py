@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from clips import write_clip
 from PIL import Image
-from telling_model import FOV_DEG, HIDDEN, NORMAL, SKY, Telling
+from telling_model import FOV_DEG, NORMAL, Telling, write_photo
 
 import cortexia_video as cx
 from cortexia_video import DepthEstimator, Report, estimate, verify
@@ -43,13 +43,7 @@ SIZE = (40, 60)
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """One photo: sky above, something dark below on the right."""
-    (tmp_path / "photos").mkdir()
-    image = np.full((*SIZE, 3), 120, np.uint8)
-    image[:10], image[30:, 40:] = SKY, HIDDEN
-    image[12:28:4] = 60
-    Image.fromarray(image).save(tmp_path / "photos/a.png")
-    return tmp_path / "photos"
+    return write_photo(tmp_path / "photos", SIZE)
 
 
 def run(photos: Path, also: Any = ALL, model: Any = None, **options: Any) -> Report:

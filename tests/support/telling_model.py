@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 from cortexia_video import SyntheticModel
 from cortexia_video.models.protocol import MAPS, Prediction
@@ -11,6 +14,16 @@ SKY, HIDDEN, POISON = 250, 5, 13  # grey levels: brighter is sky, darker unknown
 FOV_DEG = 90.0
 NORMAL = (0.6, 0.0, -0.8)  # of every pixel
 WRONG = 7.0  # depth where there is none
+
+
+def write_photo(folder: Path, size: tuple[int, int]) -> Path:
+    """Write one photo of (height, width) into a new folder: sky above, something dark below on the right."""
+    folder.mkdir()
+    image = np.full((*size, 3), 120, np.uint8)
+    image[:10], image[30:, 40:] = SKY, HIDDEN
+    image[12:28:4] = 60
+    Image.fromarray(image).save(folder / "a.png")
+    return folder
 
 
 class Telling(SyntheticModel):
