@@ -123,7 +123,7 @@ class LedgerState:
     """
 
     def __init__(self, lines: Iterable[bytes] = (), *, counts_only: bool = False) -> None:
-        self._counted: set[int] | None = set() if counts_only else None  # in the place of `_done`
+        self._counted: set[str | int] | None = set() if counts_only else None  # in the place of `_done`
         self.runs: dict[str, Run] = {}
         self.unfinished: set[str] = set()
         self.requeued: set[str] = set()
