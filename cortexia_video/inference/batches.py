@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -105,8 +105,12 @@ class BatchLimits:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
 
-    def remember(self, memory: MachineMemory) -> None:
-        """Begin with the limits that runs of the last days found; keep those found from now on."""
+    def remember(self, about: Mapping[str, Any]) -> None:
+        """Begin with the limits that runs of the last days found; keep those found from now on.
+
+        about: what they depend on, besides the machine: the model.
+        """
+        memory = MachineMemory("batches", about)
         known = memory.read(days=_KNOWN_DAYS)
         with self._lock, contextlib.suppress(TypeError, ValueError):  # nothing, or not as we wrote it
             self._fitting.update({tuple(group): max(1, int(size)) for group, size in known})

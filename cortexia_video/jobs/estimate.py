@@ -30,7 +30,6 @@ from cortexia_video.geometry.normals import SHAPED
 from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.inference.backend_selection import LONG_RUN, MAX_ERROR, Backend, BackendSelector
 from cortexia_video.inference.batches import BatchSize
-from cortexia_video.inference.machine_memory import MachineMemory
 from cortexia_video.inference.maps import find_maps
 from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.clip_output import VideoOptions, parse_frames
@@ -524,8 +523,7 @@ class RunSpec:
     def remember_limits(self, estimator: DepthEstimator) -> None:
         """Let a model by name begin with what earlier runs found to fit in memory, and keep what it finds."""
         if isinstance(self.model, str):
-            about = {**estimator.identity, "on": estimator.model.device}
-            estimator.limits.remember(MachineMemory("batches", about))
+            estimator.limits.remember({**estimator.identity, "on": estimator.model.device})
 
     def _decode(self, items: Iterable[InputFile]) -> Iterator[Frame]:
         frames = decode_readable(items, max_megapixels=self.task.max_megapixels)

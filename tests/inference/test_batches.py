@@ -165,9 +165,9 @@ def test_a_later_run_begins_under_the_limit_that_one_found(
 
 def test_auto_does_not_go_beyond_a_remembered_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    memory, limits = MachineMemory("batches", {"model": "a"}), BatchLimits("auto")
-    memory.write([(SHAPE, 4)])
-    limits.remember(memory)
+    MachineMemory("batches", {"model": "a"}).write([(SHAPE, 4)])
+    limits = BatchLimits("auto")
+    limits.remember({"model": "a"})
     for _ in range(20):
         limits.record_time(SHAPE, limits.of(SHAPE), 0.1)
     assert (limits.of(SHAPE), limits.largest, limits.found) == (4, 4, {"64x64x3xuint8": 4})
