@@ -1,7 +1,7 @@
 """How fast, how busy, how large: our job beside the loops of others, and beside what is possible.
 
     pip install -e '.[benchmark]'
-    python benchmarks/engine.py [peers] [gpu] [busy] [memory] [compact] [--quick] [--work FOLDER]
+    python benchmarks/engine.py [peers] [gpu] [busy] [memory] [compact] [native] [--quick] [--work FOLDER]
 
 All sections take about a quarter of an hour on two cores and 30 GB of the disk at `--work`. Progress goes to
 stderr, a Markdown table to stdout, every run to `engine.json` in `--work`. `--quick` only shows that it runs.
@@ -37,7 +37,7 @@ app = App(help=__doc__)
 
 @app.default
 def measure(
-    *sections: Literal["peers", "gpu", "busy", "memory", "compact"],
+    *sections: Literal["peers", "gpu", "busy", "memory", "compact", "native"],
     work: Path = Path("runs/benchmark"),
     quick: bool = False,
 ) -> None:
