@@ -25,7 +25,15 @@ from cortexia_video.datasets.build_log import (
 from cortexia_video.datasets.row_schema import Row, require_texts, to_row
 from cortexia_video.datasets.sample_checks import OnProblem, find_problem
 from cortexia_video.datasets.shard_writers import WRITERS, Writer
-from cortexia_video.errors import Failure, InputError, OutputError, attempt, not_known, output_lost
+from cortexia_video.errors import (
+    Failure,
+    InputError,
+    OutputError,
+    attempt,
+    not_known,
+    output_lost,
+    require_at_least_1,
+)
 from cortexia_video.ledger.copied_log import open_log
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.progress import Stage, stage
@@ -98,8 +106,7 @@ def write_shards(
     """
     if format not in WRITERS:
         raise OutputError(not_known("format", format, WRITERS))
-    if shard_size < 1:
-        raise InputError(f"`shard_size` must be at least 1, got {shard_size}")
+    require_at_least_1(shard_size=shard_size)
     report = report or BuildReport()
     suffix, write = WRITERS[format]
     following = iter(items)
