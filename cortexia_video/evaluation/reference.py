@@ -142,10 +142,10 @@ class Items:
                 frame = replace(frame, f_px=None, f_source=None)
             image = frame.image if within.has_images else np.empty(0, np.uint8)
             facts = (reference.max_m, reference.limit_m, reference.registered, reference.camera, frame.f_px)
-            facts += () if reference.projection == "perspective" else (reference.projection,)
+            around = () if reference.projection == "perspective" else (reference.projection,)
             parts = (reference.depth_m, reference.mask, image)
             content = (np.ascontiguousarray(part).tobytes() for part in parts)
-            digest = find_digest(self._facts, repr(facts).encode(), *content)
+            digest = find_digest(self._facts, repr((*facts, *around)).encode(), *content)
             return EvalItem(within, frame, reference, digest)
 
         opened = attempt(place.key, "decode", prepare)

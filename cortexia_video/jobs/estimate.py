@@ -533,8 +533,9 @@ class RunSpec:
             estimator.limits.remember({**estimator.identity, "on": estimator.model.device})
 
     def _decode(self, items: Iterable[InputFile]) -> Iterator[Frame]:
-        frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
-        known = (attempt(each.key, "decode", partial(self.task.add_known, each)) for each in frames)
+        task = self.task
+        frames = decode_readable(items, max_megapixels=task.max_megapixels, sparse=task.sparse)
+        known = (attempt(each.key, "decode", partial(task.given.apply, each)) for each in frames)
         return (each for each in known if isinstance(each, Frame))
 
     def describe(self, estimator: DepthEstimator) -> dict[str, object]:

@@ -9,11 +9,11 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,9 +50,6 @@ from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.image_sequence import read_any_index
-
-if TYPE_CHECKING:  # readers that other runs do not need
-    from cortexia_video.sparse_depth.depth_folder import DepthFolder
 
 _LISTED = 1000  # objects a request
 _LOOKED_AT = 200  # headers
@@ -230,7 +227,6 @@ def plan(
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
     run: dict[str, Any] = {"decode": decode, "f_px": f_px, "intrinsics": intrinsics}
     run |= {"sparse": sparse, "sparse_from": sparse_from}
-    sensor = open_sparse(sparse, sparse_from)
     pixels = itertools.accumulate(each.width * each.height for each in headers.values())
     few = itertools.takewhile(lambda seen: seen[1] <= _TIMED_PIXELS, zip(headers, pixels, strict=True))
     chosen = [image for image, _ in itertools.islice(few, _TIMED)] or [*headers][
@@ -238,7 +234,7 @@ def plan(
     ]  # to time; huge ones are fewer
     estimators: Sequence[DepthEstimator]
     if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
-        frames = _decode(chosen or clips.shuffle(), sensor)
+        frames = decode_readable(chosen or clips.shuffle(), sparse=open_sparse(sparse, sparse_from))
         estimators = _load(model, asked, root, frames, images, clips)
     else:
         estimators = load_estimators(model, **asked)
@@ -313,14 +309,6 @@ def _count(inputs: Iterable[Found], root: AnyPath | None, state: LedgerState) ->
             (found.done_clips if item.is_clip else found.done)[entry.run] += whole
         (found.clips if item.is_clip else found.images).add(item)
     return found
-
-
-def _decode(items: Iterable[InputFile], sensor: DepthFolder | None) -> Iterator[Frame]:
-    """Yield frames to compare backends on, with what a sensor measured of them."""
-    frames: Iterable[Frame | Failure] = decode_readable(items)
-    if sensor:
-        frames = (attempt(each.key, "decode", partial(sensor.add_to, each, [each.key])) for each in frames)
-    return (each for each in frames if isinstance(each, Frame))
 
 
 def _load(
