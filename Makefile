@@ -21,7 +21,7 @@ demo: $(VENV)/core
 
 # Furniture for `cortexia scenes --kinds furnished`, 120 MB: Debian's package, unpacked where the command looks. Nothing
 # of it is part of this package (licences: NOTICE). Elsewhere: any folder of .sh3f, .obj or .glb files, as --furniture.
-FURNITURE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cortexia_video/furniture
+FURNITURE ?= $(or $(filter /%,$(XDG_CACHE_HOME)),$(HOME)/.cache)/cortexia_video/furniture
 furniture:
 	@command -v apt-get dpkg-deb || { echo "make furniture needs apt: name a folder of .sh3f files as --furniture"; exit 1; }
 	mkdir -p build/furniture $(FURNITURE)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt, format_count
 from cortexia_video.formats.registry import FORMATS, choose_maps
 from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import BackendSelector
@@ -221,11 +221,13 @@ def plan(
         (clips if each.is_clip else images).add(each)
     samples = images.shuffle()
     if not (samples or clips.found):
-        why = f"none of {lost} inputs can be opened" if lost else "no images"
+        why = f"none of {format_count(lost, 'input')} can be opened" if lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = read_headers(track(samples, "looking", total=len(samples)))
     if samples and not headers:
-        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
+        raise InputError(
+            f"none of {format_count(len(samples), 'image')} looked at can be read, such as {samples[0].key}"
+        )
     maps = choose_maps(also)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
@@ -328,7 +330,7 @@ def _plan_clips(
         if not isinstance(index, Failure):
             indices[each] = index
     if not indices:
-        raise InputError(f"none of the {unreadable} videos looked at can be read")
+        raise InputError(f"none of {format_count(unreadable, 'video')} looked at can be read")
     share = 1.0 if len(indices) + unreadable == clips.found else clips.bytes / max(1, read)
     frames = round(share * sum(each.frames for each in indices.values()))
     chosen = [*indices][:_TIMED_CLIPS]
@@ -337,7 +339,9 @@ def _plan_clips(
             [each.place for each in chosen], folder, model=estimators, frames=f"0:{_TIMED_FRAMES}", **run
         )
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(chosen)} videos tried went through: {report.failures[0]}")
+            raise InputError(
+                f"none of {format_count(len(chosen), 'video')} tried went through: {report.failures[0]}"
+            )
         lines = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
     timed = sum(line["clip"]["frames"] for line in lines)
     size = sum(bytes for line in lines for bytes, _ in line["outputs"].values())
@@ -374,7 +378,9 @@ def _time(
                 f"no room for a few samples in {place or tempfile.gettempdir()}: {error}"
             ) from error
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
+            raise InputError(
+                f"none of {format_count(len(images), 'image')} tried went through: {report.failures[0]}"
+            )
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [found[0] for line in done[:_ENCODED] if (found := find_depth(line))]
         samples = []
