@@ -33,6 +33,7 @@ from cortexia_video.errors import (
     format_count,
     not_known,
     output_lost,
+    require_at_least_1,
 )
 from cortexia_video.ledger.copied_log import open_log
 from cortexia_video.runtime.bounded_map import map_bounded
@@ -106,8 +107,7 @@ def write_shards(
     """
     if format not in WRITERS:
         raise OutputError(not_known("format", format, WRITERS))
-    if shard_size < 1:
-        raise InputError(f"`shard_size` must be at least 1, got {shard_size}")
+    require_at_least_1(shard_size=shard_size)
     report = report or BuildReport()
     suffix, write = WRITERS[format]
     following = iter(items)

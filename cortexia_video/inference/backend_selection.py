@@ -28,6 +28,7 @@ from cortexia_video.errors import (
     MissingExtraError,
     ModelError,
     ParityError,
+    require_positive,
 )
 from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_memory import BackendMemory
@@ -83,8 +84,7 @@ class BackendSelector:
     """
 
     def __init__(self, model: str, *, max_error: float = MAX_ERROR, **options: Any) -> None:
-        if not max_error > 0:
-            raise InputError(f"`max_error` must be above 0, such as {MAX_ERROR}, got {max_error}")
+        require_positive(max_error=max_error)
         self._model = model
         self._max_error = max_error
         self._backends = find_model(model).backends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -39,6 +40,9 @@ _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most
 _LONGEST_WINDOW = 1000  # frames that a filter may see at once
 _MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
 RecordBegun = Callable[[str, Sequence[str]], None]
+
+
+MAX_FPS = sys.float_info.max  # any that is finite
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cortexia_video.errors import InputError, OutputExistsError, format_count, printable
+from cortexia_video.errors import InputError, OutputExistsError, format_count, printable, require_at_least_1
 from cortexia_video.html.notebook import write_text
 from cortexia_video.ledger.artifacts import expand_clip
 from cortexia_video.ledger.state import require_ledger
@@ -98,8 +98,7 @@ def report(
     """
     root, workers = to_path(folder), choose_workers(workers)
     path = root / REPORT_NAME if output is None else to_path(output)
-    if sample < 1:
-        raise InputError(f"`sample` must be at least 1, got {sample}")
+    require_at_least_1(sample=sample)
     if not 1 <= shown <= MOST_PAIRS:
         raise InputError(f"`shown` must be 1 to {MOST_PAIRS}, got {shown}")
     require_ledger(root)

@@ -413,7 +413,7 @@ def test_the_shards_of_a_run_do_each_image_once(photos: Path) -> None:
     [
         ({"decode": "slow"}, "`decode` must be one of exact, fast, got 'slow'"),
         ({"changed": "maybe"}, "`changed` must be one of redo, keep, refuse, got 'maybe'"),
-        ({"size": "small"}, "unknown size 'small': use full or native"),
+        ({"size": "small"}, "`size` must be one of full, native, got 'small'"),
         ({"partition": "4/3"}, "4/3"),
     ],
 )
