@@ -416,6 +416,11 @@ class LookAhead:
                 self._seen.append(following)
             yield self._seen[number]
 
+    def is_one_image(self) -> bool:
+        """Return whether there is one input, and that is no video."""
+        some = [*itertools.islice(self.look(), 2)]
+        return len(some) < 2 and not any(isinstance(each, InputFile) and each.is_clip for each in some)
+
     def __iter__(self) -> Iterator[Found]:
         """Yield all inputs, once."""
         return itertools.chain(self._seen, self._found)
@@ -521,6 +526,11 @@ class RunSpec:
     ) -> None:
         """Compare what is to run with the reference, by as many of the inputs as need be decoded for that."""
         selector.settle(estimators, self._decode(items))
+
+    def remember_limits(self, estimator: DepthEstimator) -> None:
+        """Let a model by name begin with what earlier runs found to fit in memory, and keep what it finds."""
+        if isinstance(self.model, str):
+            estimator.limits.remember({**estimator.identity, "on": estimator.model.device})
 
     def _decode(self, items: Iterable[InputFile]) -> Iterator[Frame]:
         frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
@@ -632,6 +642,8 @@ class LocalExecutor:
         self._selector, self._estimators = spec.load()
         if spec.may_choose(inputs):
             self._selector, self._estimators = spec.choose_backend(self._estimators, inputs)
+        if not inputs.is_one_image():  # of which no batch is made
+            spec.remember_limits(self._estimators[0])
         return spec.describe(self._estimators[0])
 
     def run(
