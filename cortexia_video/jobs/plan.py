@@ -24,6 +24,7 @@ from cortexia_video.errors import (
     OutputError,
     OutputLostError,
     attempt,
+    format_count,
     require_at_least_1,
 )
 from cortexia_video.formats.registry import FORMATS, choose_maps
@@ -217,11 +218,13 @@ def plan(
     found = _count(find_images(inputs, recursive=recursive, output=root, videos=True), root, state)
     images, clips, samples = found.images, found.clips, found.images.shuffle()
     if not (samples or clips.found):
-        why = f"none of {found.lost} inputs can be opened" if found.lost else "no images"
+        why = f"none of {format_count(found.lost, 'input')} can be opened" if found.lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = read_headers(track(samples, "looking", total=len(samples)))
     if samples and not headers:
-        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
+        raise InputError(
+            f"none of {format_count(len(samples), 'image')} looked at can be read, such as {samples[0].key}"
+        )
     maps = choose_maps(also)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
@@ -350,7 +353,7 @@ def _plan_clips(
         if not isinstance(index, Failure):
             indices[each] = index
     if not indices:
-        raise InputError(f"none of the {unreadable} videos looked at can be read")
+        raise InputError(f"none of {format_count(unreadable, 'video')} looked at can be read")
     share = 1.0 if len(indices) + unreadable == clips.found else clips.bytes / max(1, read)
     frames = round(share * sum(each.frames for each in indices.values()))
     chosen = [*indices][:_TIMED_CLIPS]
@@ -359,7 +362,9 @@ def _plan_clips(
             [each.place for each in chosen], folder, model=estimators, frames=f"0:{_TIMED_FRAMES}", **run
         )
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(chosen)} videos tried went through: {report.failures[0]}")
+            raise InputError(
+                f"none of {format_count(len(chosen), 'video')} tried went through: {report.failures[0]}"
+            )
         lines = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
     timed = sum(line["clip"]["frames"] for line in lines)
     size = sum(bytes for line in lines for bytes, _ in line["outputs"].values())
@@ -396,7 +401,9 @@ def _time(
                 f"no room for a few samples in {place or tempfile.gettempdir()}: {error}"
             ) from error
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
+            raise InputError(
+                f"none of {format_count(len(images), 'image')} tried went through: {report.failures[0]}"
+            )
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [found[0] for line in done[:_ENCODED] if (found := find_depth(line))]
         samples = []
