@@ -291,6 +291,11 @@ def not_known(what: str, word: str, known: Iterable[str]) -> str:
     return f"unknown {what} {word!r}: {propose(word, known)}use one of {', '.join(known)}"
 
 
+def format_count(count: int, one: str, many: str = "") -> str:
+    """Return `1 image` or `1,204 images`; `many` where an s is not enough, as for `value is`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def printable(text: str) -> str:
     """Make text safe to print on one line: no secrets; control characters and what is not UTF-8 escaped."""
     text = redact(text)

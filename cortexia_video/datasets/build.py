@@ -30,6 +30,7 @@ from cortexia_video.errors import (
     InputError,
     OutputError,
     attempt,
+    format_count,
     not_known,
     output_lost,
     require_at_least_1,
@@ -71,10 +72,10 @@ class BuildReport:
 
     def __str__(self) -> str:
         left = "".join(f"; {count} left: {reason}" for reason, count in sorted(self.left.items()))
-        shards = f"{self.shards_made} shards made, {self.shards_kept} kept"
+        shards = f"{format_count(self.shards_made, 'shard')} made, {self.shards_kept} kept"
         none = ", ".join(f"{count} {kind}" for kind, count in sorted(self.passed_over.items()))
         passed = f"; no images, passed over: {none}" if none else ""
-        return f"{self.rows} samples in {shards}; {self.failed} failed{left}{passed}"
+        return f"{format_count(self.rows, 'sample')} in {shards}; {self.failed} failed{left}{passed}"
 
 
 def write_shards(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import DepthFileError, Failure, attempt, printable
+from cortexia_video.errors import DepthFileError, Failure, attempt, format_count, printable
 from cortexia_video.formats.decode_depth import find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.raw_depth import PICKS
@@ -118,7 +118,7 @@ class FolderInspection:
     failures: list[Failure] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"FolderInspection({printable(self.path)}, {self.files.total()} files)"
+        return f"FolderInspection({printable(self.path)}, {format_count(self.files.total(), 'file')})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON can hold it."""

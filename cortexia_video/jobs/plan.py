@@ -24,6 +24,7 @@ from cortexia_video.errors import (
     OutputError,
     OutputLostError,
     attempt,
+    format_count,
     require_at_least_1,
 )
 from cortexia_video.formats.registry import FORMATS, choose_maps
@@ -31,7 +32,7 @@ from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.backend_choice import WAY, find_kept, load_kept
-from cortexia_video.jobs.estimate import Decoding, estimate
+from cortexia_video.jobs.estimate import Decoding, estimate, open_sparse
 from cortexia_video.jobs.input_sample import Tally, find_existing, read_headers
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.ledger.artifacts import find_depth, list_maps, list_outputs
@@ -165,6 +166,8 @@ def plan(
     also: Sequence[str] = (),
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
+    sparse: str | os.PathLike[str] | None = None,
+    sparse_from: str | None = None,
     decode: Decoding = "exact",
     batch_size: BatchSize = 4,
     device: str = "auto",
@@ -188,6 +191,8 @@ def plan(
         also: Maps to write beside each depth file, as `estimate` takes them.
         f_px: Focal length of every image, in its pixels.
         intrinsics: File of focal lengths by key.
+        sparse: Folder of sensors' depth, for models that complete it.
+        sparse_from: Whose files these are.
         decode: exact or fast.
         batch_size: Images in one call of the model, or `auto`.
         device: One, or several with commas between.
@@ -213,15 +218,18 @@ def plan(
     found = _count(find_images(inputs, recursive=recursive, output=root, videos=True), root, state)
     images, clips, samples = found.images, found.clips, found.images.shuffle()
     if not (samples or clips.found):
-        why = f"none of {found.lost} inputs can be opened" if found.lost else "no images"
+        why = f"none of {format_count(found.lost, 'input')} can be opened" if found.lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = read_headers(track(samples, "looking", total=len(samples)))
     if samples and not headers:
-        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
+        raise InputError(
+            f"none of {format_count(len(samples), 'image')} looked at can be read, such as {samples[0].key}"
+        )
     maps = choose_maps(also)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
     run: dict[str, Any] = {"decode": decode, "f_px": f_px, "intrinsics": intrinsics}
+    run |= {"sparse": sparse, "sparse_from": sparse_from}
     pixels = itertools.accumulate(each.width * each.height for each in headers.values())
     few = itertools.takewhile(lambda seen: seen[1] <= _TIMED_PIXELS, zip(headers, pixels, strict=True))
     chosen = [image for image, _ in itertools.islice(few, _TIMED)] or [*headers][
@@ -229,7 +237,8 @@ def plan(
     ]  # to time; huge ones are fewer
     estimators: Sequence[DepthEstimator]
     if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
-        estimators = _load(model, asked, root, decode_readable(chosen or clips.shuffle()), images, clips)
+        frames = decode_readable(chosen or clips.shuffle(), sparse=open_sparse(sparse, sparse_from))
+        estimators = _load(model, asked, root, frames, images, clips)
     else:
         estimators = load_estimators(model, **asked)
     ours = {**estimators[0].identity, "decode": decode, **({"also": maps} if maps else {})}
@@ -344,7 +353,7 @@ def _plan_clips(
         if not isinstance(index, Failure):
             indices[each] = index
     if not indices:
-        raise InputError(f"none of the {unreadable} videos looked at can be read")
+        raise InputError(f"none of {format_count(unreadable, 'video')} looked at can be read")
     share = 1.0 if len(indices) + unreadable == clips.found else clips.bytes / max(1, read)
     frames = round(share * sum(each.frames for each in indices.values()))
     chosen = [*indices][:_TIMED_CLIPS]
@@ -353,7 +362,9 @@ def _plan_clips(
             [each.place for each in chosen], folder, model=estimators, frames=f"0:{_TIMED_FRAMES}", **run
         )
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(chosen)} videos tried went through: {report.failures[0]}")
+            raise InputError(
+                f"none of {format_count(len(chosen), 'video')} tried went through: {report.failures[0]}"
+            )
         lines = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
     timed = sum(line["clip"]["frames"] for line in lines)
     size = sum(bytes for line in lines for bytes, _ in line["outputs"].values())
@@ -390,7 +401,9 @@ def _time(
                 f"no room for a few samples in {place or tempfile.gettempdir()}: {error}"
             ) from error
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
+            raise InputError(
+                f"none of {format_count(len(images), 'image')} tried went through: {report.failures[0]}"
+            )
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [found[0] for line in done[:_ENCODED] if (found := find_depth(line))]
         samples = []

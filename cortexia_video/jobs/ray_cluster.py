@@ -280,6 +280,7 @@ class _RayWorker:
 
     def __init__(self, spec: RunSpec, traced: bool) -> None:
         estimators = [_OneAtATime(each) for each in spec.load()[1]]
+        spec.remember_limits(estimators[0])
         sink = contextlib.ExitStack().enter_context(spec.open_sink())  # until the process ends
         self._name = secrets.token_hex(8)
         self._trace = TraceBuffer()
