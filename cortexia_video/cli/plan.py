@@ -41,7 +41,7 @@ def plan_command(
     Exit code: 0 done, 2 wrong usage.
     """
     cost = plan(inputs, **options)
-    lost = f"; {cost.lost} inputs cannot be opened" if cost.lost else ""
+    lost = f"; {format_count(cost.lost, 'input')} cannot be opened" if cost.lost else ""
     done = (
         f"; {cost.done} are done, what follows is for the other {cost.found - cost.done}" if cost.done else ""
     )
@@ -74,9 +74,9 @@ def plan_command(
 def _print_clips(cost: ClipCost, shared: str, lost: str) -> None:
     done = f"; {cost.done} are done" if cost.done else ""
     bad = f"; {cost.unreadable} of those looked at cannot be read" if cost.unreadable else ""
-    length = f"{cost.frames} frames, {_format_hours(cost.seconds / 3600)}"
+    length = f"{format_count(cost.frames, 'frame')}, {_format_hours(cost.seconds / 3600)}"
     print(f"{format_count(cost.found, 'video')}, {format_bytes(cost.bytes)}, about {length}{lost}{done}{bad}")
-    print(f"from {cost.timed} frames timed{shared}:")
+    print(f"from {format_count(cost.timed, 'frame')} timed{shared}:")
     print(f"  videos         {_format_hours(cost.hours):>12} {format_bytes(cost.output_bytes):>10}")
 
 

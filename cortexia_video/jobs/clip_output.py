@@ -18,6 +18,7 @@ from cortexia_video.errors import InputError, ModelError, output_lost
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.frame import FocalSource
 from cortexia_video.geometry.alignment import Floats, to_metres
+from cortexia_video.html.wording import format_count
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
 from cortexia_video.jobs.aligner import Aligner
@@ -215,7 +216,9 @@ class ClipOutput:
         """
         progress, index, model = self._progress, self._index, self._native.model
         if self._shown is None or progress.held > _MOST_HELD * len(self._numbers):
-            raise ModelError(f"there is no depth of {progress.held} of its {len(self._numbers)} frames")
+            raise ModelError(
+                f"there is no depth of {progress.held} of its {format_count(len(self._numbers), 'frame')}"
+            )
         depth = DepthMap(
             np.zeros(self._shown.shape, np.float32),
             "metric" if self._alignment else model.kind,

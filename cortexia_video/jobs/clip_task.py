@@ -21,6 +21,7 @@ from cortexia_video.errors import DecodeError, Failure, InputError, attempt
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.alignment import Floats
 from cortexia_video.geometry.intrinsics import Intrinsics
+from cortexia_video.html.wording import format_count
 from cortexia_video.inference.executor import ItemResult, Skipped
 from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, VideoOptions
@@ -216,7 +217,9 @@ class ClipTask:
             self._name = name_frames(place, index, self.item.key)
             numbers = tools.options.choose(index.frames)
             if not numbers:
-                raise DecodeError(f"it has {index.frames} frames, and `frames` takes none of them")
+                raise DecodeError(
+                    f"it has {format_count(index.frames, 'frame')}, and `frames` takes none of them"
+                )
             if tools.sparse and not any(tools.sparse.knows(self._name(number)) for number in numbers):
                 raise InputError(
                     f"no file of sparse depth is of a frame of it: they are called {self._name(0)[-1]}, "

@@ -16,15 +16,13 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
 from cortexia_video.depth_map import DepthKind, Projection
-from cortexia_video.errors import Failure, InputError, ModelError, attempt, printable
+from cortexia_video.errors import Failure, InputError, ModelError, printable
 from cortexia_video.formats.registry import FormatName, choose_maps
-from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
 from cortexia_video.geometry.normals import SHAPED
 from cortexia_video.images.decode import read_image_bytes
@@ -504,7 +502,7 @@ class RunSpec:
             return selector, load_kept(selector, estimators, kept, self.root)
         if self.partition is None:
             has = (lambda _: True) if goes_on else InputCount(inputs.look(), self.task.video).has
-            frames = self._decode(each for each in inputs.look() if isinstance(each, InputFile))
+            frames = decode_readable(inputs.look(), self.task)
             if chosen := selector.choose(estimators, frames, has):
                 return None, chosen
         return selector, estimators
@@ -513,12 +511,7 @@ class RunSpec:
         self, selector: BackendSelector, estimators: Sequence[DepthEstimator], items: Iterable[InputFile]
     ) -> None:
         """Compare what is to run with the reference, by as many of the inputs as need be decoded for that."""
-        selector.settle(estimators, self._decode(items))
-
-    def _decode(self, items: Iterable[InputFile]) -> Iterator[Frame]:
-        frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
-        known = (attempt(each.key, "decode", partial(self.task.add_known, each)) for each in frames)
-        return (each for each in known if isinstance(each, Frame))
+        selector.settle(estimators, decode_readable(items, self.task))
 
     def _require_no_camera(self) -> None:
         """Raise `InputError` for what only images of a perspective camera have."""

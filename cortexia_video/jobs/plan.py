@@ -20,6 +20,7 @@ from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimator
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt
 from cortexia_video.formats.registry import FORMATS, choose_maps
 from cortexia_video.frame import Frame
+from cortexia_video.html.wording import format_count
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.backend_choice import WAY, find_kept, load_kept
@@ -221,11 +222,13 @@ def plan(
         (clips if each.is_clip else images).add(each)
     samples = images.shuffle()
     if not (samples or clips.found):
-        why = f"none of {lost} inputs can be opened" if lost else "no images"
+        why = f"none of {format_count(lost, 'input')} can be opened" if lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = read_headers(track(samples, "looking", total=len(samples)))
     if samples and not headers:
-        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
+        raise InputError(
+            f"none of the {format_count(len(samples), 'image')} looked at can be read, such as {samples[0].key}"
+        )
     maps = choose_maps(also)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
@@ -374,7 +377,9 @@ def _time(
                 f"no room for a few samples in {place or tempfile.gettempdir()}: {error}"
             ) from error
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
+            raise InputError(
+                f"none of the {format_count(len(images), 'image')} tried went through: {report.failures[0]}"
+            )
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [found[0] for line in done[:_ENCODED] if (found := find_depth(line))]
         samples = []

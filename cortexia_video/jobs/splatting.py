@@ -24,6 +24,7 @@ from cortexia_video.formats.png16 import encode_numbers
 from cortexia_video.formats.quantization import LAST, Quantizer
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import is_own_output
+from cortexia_video.html.wording import format_count
 from cortexia_video.ledger.artifacts import Line, read_run_depth
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.bounded_map import map_bounded
@@ -81,7 +82,9 @@ def write_depth_params(root: Path, model: ColmapModel | None, *, workers: int) -
     names = model.names if model else []
     filled = params | dict(_keep(attempt(name, "write", partial(fill, name)) for name in names))
     if without := len(filled) - len(params):
-        _log.warning("%d images of the model have no depth: graphdeco's trainer takes them without", without)
+        _log.warning(
+            "graphdeco's trainer takes %s of the model without depth", format_count(without, "image")
+        )
     _put_json(root / DEPTH_PARAMS, filled, "scale")
     return len(params)
 
@@ -131,7 +134,7 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
     ]
     left_out = len(transforms.frames) - len(frames)
     if left_out:
-        _log.warning("%d frames without depth are left out of %s", left_out, TRANSFORMS)
+        _log.warning("left out of %s: %s without depth", TRANSFORMS, format_count(left_out, "frame"))
     splits = {}  # frames that have depth, as absolute paths: nerfstudio refuses a split with others
     for name in _SPLITS & transforms.said.keys():
         split = transforms.said[name]

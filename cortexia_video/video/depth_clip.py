@@ -25,6 +25,7 @@ from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_tex
 from cortexia_video.formats.quantization import INTERVALS, LAST
 from cortexia_video.formats.raw_depth import RawDepth
 from cortexia_video.formats.registry import FORMATS, HEAD_BYTES, is_own_head, is_own_output
+from cortexia_video.html.wording import format_count
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 from cortexia_video.storage.paths import to_text as to_name
 from cortexia_video.storage.remote_path import RemotePath
@@ -184,7 +185,7 @@ class DepthClip:
             said = self.metadata["clip"].get("frames", len(self._pts))
             if len(self._pts) != said or not self._pts:
                 raise DepthFileError(
-                    f"{self._name}: it has {len(self._pts)} frames, but says {said}: is it whole?"
+                    f"{self._name}: it has {format_count(len(self._pts), 'frame')}, but says {said}: is it whole?"
                 )
             self._open = stack.pop_all()
         self.times_s = (np.array(self._pts) - self._pts[0]) * float(self._stream.time_base or _MILLISECOND)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, MissingExtraError, in_words, printable
+from cortexia_video.html.wording import format_count
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, read_named
 from cortexia_video.video.clip_index import ClipIndex, choose_stream, decode_packet, read_index
@@ -188,7 +189,9 @@ class LeRobotClip:
                         self._steps.decode(cast("NDArray[np.uint16]", frame.to_ndarray())), "metric"
                     )
         if count != self._index.frames:
-            raise DepthFileError(f"{self._name}: {count} of {self._index.frames} frames can be decoded")
+            raise DepthFileError(
+                f"{self._name}: {count} of {format_count(self._index.frames, 'frame')} can be decoded"
+            )
 
 
 def _find_info(place: AnyPath) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from PIL import Image
 import cortexia_video as cx
 from cortexia_video import DepthMap, Report, estimate
 from cortexia_video.cli import main as run_main
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, ParityError
 from cortexia_video.formats.metadata import with_metadata
 from cortexia_video.jobs.inspect import inspect
 from cortexia_video.ledger.lines import read_done
@@ -159,6 +159,9 @@ def test_a_clip_has_a_map_for_each_frame(tmp_path: Path, model: str) -> None:
     assert line["scale_from"] == "sparse"
     with DepthClip(tmp_path / "out/clip.mp4.mkv") as clip:
         assert len(clip) == 8 and clip.metadata["scale_from"] == "sparse"
+    (tmp_path / "lidar/clip.mp4/000000.png").unlink()
+    with pytest.raises(ParityError, match="worst of 1 image: clip.mp4"):  # by a frame that has one
+        estimate(tmp_path / "clip.mp4", tmp_path / "half", precision="bfloat16", max_error=1e-9, **options)  # type: ignore[arg-type]
 
 
 def test_other_processes_open_the_folder_anew(photos: Path) -> None:
