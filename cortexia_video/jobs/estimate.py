@@ -42,7 +42,7 @@ from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition, parse_partition
 from cortexia_video.ledger.state import DEPTH_JSON
 from cortexia_video.models.protocol import AUTO, CommercialOnly, InputSize
-from cortexia_video.runtime.resources import Usage, choose_workers, count_cores
+from cortexia_video.runtime.resources import Usage, choose_workers, count_cores, share_heaps
 from cortexia_video.runtime.trace import ChromeTrace
 from cortexia_video.sinks.archives import ArchiveSink, Packing, PackName
 from cortexia_video.sinks.sink import Sink, open_sink
@@ -468,6 +468,7 @@ class RunSpec:
 
     def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
         """Load the model; of one by name also what its backend is compared by, unless it is the reference."""
+        share_heaps()  # before threads have heaps of their own
         if not isinstance(self.model, str):
             return None, load_estimators(self.model, **self.asked)
         asked: dict[str, Any] = {"commercial_only": self.commercial_only, **self.asked}
