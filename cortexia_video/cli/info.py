@@ -16,9 +16,9 @@ from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import MEANING, OPTIONS, take_options
 from cortexia_video.cli.terminal_image import draw_depth
-from cortexia_video.errors import Failure, attempt, printable, redact
+from cortexia_video.errors import Failure, attempt, format_count, printable, redact
 from cortexia_video.formats.metadata import describe_files
-from cortexia_video.html.wording import format_bytes, format_count
+from cortexia_video.html.wording import format_bytes
 from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect
 from cortexia_video.ledger.depth_reader import CHANGED
 

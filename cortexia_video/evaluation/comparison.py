@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, format_count
 from cortexia_video.evaluation.metrics.alignment import align
 from cortexia_video.evaluation.metrics.depth_metrics import delta1
 from cortexia_video.evaluation.metrics.pixel_sums import Floats, measure_pixels
 from cortexia_video.geometry.anchors import anchor_depth
 from cortexia_video.html.views import fit_within
-from cortexia_video.html.wording import format_count, format_number
+from cortexia_video.html.wording import format_number
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.ledger.artifacts import Line, read_run_depth
 from cortexia_video.storage.paths import AnyPath
@@ -106,12 +106,20 @@ class Comparison:
 def read_maps(image: ComparedImage, folders: Sequence[AnyPath]) -> list[DepthMap]:
     """Return the maps of an image, of one size, in the depth of one of them; NaN where unknown.
 
-    Raises `InputError` where that one has no depth, and what `read_run_depth` raises.
+    Raises `InputError` where that one has no depth, or one alone is a panorama, and what `read_run_depth` raises.
     """
     depths = [read_run_depth(folder, line) for folder, line in zip(folders, image.lines, strict=True)]
+    projections = [each.projection for each in depths]
+    if len({*projections}) > 1:
+        raise InputError(
+            f"they see it differently ({', '.join(projections)}): estimate all with one `projection`"
+        )
     full = depths[0].full_size or depths[0].values.shape
     size = fit_within(full[0], full[1], _HEIGHT, _WIDTH)
-    return align_maps([DepthMap(resize_depth(each.values, *size), each.kind) for each in depths])
+    around = projections[0] == "equirectangular"
+    return align_maps(
+        [DepthMap(resize_depth(each.values, *size, around=around), each.kind) for each in depths]
+    )
 
 
 def align_maps(depths: Sequence[DepthMap]) -> list[DepthMap]:

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DecodeError, Failure
+from cortexia_video.errors import DecodeError, Failure, format_count
 from cortexia_video.frame import FocalSource, Frame
-from cortexia_video.html.wording import format_count
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.storage.paths import PathLike, to_path
 from cortexia_video.video.clip_index import ClipIndex, choose_probes

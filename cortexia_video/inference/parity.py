@@ -10,9 +10,8 @@ import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, ParityError
+from cortexia_video.errors import Failure, ParityError, format_count
 from cortexia_video.frame import Frame
-from cortexia_video.html.wording import format_count
 
 _MOST_UNLIKE = 0.01  # share of the pixels that one knows and the other does not
 
@@ -41,10 +40,10 @@ class Parity:
         return max(self.differences, key=lambda each: each.mean)
 
     def __str__(self) -> str:
-        worst, images = self.worst, format_count(len({each.key for each in self.differences}), "image")
+        worst = self.worst
         return (
             f"mean difference {worst.mean:.2%}, 99 % of the pixels within {worst.most:.2%} "
-            f"(worst of {images}: {worst.key})"
+            f"(worst of {format_count(len({each.key for each in self.differences}), 'image')}: {worst.key})"
         )
 
 

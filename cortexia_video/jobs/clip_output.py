@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -14,11 +15,10 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, FrameInfo, Size
 from cortexia_video.depth_map import Alignment, DepthMap
-from cortexia_video.errors import InputError, ModelError, output_lost
+from cortexia_video.errors import InputError, ModelError, format_count, output_lost
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.frame import FocalSource
 from cortexia_video.geometry.alignment import Floats, to_metres
-from cortexia_video.html.wording import format_count
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
 from cortexia_video.jobs.aligner import Aligner
@@ -40,6 +40,9 @@ _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most
 _LONGEST_WINDOW = 1000  # frames that a filter may see at once
 _MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
 RecordBegun = Callable[[str, Sequence[str]], None]
+
+
+MAX_FPS = sys.float_info.max  # any that is finite
 
 
 @dataclass(frozen=True, slots=True)

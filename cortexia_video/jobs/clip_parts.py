@@ -20,8 +20,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from cortexia_video.errors import printable
-from cortexia_video.html.wording import format_count, format_seconds
+from cortexia_video.errors import format_count, printable
+from cortexia_video.html.wording import format_seconds
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.documents import parse_object

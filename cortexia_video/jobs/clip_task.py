@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
-from cortexia_video.errors import DecodeError, Failure, InputError, attempt
+from cortexia_video.errors import DecodeError, Failure, InputError, attempt, format_count
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.alignment import Floats
 from cortexia_video.geometry.intrinsics import Intrinsics
-from cortexia_video.html.wording import format_count
 from cortexia_video.inference.executor import ItemResult, Skipped
 from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, VideoOptions

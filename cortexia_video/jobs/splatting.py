@@ -17,14 +17,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, InputError, OutputExistsError, attempt, printable
+from cortexia_video.depth_map import DepthMap, require_perspective
+from cortexia_video.errors import Failure, InputError, OutputExistsError, attempt, format_count, printable
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.png16 import encode_numbers
 from cortexia_video.formats.quantization import LAST, Quantizer
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import is_own_output
-from cortexia_video.html.wording import format_count
 from cortexia_video.ledger.artifacts import Line, read_run_depth
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.bounded_map import map_bounded
@@ -63,7 +62,7 @@ def write_depth_params(root: Path, model: ColmapModel | None, *, workers: int) -
 
     def make(line: Line) -> tuple[str, dict[str, float]]:
         stem = _drop_suffix((model and model.find_image(line["key"])) or line["key"])
-        values = read_run_depth(root, line).values.astype(np.float64)
+        values = _read(root, line).values.astype(np.float64)
         inverse = np.minimum(1 / values, limit).astype(np.float32)
         largest = max(float(np.nanmax(inverse, initial=0.0)), least)
         if not (0 < largest < np.inf and np.isfinite(inverse).any()):
@@ -82,9 +81,8 @@ def write_depth_params(root: Path, model: ColmapModel | None, *, workers: int) -
     names = model.names if model else []
     filled = params | dict(_keep(attempt(name, "write", partial(fill, name)) for name in names))
     if without := len(filled) - len(params):
-        _log.warning(
-            "graphdeco's trainer takes %s of the model without depth", format_count(without, "image")
-        )
+        what = format_count(without, "image of the model has", "images of the model have")
+        _log.warning("%s no depth: graphdeco's trainer takes them without", what)
     _put_json(root / DEPTH_PARAMS, filled, "scale")
     return len(params)
 
@@ -119,7 +117,7 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
         name = transforms.find_frame(line["key"])
         if name is None:
             raise InputError(f"{TRANSFORMS} has no frame of its name")
-        depth = read_run_depth(root, line)
+        depth = _read(root, line)
         chunks = encode_numbers(Quantizer(depth.values, steps), {**metadata_of(depth), **steps})
         inside = f"{FOLDERS[TRANSFORMS]}/{_drop_suffix(name)}.png"
         _put(root / inside, chunks)
@@ -134,7 +132,8 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
     ]
     left_out = len(transforms.frames) - len(frames)
     if left_out:
-        _log.warning("left out of %s: %s without depth", TRANSFORMS, format_count(left_out, "frame"))
+        what = format_count(left_out, "frame without depth is", "frames without depth are")
+        _log.warning("%s left out of %s", what, TRANSFORMS)
     splits = {}  # frames that have depth, as absolute paths: nerfstudio refuses a split with others
     for name in _SPLITS & transforms.said.keys():
         split = transforms.said[name]
@@ -155,10 +154,16 @@ def _keep(results: Any) -> Any:
 
 
 def _find_range(root: Path, line: Line) -> tuple[float, float]:
-    found = attempt(line["key"], "decode", lambda: read_run_depth(root, line).values)
+    found = attempt(line["key"], "decode", lambda: _read(root, line).values)
     if isinstance(found, Failure) or np.isnan(found).all():
         return np.inf, 0.0
     return float(np.nanmin(found)), float(np.nanmax(found))
+
+
+def _read(root: Path, line: Line) -> DepthMap:
+    depth = read_run_depth(root, line)
+    require_perspective(depth, "these trainers' maps")
+    return depth
 
 
 def _drop_suffix(name: str) -> str:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from cortexia_video.errors import printable
-from cortexia_video.html.wording import format_count
+from cortexia_video.errors import format_count, printable
 from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
 from cortexia_video.ledger.ledger import PROGRESS_S
 from cortexia_video.ledger.state import (
@@ -120,7 +119,7 @@ class Status:
         lines += map(str, self.clips)
         if self.found is not None:
             time = f", {_clock(self.seconds_left)} at this rate" if self.seconds_left is not None else ""
-            left = f"{self.left:,} {'is' if self.left == 1 else 'are'} left"
+            left = format_count(self.left or 0, "is left", "are left")
             lines.append(f"of {format_count(self.found, 'input')} {left}{time}")
             if self.found == self.left and self.done + self.failed:
                 lines.append("none of them is in the ledger: give the inputs that the runs were given")

@@ -89,7 +89,7 @@ class TaskOptions:
         return {**self.given.settings, **(self.sparse.settings if self.sparse else {})}
 
 
-_PLAIN = TaskOptions(1, "exact", NO_INTRINSICS, 200.0)
+USUAL_TASK = TaskOptions(1, "exact", NO_INTRINSICS, 200.0)
 
 
 class Worker:
@@ -294,7 +294,7 @@ def _begin(stage: str) -> Mark:
 
 def decode_readable(
     images: Iterable[Found],
-    task: TaskOptions = _PLAIN,
+    task: TaskOptions = USUAL_TASK,
     *,
     on_failure: Callable[[Failure], None] = lambda failure: None,
 ) -> Iterator[Frame]:

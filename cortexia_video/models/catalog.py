@@ -7,6 +7,8 @@ and the ledger records which commit that was.
 
 from __future__ import annotations
 
+from typing import Any
+
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import UnknownModelError
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS
@@ -23,33 +25,15 @@ def _publish(
     hub_id: str,
     summary: str,
     *,
-    kind: DepthKind,
     licence: str,
-    commercial: bool | None,
     size: str,
     code: str = "Apache-2.0",
-    revision: str | None = None,
     load: str = _LOAD,
-    trained_from: str = "unknown",
-    free_training: bool | None = None,
+    **facts: Any,
 ) -> ModelInfo:
-    return ModelInfo(
-        name=name,
-        summary=summary,
-        kind=kind,
-        licence_code=code,
-        licence_weights=licence,
-        commercial=commercial,
-        weights=f"downloaded when first used, {size}",
-        size=size,
-        trained_from=trained_from,
-        free_training=free_training,
-        needs=NEEDS,
-        load=load,
-        hub_id=hub_id,
-        revision=revision,
-        backends=BACKENDS,
-    )
+    facts |= {"licence_code": code, "licence_weights": licence, "size": size, "hub_id": hub_id, "load": load}
+    weights = f"downloaded when first used, {size}"
+    return ModelInfo(name=name, summary=summary, weights=weights, needs=NEEDS, backends=BACKENDS, **facts)
 
 
 def _publish_depth_anything(letters: str, size: str, *, variant: str = "", metres: int = 0) -> ModelInfo:
@@ -126,7 +110,16 @@ def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = ""
     )
 
 
-def _publish_prompt_depth_anything(size: str, letters: str, bytes: str, what: str) -> ModelInfo:
+_FROM_PROMPT = (
+    "synthetic scenes, ARKitScenes (CC BY-NC-SA 4.0) and ScanNet++ (non-commercial), on from Depth Anything (Lin et "
+    "al., CVPR 2025, table 3, of Large{})"
+)
+
+
+def _publish_prompt_depth_anything(
+    size: str, letters: str, bytes: str, what: str, more: str = ""
+) -> ModelInfo:
+    """Return one Prompt Depth Anything. more: of its training, beside what the paper says of Large."""
     return _publish(
         f"prompt-depth-anything-{size}",
         f"depth-anything/prompt-depth-anything-{letters}-hf",
@@ -135,7 +128,7 @@ def _publish_prompt_depth_anything(size: str, letters: str, bytes: str, what: st
         licence="Apache-2.0",
         commercial=True,
         size=bytes,
-        trained_from="HyperSim and ScanNet++ (non-commercial), on from Depth Anything V2 (Lin et al., CVPR 2025)",
+        trained_from=_FROM_PROMPT.format(more),
         free_training=False,
     )
 
@@ -178,9 +171,13 @@ PUBLISHED: tuple[ModelInfo, ...] = (
     _publish_moge("vitb", "420 MB"),
     _publish_moge("vitl", "1.3 GB", normals=False),
     _publish_moge("vitl", "1.3 GB", name="moge-2-vitl-normal"),
-    _publish_prompt_depth_anything("small", "vits", "100 MB", "Small"),
+    _publish_prompt_depth_anything("small", "vits", "100 MB", "Small", "; of this one it is not stated"),
     _publish_prompt_depth_anything(
-        "small-transparent", "vits-transparent", "100 MB", "Small, for glass, too"
+        "small-transparent",
+        "vits-transparent",
+        "100 MB",
+        "Small, for glass, too",
+        "); of Small it is not stated; then HAMMER (the authors' README",
     ),
     _publish_prompt_depth_anything("large", "vitl", "1.4 GB", "Large"),
     _publish(
@@ -192,7 +189,7 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         commercial=True,
         size="1.4 GB",
         revision="f364d4c7936e91f465abba182208dd68142bf0ca",
-        trained_from="MiDaS's 12 datasets, 3D films among them, then NYU Depth V2 and KITTI (CC BY-NC-SA) (Bhat et "
+        trained_from="MiDaS's 12 datasets, 3D films among them, then NYU Depth V2 and KITTI (CC BY-NC-SA 3.0) (Bhat et "
         "al., 2023; the README of MiDaS 3.1)",
         free_training=False,
     ),

@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import DecodeError, DepthFileError, printable
+from cortexia_video.errors import DecodeError, DepthFileError, format_count, printable
 from cortexia_video.formats.decode_depth import interpret
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import INTERVALS, LAST
 from cortexia_video.formats.raw_depth import RawDepth
 from cortexia_video.formats.registry import FORMATS, HEAD_BYTES, is_own_head, is_own_output
-from cortexia_video.html.wording import format_count
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 from cortexia_video.storage.paths import to_text as to_name
 from cortexia_video.storage.remote_path import RemotePath
