@@ -114,7 +114,7 @@ def _import_openvino() -> Any:
 class OnnxRuntimeSession:
     """A `Session` of ONNX Runtime, in the precision that the file has."""
 
-    enough_pixels = None
+    enough_pixels: int | None = None
 
     def __init__(self, path: Path, device: str, precision: str) -> None:
         import onnxruntime as ort
