@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from cortexia_video.depth_map import Alignment, DepthMap, Share, require_perspective
 from cortexia_video.errors import InputError
@@ -21,8 +21,10 @@ from cortexia_video.geometry.anchors import fit_extremes, require_distances
 from cortexia_video.geometry.ground_plane import fit_camera_height, fit_known_length
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.sparse_depth.source import SparseDepth, read_length
+from cortexia_video.storage.paths import to_absolute, to_text
 
 OF_EACH = 400  # samples of an image that a shared fit takes
+_PATHS = ("to", "points", "colmap", "transforms", "sparse")
 _OF_CLIP = 16  # frames whose samples the fit of a clip takes
 
 
@@ -112,8 +114,12 @@ class Aligner:
             self.settings |= self.source.settings
 
     def __reduce__(self) -> tuple[type[Self], tuple[AlignTo]]:
-        """Let another process open the source anew."""
-        return type(self), (self._to,)
+        """Let another process, which may stand in another folder, open the source anew."""
+        given = {name: getattr(self._to, name) for name in _PATHS}
+        paths: dict[str, Any] = {
+            name: to_text(to_absolute(path)) for name, path in given.items() if path is not None
+        }
+        return type(self), (replace(self._to, **paths),)
 
     def take(self, key: str, depth: DepthMap) -> Samples:
         """Return what is known of an image's depth; raises `InputError` where that is nothing."""

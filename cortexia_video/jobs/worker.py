@@ -70,10 +70,14 @@ class TaskOptions:
         frame = self.given.apply(frame) if self.given.settings else frame
         return self.sparse.add_to(frame, [frame.key]) if self.sparse else frame
 
+    def find_beside(self, item: InputFile) -> str:
+        """Return the digest of what else than its file the depth of an input is made of, "" for nothing."""
+        return self.sparse.digest(item.key, is_clip=item.is_clip) if self.sparse else ""
+
     @property
     def known_settings(self) -> Mapping[str, object]:
         """What a run's settings say of that."""
-        return {**self.given.settings, **(self.sparse.settings if self.sparse else {})}
+        return {**self.given.settings, **(self.sparse.settings_of_each if self.sparse else {})}
 
 
 class Worker:
@@ -107,7 +111,7 @@ class Worker:
             sink,
             options.given,
             options.sparse,
-            options.known_settings,
+            {**options.given.settings, **(options.sparse.settings if options.sparse else {})},
             options.aligner,
             options.max_megapixels,
             self._budget,
@@ -209,6 +213,7 @@ class Worker:
                 kept = b"" if is_large else data
                 del data
             needed = size + header.height * header.width * _DECODE_BYTES
+            needed += self._options.sparse.count_bytes(item.key) if self._options.sparse else 0
             return self._with_memory(needed, lambda: make_ready(kept))
         except Exception as error:  # noqa: BLE001 - the boundary
             return as_failure(item.key, "decode", error)
