@@ -299,6 +299,8 @@ def estimate(
     )
     if given.settings and (unused := given.describe_unused()):
         _log.warning("%s", unused)
+    if spec.task.aligner:
+        spec.task.aligner.errors.log()
     return report
 
 
