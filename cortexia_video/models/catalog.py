@@ -32,6 +32,7 @@ def _publish(
     load: str = _LOAD,
     trained_from: str = "unknown",
     free_training: bool | None = None,
+    backends: tuple[str, ...] = BACKENDS,
 ) -> ModelInfo:
     return ModelInfo(
         name=name,
@@ -48,7 +49,7 @@ def _publish(
         load=load,
         hub_id=hub_id,
         revision=revision,
-        backends=BACKENDS,
+        backends=backends,
     )
 
 
@@ -140,6 +141,23 @@ def _publish_prompt_depth_anything(size: str, letters: str, bytes: str, what: st
     )
 
 
+def _publish_video_depth_anything(variant: str, what: str, *, kind: DepthKind, then: str = "") -> ModelInfo:
+    return _publish(
+        f"video-depth-anything-{variant.lower()}small",
+        f"depth-anything/{variant.title()}Video-Depth-Anything-Small",
+        f"Video Depth Anything {variant.replace('-', ' ').title()}Small: {what} of clips, 32 frames at a time",
+        kind=kind,
+        licence="Apache-2.0",
+        commercial=True,
+        size="114 MB",
+        load="cortexia_video.models.torch.video_depth_anything:load_video_depth_anything",
+        trained_from=f"'a joint dataset of video depth and unlabeled images', on from Depth Anything V2, which learned "
+        f"from Virtual KITTI 2 (CC BY-NC-SA) (Chen et al., CVPR 2025, whose abstract names no dataset){then}",
+        free_training=False,
+        backends=BACKENDS[:1],
+    )
+
+
 _SIZES = {"Small": "99 MB", "Base": "390 MB", "Large": "1.3 GB"}
 _VARIANTS = {"": 0, "Indoor": 20, "Outdoor": 80}
 
@@ -183,6 +201,10 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         "small-transparent", "vits-transparent", "100 MB", "Small, for glass, too"
     ),
     _publish_prompt_depth_anything("large", "vitl", "1.4 GB", "Large"),
+    _publish_video_depth_anything("", "relative depth", kind="disparity"),
+    _publish_video_depth_anything(
+        "metric-", "metres", kind="metric", then="; then Virtual KITTI and IRS (the authors' README)"
+    ),
     _publish(
         "zoedepth",
         "Intel/zoedepth-nyu-kitti",
