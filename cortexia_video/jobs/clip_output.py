@@ -40,7 +40,7 @@ PROVEN = 16  # frames before a part: they must come out again where decoding beg
 _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most
 _LONGEST_WINDOW = 1000  # frames that a filter may see at once
 _MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
-_HEADROOM = 3  # times the range of the first window that there is room for
+_HEADROOM = 3  # times the largest number of the first window that there is room for
 _NOTHING: NDArray[Any] = np.empty(0)
 RecordBegun = Callable[[str, Sequence[str]], None]
 
@@ -199,7 +199,8 @@ class ClipOutput:
         ranges = [each.values[np.isfinite(each.values)] for each in depths.values()]
         low = min((float(each.min()) for each in ranges if each.size), default=0.0)
         high = max((float(each.max()) for each in ranges if each.size), default=1.0)
-        high = low + (high - low) * (_HEADROOM if self._window else 1)
+        if self._window:
+            low, high = 0.0, _HEADROOM * high
         progress.coding = Coding.of(kind, low, high).metadata
 
     def add(

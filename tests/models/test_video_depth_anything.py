@@ -47,6 +47,33 @@ OF_IMAGE = [
     [0.0, 0.0, 3.52040805, 2.76839414],
     [1.40106577, 1.18338918, 3.5154349, 2.04045739],
 ]
+OF_CLIP = [  # of the frames 0, 25, 31, 40 and 69 of 70: four windows
+    [
+        [1.300114, 0.0, 0.0, 0.0],
+        [0.244575, 0.954459, 5.911516, 5.743124],
+        [0.8039, 1.566255, 2.55524, 4.009454],
+    ],
+    [
+        [0.11398, 0.11398, 0.148368, 0.537232],
+        [0.195112, 1.387524, 3.86668, 4.03776],
+        [0.220265, 0.830241, 1.495905, 3.232076],
+    ],
+    [
+        [0.797863, 0.797863, 1.59495, 3.363836],
+        [0.797863, 1.142588, 4.063294, 4.806596],
+        [0.797863, 2.142538, 2.275453, 2.012487],
+    ],
+    [
+        [1.155226, 1.32801, 1.478603, 4.206939],
+        [1.324656, 0.797863, 0.797863, 3.669553],
+        [2.037605, 2.278549, 0.797863, 0.797863],
+    ],
+    [
+        [1.80653, 1.764241, 1.820467, 1.873876],
+        [1.624771, 1.680455, 2.005127, 1.580096],
+        [1.742635, 1.97236, 1.826234, 1.843023],
+    ],
+]
 SAMPLED = np.s_[::20, ::18]
 
 
@@ -71,6 +98,16 @@ def test_the_network_gives_the_authors_numbers() -> None:
     assert window.shape == (32, *SIZE) and image.shape == (1, *SIZE)
     np.testing.assert_allclose(window[[0, 13, 31]][:, *SAMPLED], OF_WINDOW, atol=2e-4)
     np.testing.assert_allclose(image[0, *SAMPLED], OF_IMAGE, atol=2e-4)
+
+
+def test_a_clip_gets_the_authors_depth(checkpoints: Checkpoints) -> None:
+    model = load_model(f"hf:{checkpoints(FILE)}", input_size=SIZE)
+    stitch, carried, rest, found = Stitch(model.window, model.kind), [], list(draw(70)), []
+    while len(found) < 70:
+        pixels = fill_window(model.window, carried, rest[: 32 - len(carried)])
+        rest, carried = rest[32 - len(carried) :], pixels[[*model.window.carried]]
+        found += [*stitch.add(model.infer(pixels[None])[0].reshape(32, *SIZE))]
+    np.testing.assert_allclose(np.array(found)[[0, 25, 31, 40, 69]][:, *SAMPLED], OF_CLIP, atol=5e-4)
 
 
 @pytest.mark.parametrize(
