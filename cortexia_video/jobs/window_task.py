@@ -102,7 +102,7 @@ class WindowTask(ClipTask):
         if not len(self._carried) and item.held == len(inputs):
             raise DecodeError(f"none of its first {len(inputs)} frames can be decoded")
         item.proof = dict([*item.proof.items()][-PROVEN:])
-        pixels = fill_window(window, self._carried, inputs)
+        pixels = fill_window(window, [*self._carried], inputs)
         item.carried = self._carried = pixels[[*window.carried]]
         return PreparedFrame(origin, pixels, (*pixels.shape, str(pixels.dtype)))
 

@@ -149,7 +149,7 @@ def _publish_video_depth_anything(variant: str, what: str, *, kind: DepthKind, t
         kind=kind,
         licence="Apache-2.0",
         commercial=True,
-        size="114 MB",
+        size="116 MB",
         load="cortexia_video.models.torch.video_depth_anything:load_video_depth_anything",
         trained_from=f"'a joint dataset of video depth and unlabeled images', on from Depth Anything V2, which learned "
         f"from Virtual KITTI 2 (CC BY-NC-SA) (Chen et al., CVPR 2025, whose abstract names no dataset){then}",

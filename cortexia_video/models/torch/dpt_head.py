@@ -65,8 +65,8 @@ class DptHead(nn.Module):
     def forward(self, features: Sequence[Tensor], size: torch.Size) -> tuple[Tensor, ...]:
         """features: (B, taken, rows x columns) of the transformer. Returns maps (B, 1, *size)."""
         levels = self.spread(features, size)
-        fused = None
-        for n in (4, 3, 2, 1):
+        fused = self.fuse(4, None, levels)
+        for n in (3, 2, 1):
             fused = self.fuse(n, fused, levels)
         return self.finish(fused, size)
 

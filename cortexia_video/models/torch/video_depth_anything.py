@@ -34,9 +34,10 @@ _OF_ROWS = {
     "video-depth-anything-small": "video_depth_anything_vits.pth",
     "video-depth-anything-metric-small": "metric_video_depth_anything_vits.pth",
 }
-_KINDS: dict[str, DepthKind] = {
+_OF_PREFIXES: dict[str, DepthKind] = {"": "disparity", "metric_": "metric"}
+_KINDS = {
     f"{prefix}video_depth_anything_vit{size}.pth": kind
-    for prefix, kind in (("", "disparity"), ("metric_", "metric"))
+    for prefix, kind in _OF_PREFIXES.items()
     for size in "sbl"
 }
 _PREPROCESSING = Preprocessing((518, 518), PATCH, "bicubic", *IMAGENET, scaling="short_side")
@@ -148,8 +149,9 @@ class DepthOfFrames(nn.Module):
     ) -> None:
         super().__init__()
         self.pretrained, self.head, self.frames = backbone, head, frames
-        width = len(head.scratch["output_conv1"].weight[0])
-        channels = (*(len(head.projects[level].bias) for level in (2, 3)), width, width)
+        projects: Any = head.projects
+        width = head.scratch["output_conv1"].in_channels
+        channels = (projects[2].out_channels, projects[3].out_channels, width, width)
         head.motion_modules = nn.ModuleList(_Motion(each, frames) for each in channels)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -172,7 +174,7 @@ class DepthOfFrames(nn.Module):
         taken = TAKEN[len(self.pretrained.blocks)]
         spread = [
             self.head.spread([each[:, 1:].mT for each in self.pretrained(some, taken)], some.shape[2:])
-            for some in pixels.split(_TOGETHER)
+            for some in torch.split(pixels, _TOGETHER)
         ]
         return [torch.cat(level) for level in zip(*spread, strict=True)]
 
@@ -196,7 +198,7 @@ class _Motion(nn.Module):
         places = parts["norm"](features).permute(2, 3, 0, 1).flatten(0, 1)  # (h w, T, C)
         added = [
             parts["proj_out"](parts["transformer_blocks"][0](parts["proj_in"](some)))
-            for some in places.split(_PLACES)
+            for some in torch.split(places, _PLACES)
         ]
         found: Tensor = torch.cat(added).permute(1, 2, 0).reshape(features.shape) + features
         return found
@@ -226,8 +228,7 @@ class _Attention(nn.Module):
     def __init__(self, channels: int, frames: int) -> None:
         super().__init__()
         self.pos_encoder = nn.ParameterDict({"pe": nn.Parameter(torch.empty(1, frames, channels))})
-        for name in ("to_q", "to_k", "to_v"):
-            setattr(self, name, nn.Linear(channels, channels, bias=False))
+        self.to_q, self.to_k, self.to_v = (nn.Linear(channels, channels, bias=False) for _ in range(3))
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -236,7 +237,6 @@ class _Attention(nn.Module):
             each(tokens).unflatten(2, (_HEADS, -1)).transpose(1, 2)
             for each in (self.to_q, self.to_k, self.to_v)
         )
-        found: Tensor = self.to_out[0](
-            scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        )
-        return found
+        found = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        added: Tensor = self.to_out[0](found)
+        return added
