@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def _estimate_windows(
     native: DepthEstimator, window: Window, frames: Iterator[Frame], waiting: Collection[Frame]
 ) -> Iterator[DepthMap]:
     """Yield the depth of frames, as many as are waiting in the end, by windows; what a window fails by raises."""
-    stitch, carried = Stitch(window, native.model.kind), cast("Sequence[NDArray[Any]]", ())
+    stitch, carried = Stitch(window, native.model.kind), list[NDArray[Any]]()
     origin: FrameInfo | None = None
     while True:
         inputs: list[NDArray[Any]] = []
@@ -90,7 +90,7 @@ def _estimate_windows(
         if not waiting or origin is None:
             return
         pixels = fill_window(window, carried, inputs)
-        carried = pixels[[*window.carried]]
+        carried = [*pixels[[*window.carried]]]
         (output,) = map(native.check, native.run(pixels[None]))
         if isinstance(output, ModelOutputError) and native.can_run_again:
             (output,) = map(native.check, native.run_again(pixels[None]))
