@@ -21,7 +21,7 @@ demo: $(VENV)/core
 
 # Furniture for `cortexia scenes --kinds furnished`, 120 MB: Debian's package, unpacked where the command looks. Nothing
 # of it is part of this package (licences: NOTICE). Elsewhere: any folder of .sh3f, .obj or .glb files, as --furniture.
-FURNITURE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cortexia_video/furniture
+FURNITURE ?= $(or $(filter /%,$(XDG_CACHE_HOME)),$(HOME)/.cache)/cortexia_video/furniture
 furniture:
 	@command -v apt-get dpkg-deb || { echo "make furniture needs apt: name a folder of .sh3f files as --furniture"; exit 1; }
 	mkdir -p build/furniture $(FURNITURE)
@@ -30,14 +30,10 @@ furniture:
 	  $(FURNITURE)
 	rm -r build/furniture
 
-# Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), but for rooms of
-# small files, which mostly start; three at a time: those of clusters mostly wait; small ones last, so that no core is idle.
-# pytest's plugins take a second a file.
-TOGETHER := augmentation evaluation formats geometry html ledger sinks sources sparse_depth storage
+# Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), three at a time:
+# those of clusters mostly wait. pytest's plugins take a second a file.
 test: $(VENV)/test
-	{ printf 'tests/%s\n' $(TOGETHER); \
-	  find tests -name 'test_*.py' $(foreach each,$(TOGETHER),-not -path 'tests/$(each)/*'); } | sort -r \
-	  | xargs -n 1 -P 3 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -m "$(WHICH)"
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python tests/support/run_files.py -m "$(WHICH)"
 
 # What `make test` leaves out, to stay under a quarter of an hour.
 test-slow:
@@ -61,7 +57,7 @@ test-pythons:
 test-oldest:
 	uv venv --python 3.11 build/oldest
 	uv pip install --python build/oldest --resolution lowest-direct $(TORCH) '.[test]'
-	PYTHONPATH=. PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 build/oldest/bin/python -m pytest -m "not slow" tests
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 build/oldest/bin/python tests/support/run_files.py -m "not slow"
 
 check: lint test test-slow test-pythons docs wheel
 

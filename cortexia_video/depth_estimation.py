@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from cortexia_video.errors import (
     ModelOutputError,
     attempt,
     printable,
+    require_one_of,
 )
 from cortexia_video.formats.registry import choose_maps
 from cortexia_video.frame import FocalSource, Frame
@@ -118,10 +119,7 @@ class DepthEstimator:
         also: str | Iterable[str] = (),
         sky: Sky = "unknown",
     ) -> None:
-        if size not in get_args(Size):
-            raise InputError(f"unknown size {size!r}: use full or native")
-        if sky not in get_args(Sky):
-            raise InputError(f"unknown sky {sky!r}: use unknown or keep")
+        require_one_of(size=(size, Size), sky=(sky, Sky))
         self.model = model
         self.size = size
         self.also, self.sky = frozenset(choose_maps(also, MAPS) if also else ()), sky
@@ -600,8 +598,7 @@ def load_estimator(
     """
     if commercial_only:
         require_commercial(model, strict=commercial_only == "strict")
-    if projection not in get_args(Projection):
-        raise InputError(f"unknown projection {projection!r}: use {' or '.join(get_args(Projection))}")
+    require_one_of(projection=(projection, Projection))
     loaded = load_model(model, device=device, thorough=thorough, **_keep_given(options))
     if projection == "equirectangular":
         from cortexia_video.inference.panorama import Panorama

@@ -20,6 +20,7 @@ CortexiaError
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
 import traceback
@@ -34,7 +35,7 @@ from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 __all__ = [
@@ -290,6 +291,11 @@ def not_known(what: str, word: str, known: Iterable[str]) -> str:
     return f"unknown {what} {word!r}: {propose(word, known)}use one of {', '.join(known)}"
 
 
+def format_count(count: int, one: str, many: str = "") -> str:
+    """Return `1 image` or `1,204 images`; `many` where an s is not enough, as for `value is`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def printable(text: str) -> str:
     """Make text safe to print on one line: no secrets; control characters and what is not UTF-8 escaped."""
     text = redact(text)
@@ -352,6 +358,27 @@ def require_type(name: str, value: object, wanted: type, remedy: str) -> None:
     """Raise `TypeError` where an argument is of another type, with what to do about it."""
     if not isinstance(value, wanted):
         raise TypeError(f"{name} must be of type {wanted.__name__}, got {type(value).__name__}: {remedy}")
+
+
+def require_one_of(**given: tuple[object, object]) -> None:
+    """Raise `InputError` where an argument is none of the words of its `Literal`: `sky=(sky, Sky)`."""
+    for name, (value, choices) in given.items():
+        if value not in get_args(choices):
+            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
+
+
+def require_at_least_1(**given: int) -> None:
+    """Raise `InputError` where an argument that counts something is below 1."""
+    for name, value in given.items():
+        if value < 1:
+            raise InputError(f"`{name}` must be at least 1, got {value}")
+
+
+def require_positive(*, most: float = math.inf, **given: float) -> None:
+    """Raise `InputError` where an argument is not above 0, or above `most`."""
+    for name, value in given.items():
+        if not 0 < value <= most:
+            raise InputError(f"`{name}` must be above 0, got {value}")
 
 
 _CLOSE = 0.75  # how alike a keyword and the one that was meant are

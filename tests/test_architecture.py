@@ -57,6 +57,8 @@ OWNERS = {  # of heavy packages: rooms (with a slash) or files that may import t
     "pyarrow": {"storage/", "jobs/ray_cluster.py"},
     "av": {"video/"},
     "fsspec": {"storage/remote_path.py"},
+    "aiobotocore": {"storage/remote_path.py"},
+    "botocore": {"storage/remote_path.py"},
     "rerun": {"viewing/recording.py"},
     "embreex": {"scenes/meshes.py"},
     "pillow_heif": {"images/pillow_readers.py"},

@@ -175,7 +175,7 @@ def test_native_size_is_the_networks_and_says_what_image_it_is_of() -> None:
     )
     assert full.full_size is None
     np.testing.assert_array_equal(full.values, resize_depth(depth.values, 300, 400))
-    with pytest.raises(InputError, match="unknown size 'small': use full or native"):
+    with pytest.raises(InputError, match="`size` must be one of full, native, got 'small'"):
         DepthEstimator(SyntheticModel(), size="small")
 
 

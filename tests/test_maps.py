@@ -137,7 +137,7 @@ def test_what_a_model_has_not_is_refused_before_the_first_image() -> None:
         DepthEstimator(SyntheticModel(), also=["mask", "confidence"])
     with pytest.raises(InputError, match="synthetic gives no mask: `also` can be normals"):
         DepthEstimator(SyntheticModel(kind="metric"), also="mask")
-    with pytest.raises(InputError, match="unknown sky 'blue': use unknown or keep"):
+    with pytest.raises(InputError, match="`sky` must be one of unknown, keep, got 'blue'"):
         DepthEstimator(Telling(), sky="blue")
 
 

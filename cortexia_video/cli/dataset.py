@@ -31,7 +31,13 @@ from cortexia_video.datasets.builder import Problems, build_dataset
 from cortexia_video.datasets.registry import DATASETS, describe_reading, open_folder
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
-from cortexia_video.errors import Failure, InputError, OutputError, OutputExistsError, explain_import
+from cortexia_video.errors import (
+    Failure,
+    OutputError,
+    OutputExistsError,
+    explain_import,
+    require_at_least_1,
+)
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.storage.atomic_file import write_atomic
@@ -174,8 +180,7 @@ def preview_command(
     form = _IMAGES.get(place.suffix.lower())
     if form is None:
         raise OutputError(f"{place} is no name of an image: end it in .png or .jpg")
-    if min(count, per_row) < 1:
-        raise InputError(f"`count` and `per_row` must be at least 1, got {count} and {per_row}")
+    require_at_least_1(count=count, per_row=per_row)
     with suppress(OSError), place.open("rb") as file:  # else whatever writes to it will say what is wrong
         if not is_own_head(file.read(HEAD_BYTES)):
             raise OutputExistsError(f"{place} exists and is no sheet of ours: choose another `output`")

@@ -16,7 +16,7 @@ from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import MEANING, OPTIONS, take_options
 from cortexia_video.cli.terminal_image import draw_depth
-from cortexia_video.errors import Failure, attempt, printable, redact
+from cortexia_video.errors import Failure, attempt, format_count, printable, redact
 from cortexia_video.formats.metadata import describe_files
 from cortexia_video.html.wording import format_bytes
 from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect
@@ -121,8 +121,9 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "missing", f"{', '.join(found.maps_missing)} beside it"
     if found.clip:
         clip = found.clip
-        told = f"{clip['frames']} frames, {clip.get('rate', 0):g} a second, {clip.get('seconds', 0):g} s"
-        yield "clip", f"{told}; {clip.get('held', 0)} held, {clip.get('cuts', 0)} cuts; this is frame 0"
+        frames, cuts = format_count(clip["frames"], "frame"), format_count(clip.get("cuts", 0), "cut")
+        told = f"{frames}, {clip.get('rate', 0):g} per second, {clip.get('seconds', 0):g} s"
+        yield "clip", f"{told}; {clip.get('held', 0)} held, {cuts}; this is frame 0"
     size = said["full_size"]
     if size != [found.height, found.width]:
         yield "image", f"{size[0]} x {size[1]}, of which this is all, smaller"
@@ -143,7 +144,7 @@ def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
     sampled = found.sampled
     if not sampled:
         return
-    yield "read", f"{len(sampled)} files"
+    yield "read", format_count(len(sampled), "file")
     yield "kind", _tally(each.kind or "not known" for each in sampled)
     yield "model", _tally(str(each.metadata["model"] or "none") for each in sampled)
     sizes = sorted({(each.height, each.width) for each in sampled}, key=lambda size: size[0] * size[1])

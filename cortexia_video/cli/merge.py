@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cortexia_video.cli.options import take_options
+from cortexia_video.errors import format_count
 from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.storage.paths import is_remote, to_path
@@ -31,4 +32,7 @@ def merge_command(output: Annotated[str, Parameter(name="DIR")], /) -> None:
     place = to_path(output)
     count = merge_ledgers(place)
     what = "object" if is_remote(place) else "partition"
-    print(f"{count} {what}{'' if count == 1 else 's'} joined to {place / LEDGER_NAME}")
+    if count:
+        print(f"{format_count(count, what)} joined to {place / LEDGER_NAME}")
+    else:
+        print(f"{place / LEDGER_NAME}: nothing to join")

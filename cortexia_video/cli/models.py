@@ -20,6 +20,10 @@ from cortexia_video.models.readiness import find_lack
 from cortexia_video.models.registry import describe_model, find_model, list_models
 
 _FREE = {True: "yes", False: "no", None: "see licence"}
+_IN_JSON = (
+    "name summary kind licence_code licence_weights commercial weights size hub_id revision needs backends "
+    "trained_from free_training"
+)
 _HEADS = ("name", "ready", "licence", "size", "kind", "commercial use")
 
 
@@ -45,11 +49,15 @@ def models_command(
         name: Show all about this model.
         json_lines: Print an object of JSON for each, one per line.
     """
-    infos = list_models() if name is None else [_describe_named(name)]
+    infos = list_models()
+    if name is not None:  # the row of a model; of a file or folder what that says
+        infos = [find_model(name) if any(name == each.name for each in infos) else describe_model(name)]
     width = find_width()
     if json_lines:
         for info in infos:
-            print(json.dumps(_to_json(info)))
+            lack = find_lack(info)
+            facts = {each: getattr(info, each) for each in _IN_JSON.split()}
+            print(json.dumps({**facts, "ready": not lack, "lacks": lack or None}))
     elif name is not None:
         for title, fact in _describe(infos[0]).items():
             print(f"{title:<15}  {fact}")
@@ -101,12 +109,6 @@ def check_command(
     return DONE if check.passed else SOME_FAILED
 
 
-def _describe_named(name: str) -> ModelInfo:
-    """Return the row of a model; of a file or folder of its own with what that says."""
-    is_row = any(name == each.name for each in list_models())
-    return find_model(name) if is_row else describe_model(name)
-
-
 def _describe(info: ModelInfo) -> dict[str, str]:
     lack = find_lack(info)
     return {
@@ -129,25 +131,6 @@ def _describe(info: ModelInfo) -> dict[str, str]:
 
 def _read_help(command: Callable[..., Any]) -> str:
     return unwrap(cleandoc(command.__doc__ or "").partition("\nArgs:")[0])
-
-
-def _to_json(info: ModelInfo) -> dict[str, object]:
-    names = (
-        *(
-            "name",
-            "summary",
-            "kind",
-            "licence_code",
-            "licence_weights",
-            "commercial",
-            "weights",
-            "size",
-            "hub_id",
-        ),
-        *("revision", "needs", "backends", "trained_from", "free_training"),
-    )
-    lack = find_lack(info)
-    return {**{name: getattr(info, name) for name in names}, "ready": not lack, "lacks": lack or None}
 
 
 models = App(name="models", help=_read_help(models_command))

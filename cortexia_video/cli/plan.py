@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cortexia_video.cli.options import CAMERA, MODEL, MODEL_OPTIONS, OPTIONS, RUN, take_options
-from cortexia_video.html.wording import format_bytes, format_count
+from cortexia_video.errors import format_count
+from cortexia_video.html.wording import format_bytes, format_number
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.jobs.input_sample import find_existing
 from cortexia_video.jobs.plan import ClipCost, plan
@@ -41,10 +42,13 @@ def plan_command(
     Exit code: 0 done, 2 wrong usage.
     """
     cost = plan(inputs, **options)
-    lost = f"; {cost.lost} inputs cannot be opened" if cost.lost else ""
-    done = (
-        f"; {cost.done} are done, what follows is for the other {cost.found - cost.done}" if cost.done else ""
-    )
+    lost = f"; {format_count(cost.lost, 'input')} cannot be opened" if cost.lost else ""
+    done = ""
+    if options["output"]:
+        done = (
+            f"; {format_count(cost.done, 'is', 'are') if cost.done else 'none is'} done with these settings"
+        )
+        done += f", what follows is for the other {cost.found - cost.done:,}" if cost.done else ""
     if cost.found:
         print(f"{format_count(cost.found, 'image')}, {format_bytes(cost.bytes)}{lost}{done}")
         smallest, largest = (f"{width} x {height}" for width, height in (cost.smallest, cost.largest))
@@ -56,7 +60,8 @@ def plan_command(
     if cost.formats:
         print(f"from {cost.timed} timed{shared}:")
     for name, each in cost.formats.items():
-        total = f"  {each.hours * cost.num_workers:.3g} worker-hours" if cost.num_workers > 1 else ""
+        together = format_number(each.hours * cost.num_workers)
+        total = f"  {together} worker-hours" if cost.num_workers > 1 else ""
         print(f"  --format {name:<5} {_format_hours(each.hours):>12} {format_bytes(each.bytes):>10}{total}")
     if cost.maps:
         beside = ", ".join(f"{name} {format_bytes(size)}" for name, size in cost.maps.items())
@@ -72,15 +77,15 @@ def plan_command(
 
 
 def _print_clips(cost: ClipCost, shared: str, lost: str) -> None:
-    done = f"; {cost.done} are done" if cost.done else ""
+    done = f"; {format_count(cost.done, 'is', 'are')} done" if cost.done else ""
     bad = f"; {cost.unreadable} of those looked at cannot be read" if cost.unreadable else ""
-    length = f"{cost.frames} frames, {_format_hours(cost.seconds / 3600)}"
+    length = f"{format_count(cost.frames, 'frame')}, {_format_hours(cost.seconds / 3600)}"
     print(f"{format_count(cost.found, 'video')}, {format_bytes(cost.bytes)}, about {length}{lost}{done}{bad}")
-    print(f"from {cost.timed} frames timed{shared}:")
+    print(f"from {format_count(cost.timed, 'frame')} timed{shared}:")
     print(f"  videos         {_format_hours(cost.hours):>12} {format_bytes(cost.output_bytes):>10}")
 
 
 def _format_hours(hours: float) -> str:
     if hours >= 1:
-        return f"{hours:.3g} hours"
+        return f"{format_number(hours)} hours"
     return f"{hours * 60:.2g} minutes" if hours * 60 >= 1 else f"{hours * 3600:.2g} seconds"

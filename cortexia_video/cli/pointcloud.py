@@ -10,7 +10,7 @@ from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.failures import FailureGroups
 from cortexia_video.cli.job import run_job
 from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, format_count
 from cortexia_video.jobs.fuse import fuse_point_clouds
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
 from cortexia_video.storage.paths import is_folder, require_object, to_path
@@ -95,7 +95,7 @@ def pointcloud_command(
         overwrite=options["overwrite"],
     )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
-    print(f"{to_path(output)}: {len(cloud.points)} points, {unit}")
+    print(f"{to_path(output)}: {format_count(len(cloud.points), 'point')}, {unit}")
     return DONE
 
 
@@ -112,7 +112,6 @@ def _fuse(run: str, output: str, colmap: str | None, voxel: float | None, option
     fused = fuse_point_clouds(run, output, colmap, voxel=voxel, **taken)
     FailureGroups(fused.failures).print()
     failed = f", {len(fused.failures)} failed" if fused.failures else ""
-    print(
-        f"{to_path(output)}: {fused.points} points of {fused.images} images{failed}; voxels of {fused.voxel:.4g}"
-    )
+    what = f"{format_count(fused.points, 'point')} of {format_count(fused.images, 'image')}"
+    print(f"{to_path(output)}: {what}{failed}; voxels of {fused.voxel:.4g}")
     return SOME_FAILED if fused.failures else DONE

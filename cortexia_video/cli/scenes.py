@@ -8,8 +8,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.cli.options import OPTIONS, take_options
-from cortexia_video.errors import explain_import
-from cortexia_video.html.wording import format_count
+from cortexia_video.errors import explain_import, format_count
 from cortexia_video.runtime.progress import stage
 from cortexia_video.scenes import ScenePlan
 from cortexia_video.storage.paths import to_path

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.options import OPTIONS, take_options
-from cortexia_video.errors import printable
+from cortexia_video.errors import format_count, printable
 from cortexia_video.jobs.verify import verify
 
 
@@ -38,6 +38,6 @@ def verify_command(
     for key in found.unfinished:
         print(f"not finished: {printable(key)}: the next run does it")
     requeued = "; requeued: the next run does them" if options["requeue"] and found.wrong else ""
-    forgotten = f"; {found.forgotten} failures forgotten" if options["forget_failed"] else ""
+    forgotten = f"; {format_count(found.forgotten, 'failure')} forgotten" if options["forget_failed"] else ""
     print(f"{found}{requeued}{forgotten}")
     return SOME_FAILED if found.wrong or found.unfinished else DONE

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from cortexia_video.datasets.eval_region import EVERYWHERE, Region
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import Failure, InputError, attempt, attempt_all
+from cortexia_video.errors import Failure, InputError, attempt, attempt_all, format_count
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.resources import choose_workers, keep_freed_memory
@@ -60,7 +60,7 @@ class RGBDDataset:
     read_file: Callable[[Any], bytes | None] | None = None
 
     def __repr__(self) -> str:
-        return _describe(self, f"{len(self)} samples")
+        return _describe(self, format_count(len(self), "sample"))
 
     def __post_init__(self) -> None:
         if len(set(self.keys)) != len(self.entries):
@@ -129,7 +129,7 @@ class RGBDStream:
     scale_is_said: bool = False
 
     def __repr__(self) -> str:
-        return _describe(self, f"{len(self.shards)} shards")
+        return _describe(self, format_count(len(self.shards), "shard"))
 
     def __iter__(self) -> Iterator[RGBDSample]:
         """Yield the samples; raises what is wrong with one."""

@@ -13,7 +13,7 @@ from cortexia_video.augmentation import RandomTransform
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset
 from cortexia_video.datasets.sample_checks import OnProblem, check
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, format_count
 from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.viz.figures import collage
@@ -57,7 +57,7 @@ class Summary:
         self.depth.setdefault(attempt.depth.kind, []).append(values[:: max(1, values.size // _TAKEN)])
 
     def __str__(self) -> str:
-        total = "a stream" if self.count is None else f"{self.count} samples"
+        total = "a stream" if self.count is None else format_count(self.count, "sample")
         usable = self.looked_at - len(self.failures)
         lines = [f"{total}; of {self.looked_at} looked at {usable} can be used, {self.cameras} have a camera"]
         lines += (f"{width} x {height}: {count}" for (width, height), count in self.sizes.most_common())
@@ -119,7 +119,9 @@ def make_sheet(
         else:
             usable.append(augment(checked, seed) if augment else checked)
     if not usable:
-        raise InputError(f"nothing to show: none of {count} samples can be used; the last: {failure}")
+        raise InputError(
+            f"nothing to show: none of {format_count(count, 'sample')} can be used; the last: {failure}"
+        )
     pairs = []
     for sample in usable:
         values = np.where(sample.valid, sample.depth.values.astype(np.float64), np.nan)

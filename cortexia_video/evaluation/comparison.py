@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, format_count
 from cortexia_video.evaluation.metrics.alignment import align
 from cortexia_video.evaluation.metrics.depth_metrics import delta1
 from cortexia_video.evaluation.metrics.pixel_sums import Floats, measure_pixels
 from cortexia_video.geometry.anchors import anchor_depth
 from cortexia_video.html.views import fit_within
-from cortexia_video.html.wording import format_count, format_number
+from cortexia_video.html.wording import format_number
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.ledger.artifacts import Line, read_run_depth
 from cortexia_video.storage.paths import AnyPath

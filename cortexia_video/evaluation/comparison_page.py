@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import Failure, attempt, printable
+from cortexia_video.errors import Failure, attempt, format_count, printable
 from cortexia_video.evaluation.comparison import ComparedImage, Comparison, read_maps
 from cortexia_video.evaluation.metrics.regions import REGIONS, split_errors
 from cortexia_video.evaluation.text_table import describe_regions
@@ -16,7 +16,7 @@ from cortexia_video.formats.registry import REPORT_MARK
 from cortexia_video.html.blocks import code, quiet, section, swatch, table, write_document
 from cortexia_video.html.markup import element
 from cortexia_video.html.views import Layer, find_scale, link_to, pick_values, show_hint, show_view, to_jpeg
-from cortexia_video.html.wording import find_unit, format_count, format_number, format_value
+from cortexia_video.html.wording import find_unit, format_number, format_value
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.ledger.artifacts import find_depth, read_run_image

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputLostError, printable
+from cortexia_video.errors import InputError, OutputLostError, printable, require_one_of
 from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth, open_truth
 from cortexia_video.evaluation.job import Evaluation, measure_predictors
 from cortexia_video.evaluation.page import TileMaker, write_page
@@ -127,23 +127,19 @@ def evaluate(
                 f"a predictor must be a name, a path or a loaded model, got {type(each).__name__}"
             )
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
+    require_one_of(align_per=(align_per, AlignPer))
     if align_per != "image":
-        if align_per not in get_args(AlignPer):
-            raise InputError(f"`align_per` must be image or clip, got {align_per!r}")
         chosen = replace(chosen, align_per=align_per)
-    if isinstance(truth, GroundTruth):
-        place = to_path(truth.place)
-    elif truth is not None:
-        place = to_path(truth)
-    elif chosen.place is None:
-        raise InputError(f"protocol {chosen.name} does not say where the truth is: give `truth`")
-    else:
-        place = Path(chosen.place)
-        if not place.exists():
+    if truth is None:
+        if chosen.place is None:
+            raise InputError(f"protocol {chosen.name} does not say where the truth is: give `truth`")
+        if not Path(chosen.place).exists():
             raise InputError(
-                f"{place} does not exist: protocol {chosen.name} looks there, from the current folder: "
+                f"{chosen.place} does not exist: protocol {chosen.name} looks there, from the current folder: "
                 "give `truth`"
             )
+        truth = chosen.place
+    place = to_path(truth.place if isinstance(truth, GroundTruth) else truth)
     root = None if output is None else to_path(output)
     if root is not None:
         require_own(root, place, chosen)

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, printable
+from cortexia_video.errors import Failure, format_count, printable
 from cortexia_video.evaluation.ground_truth import GroundTruth
 from cortexia_video.evaluation.image_score import ImageScore, align_image, clip_depth, find_ends
 from cortexia_video.evaluation.job import Column, Evaluation
@@ -196,7 +196,11 @@ def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], 
         "header",
         element("p", "Depth evaluation", class_="kicker"),
         element("h1", ", ".join(predictors)),
-        element("p", f"{images} images of {evaluation.place}, by {evaluation.protocol}.", class_="lead"),
+        element(
+            "p",
+            f"{format_count(images, 'image')} of {evaluation.place}, by {evaluation.protocol}.",
+            class_="lead",
+        ),
         element("p", f"All images together: {describe_mean(evaluation)}."),
         *(element("p", f"{line}.") for line in describe_fits(evaluation)),
     )

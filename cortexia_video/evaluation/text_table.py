@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from cortexia_video.errors import printable
+from cortexia_video.errors import format_count, printable
 from cortexia_video.evaluation.job import Column, Evaluation
 from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
 from cortexia_video.evaluation.metrics.regions import REGIONS
@@ -35,7 +35,7 @@ def list_lines(evaluation: Evaluation, summary: Summary, width: int | None = Non
     width: characters that a line has room for; tables leave out what does not fit, and say so.
     """
     images = evaluation.count_images()
-    yield f"protocol {evaluation.protocol}: {_count(images)} of {evaluation.place}"
+    yield f"protocol {evaluation.protocol}: {format_count(images, 'image')} of {evaluation.place}"
     yield describe_mean(evaluation)
     yield f"{describe_draws(summary)}; (-) smaller is better, (+) larger"
     yield from describe_fits(evaluation)
@@ -108,7 +108,9 @@ def describe_fits(evaluation: Evaluation) -> Iterator[str]:
     for column in columns:
         kinds = column.count_kinds()
         if len(kinds) > 1:
-            counts = ", ".join(f"{kind} on {_count(count)}" for kind, count in sorted(kinds.items()))
+            counts = ", ".join(
+                f"{kind} on {format_count(count, 'image')}" for kind, count in sorted(kinds.items())
+            )
             yield f"{printable(column.name)} has depth of several kinds, {counts}: all were fitted"
 
 
@@ -119,7 +121,7 @@ def describe_mean(evaluation: Evaluation) -> str:
         return "mean over all pixels" if aggregation == "pixel" else "mean over all images"
     count = evaluation.count_images(averaged)
     sets = "the one set's mean" if len(averaged) == 1 else f"mean of {len(averaged)} sets' means"
-    return f"{sets}, over {_count(count)}"
+    return f"{sets}, over {format_count(count, 'image')}"
 
 
 def describe_set(evaluation: Evaluation, name: str) -> str:
@@ -212,19 +214,15 @@ def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
         kinds = Counter(remark for _, remark in pairs)
         for remark, count in kinds.most_common(_LISTED):
             keys = [key for key, each in pairs if each == remark]
-            yield f"{printable(column.name)}: {_count(count)}: {remark}: {_name_some(keys)}"
+            yield f"{printable(column.name)}: {format_count(count, 'image')}: {remark}: {_name_some(keys)}"
         if len(kinds) > _LISTED:
             yield f"{printable(column.name)}: and {len(kinds) - _LISTED} more reasons, all in images.csv"
         for (group, lack), count in column.count_lacks(evaluation.asked).items():
-            yield f"{printable(column.name)}: {group} not measured on {_count(count)}: {lack}"
+            yield f"{printable(column.name)}: {group} not measured on {format_count(count, 'image')}: {lack}"
     yield from describe_pixels(evaluation)
     if evaluation.left:
-        yield f"{_count(len(evaluation.left))} without a reference that can be used, in no mean:"
+        yield f"{format_count(len(evaluation.left), 'image')} without a reference that can be used, in no mean:"
         yield from (f"  {printable(each.key)}: {each.reason}" for each in evaluation.left[:_LISTED])
-
-
-def _count(images: int) -> str:
-    return f"{images} image" if images == 1 else f"{images} images"
 
 
 def _name_some(keys: Sequence[str]) -> str:

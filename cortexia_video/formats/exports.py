@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, format_count
 from cortexia_video.formats import colmap, npz, pfm, png16, tiff
 from cortexia_video.formats.conventions import LAST_24, PER_METRE
 from cortexia_video.formats.integrity import checks
@@ -67,8 +67,8 @@ def _metres(name: str, suffix: str, encode: Encode, decode: Decode) -> Export:
 
 
 def _find_zeros(depth: DepthMap) -> str | None:
-    zeros = np.count_nonzero(depth.values == 0)
-    return f"{zeros} values are 0, which means unknown there" if zeros else None
+    zeros = int(np.count_nonzero(depth.values == 0))
+    return f"{format_count(zeros, 'value is', 'values are')} 0, which means unknown there" if zeros else None
 
 
 def _export(name: str, suffix: str, encode: Encode, decode: Decode, lost: Lost, **options: Any) -> Export:

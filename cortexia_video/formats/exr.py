@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, explain_import
+from cortexia_video.errors import DepthFileError, explain_import, format_count
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 
@@ -54,12 +54,14 @@ def encode_half(depth: DepthMap) -> Chunks:
 def lost_in_half(depth: DepthMap) -> str | None:
     """Return which values are outside a half's range."""
     size = np.abs(depth.values)
-    over = np.count_nonzero(size >= _HALF_LIMIT)
+    over = int(np.count_nonzero(size >= _HALF_LIMIT))
     largest = float(np.fmax.reduce(size, axis=None))
     # where a shift is free, zero is no value of its own: an error counts against the largest value
     small = size if depth.kind in ("metric", "scale_invariant") else np.array([largest])
     under = np.count_nonzero((small > 0) & (small < _HALF_LEAST))
-    losses = [f"{over} values are from {_HALF_LIMIT:g} up and become unknown"] if over else []
+    large = f"from {_HALF_LIMIT:g} up"
+    lost = format_count(over, f"value {large} becomes", f"values {large} become")
+    losses = [f"{lost} unknown"] if over else []
     losses += [f"values below {_HALF_LEAST:g} keep fewer digits"] if under else []
     return "; ".join(losses) or None
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import format_count
 from cortexia_video.formats.metadata import Metadata
 
 LAST = 65535
@@ -97,7 +98,7 @@ def find_loss(
     """
     values = depth.values
     low, high, infinite = _find_range(values)
-    losses = [f"{infinite} infinite values become unknown"] if infinite else []
+    losses = [*filter(None, [_say_infinite(infinite)])]
     if "near" in steps:
         size = math.log(steps["far"] / steps["near"]) / INTERVALS
         ends = [steps["near"] * math.exp((number - 1) * size) for number in (first - 0.5, last + 0.5)]
@@ -105,10 +106,10 @@ def find_loss(
         ends = [steps["offset"] + steps["scale"] * number for number in (first - 0.5, last + 0.5)]
     if low < ends[0] or high >= ends[1]:
         with np.errstate(invalid="ignore"):
-            count = np.count_nonzero(((values < ends[0]) | (values >= ends[1])) & np.isfinite(values))
+            count = int(np.count_nonzero(((values < ends[0]) | (values >= ends[1])) & np.isfinite(values)))
         losses.append(
-            f"{count} values, of {low:g} to {high:g}, are outside of the {ends[0]:.4g} to {ends[1]:.6g} that its "
-            "numbers hold, and become unknown"
+            f"{format_count(count, 'value is', 'values are')} outside of the {ends[0]:.4g} to {ends[1]:.6g} that its "
+            f"numbers hold, and unknown there (it has {low:g} to {high:g})"
         )
     if "near" not in steps:
         coarse, scale, offset = 0, steps["scale"], steps["offset"]
@@ -120,10 +121,15 @@ def find_loss(
                 coarse += int(np.count_nonzero((error > bound * np.abs(wide)) & inside))
         if coarse:
             losses.append(
-                f"its steps of {steps['scale']:g} are too coarse for {coarse} values: they would be off by more "
+                f"its steps of {steps['scale']:g} are too coarse for {format_count(coarse, 'value')}: off by more "
                 f"than {bound:.2%}"
             )
     return "; ".join(losses) or None
+
+
+def _say_infinite(count: int) -> str | None:
+    said = format_count(count, "infinite value becomes", "infinite values become")
+    return f"{said} unknown" if count else None
 
 
 def lost(depth: DepthMap, scale: float | None = None, offset: float = 0.0) -> str | None:
@@ -132,7 +138,7 @@ def lost(depth: DepthMap, scale: float | None = None, offset: float = 0.0) -> st
     if depth.kind in _POSITIVE or scale is not None:
         return find_loss(depth, steps, bound=math.inf if offset else RELATIVE)
     infinite = _find_range(depth.values)[2]
-    return f"{infinite} infinite values become unknown" if infinite else None
+    return _say_infinite(infinite)
 
 
 def to_values(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:

@@ -10,8 +10,9 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.errors import format_count
 from cortexia_video.html.markup import Content, element
-from cortexia_video.html.wording import format_count, format_number, format_value
+from cortexia_video.html.wording import format_number, format_value
 
 _WIDTH = 400  # units of the drawing; a phone shows about as many pixels
 _BINS = 40

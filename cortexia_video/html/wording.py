@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
+from cortexia_video.errors import format_count
+
 MEANINGS = {
     "metric": "Metres along the optical axis of the camera.",
     "scale_invariant": "Depth up to an unknown factor: twice the number is twice as far in the same image. "
@@ -41,11 +43,6 @@ def format_number(value: float) -> str:
 def format_value(value: float, unit: str) -> str:
     """Return a number and its unit."""
     return f"{format_number(value)} {unit}".rstrip()
-
-
-def format_count(count: int, one: str, many: str = "") -> str:
-    """Return `1 image` or `1,204 images`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def format_inputs(images: int, clips: int, frames: int, one: str = "image") -> str:

@@ -28,9 +28,10 @@ from cortexia_video.errors import (
     MissingExtraError,
     ModelError,
     ParityError,
+    require_positive,
 )
 from cortexia_video.frame import Frame
-from cortexia_video.inference.backend_memory import BackendMemory
+from cortexia_video.inference.machine_memory import MachineMemory
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.models.protocol import AUTO, REFERENCE
 from cortexia_video.models.readiness import can_run
@@ -83,8 +84,7 @@ class BackendSelector:
     """
 
     def __init__(self, model: str, *, max_error: float = MAX_ERROR, **options: Any) -> None:
-        if not max_error > 0:
-            raise InputError(f"`max_error` must be above 0, such as {MAX_ERROR}, got {max_error}")
+        require_positive(max_error=max_error)
         self._model = model
         self._max_error = max_error
         self._backends = find_model(model).backends
@@ -195,12 +195,12 @@ class BackendSelector:
             and can_run(way.backend, exported=self._backends[0] == "torch")
         ]
 
-    def _open_memory(self, reference: DepthEstimator, frame: Frame) -> BackendMemory:
+    def _open_memory(self, reference: DepthEstimator, frame: Frame) -> MachineMemory:
         asked = {name: self._options.get(name) for name in ("device", "precision", "compile")}
         size = reference.model.processed_size(frame.height, frame.width)
         most = {"batch_size": reference.batch_size, "max_error": self._max_error}
         on = reference.model.device  # what `auto` stands for today
-        return BackendMemory({**reference.identity, **asked, **most, "on": on, "input": size})
+        return MachineMemory("backends", {**reference.identity, **asked, **most, "on": on, "input": size})
 
     def _try(
         self,
@@ -208,7 +208,7 @@ class BackendSelector:
         reference: DepthEstimator,
         frames: Sequence[Frame],
         speed: float,
-        memory: BackendMemory,
+        memory: MachineMemory,
     ) -> tuple[BackendConfig, DepthEstimator]:
         """Time each way, compare those that would win, and remember what came out. speed: the reference's."""
         best, fastest, winner = self._reference_way, speed, reference
@@ -227,7 +227,7 @@ class BackendSelector:
                 trials.append(f"{way}: not used: {error}")
         for trial in trials:
             _log.info("%s", trial)
-        memory.write(str(best), trials)
+        memory.write(str(best), trials=trials)
         return best, winner
 
     def _compare(

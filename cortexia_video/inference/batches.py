@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from cortexia_video.errors import InputError
+from cortexia_video.inference.machine_memory import MachineMemory
 
 Item = TypeVar("Item")
 Group = tuple[int | str, ...]  # shape and type of a network's input, and whatever else keeps images apart
@@ -20,7 +23,10 @@ _AUTO_BYTES = 1 << 28  # of a batch's input
 _WORTH_IT = 1.05  # a doubled batch must raise the rate by this much to be kept
 _CALLS_TIMED = 2  # of each size; the faster one counts, since the first pays for warming up
 BATCHES_WAITING = 4
+_KNOWN_DAYS = 7  # for which a limit counts: another program may have had the memory that day
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
+
+_log = logging.getLogger(__name__)
 
 
 class Batcher(Generic[Item]):
@@ -89,6 +95,7 @@ class BatchLimits:
         self._most = min(_LARGEST_TRIED if batch_size == "auto" else batch_size, most or sys.maxsize)
         self.largest = 1 if self.is_auto else self._most
         self._fitting: dict[Group, int] = {}
+        self._memory: MachineMemory | None = None
         self._searches: dict[Group, _Search] = {}
         self._lock = threading.Lock()
 
@@ -97,6 +104,19 @@ class BatchLimits:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
+
+    def remember(self, about: Mapping[str, Any]) -> None:
+        """Begin with the limits that runs of the last days found; keep those found from now on.
+
+        about: what they depend on, besides the machine: the model.
+        """
+        memory = MachineMemory("batches", about)
+        known = memory.read(days=_KNOWN_DAYS)
+        with self._lock, contextlib.suppress(TypeError, ValueError):  # nothing, or not as we wrote it
+            self._fitting.update({tuple(group): max(1, int(size)) for group, size in known})
+        if self._fitting:
+            _log.info("images that fit in memory together, as an earlier run found: %s", self.found)
+        self._memory = memory
 
     def of(self, group: Group) -> int:
         """Return how many images of this group the next batch should hold."""
@@ -129,6 +149,8 @@ class BatchLimits:
                 search = self._search(group)
                 search.settled = True
                 self._resize(search, max(1, min(search.size, search.best[0])))
+            if self._memory:
+                self._memory.write([*self._fitting.items()])
 
     def record_time(self, group: Group, count: int, seconds: float) -> None:
         """Record, with `auto`, the time of one call that went well."""
@@ -147,7 +169,8 @@ class BatchLimits:
             # how many inputs of four bytes a number fit into what `auto` may take
             fitting = max(1, _AUTO_BYTES // (4 * math.prod(side for side in group if isinstance(side, int))))
             search.best = (search.size, rate)
-            search.settled = search.size * 2 > min(self._most, fitting)
+            most = min(self._most, fitting, self._fitting.get(group, fitting))
+            search.settled = search.size * 2 > most
             self._resize(search, search.size if search.settled else search.size * 2)
             search.seconds = []
 

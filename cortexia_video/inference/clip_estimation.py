@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DecodeError, Failure, ModelError, ModelOutputError
+from cortexia_video.errors import DecodeError, Failure, ModelError, ModelOutputError, format_count
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.models.protocol import Window
@@ -42,7 +42,9 @@ def estimate_video(
     index = read_any_index(place, fps=fps)
     chosen = range(index.frames)[numbers]
     if not chosen:
-        raise DecodeError(f"{place} has {index.frames} frames, and `numbers` takes none of them")
+        raise DecodeError(
+            f"{place} has {format_count(index.frames, 'frame')}, and `numbers` takes none of them"
+        )
     f_source: FocalSource | None = "given" if f_px else "exif" if index.f_px else None
     f_px = f_px or index.f_px
     if f_px is None and estimator.uses_focal_length:

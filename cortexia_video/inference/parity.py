@@ -10,7 +10,7 @@ import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, ParityError
+from cortexia_video.errors import Failure, ParityError, format_count
 from cortexia_video.frame import Frame
 
 _MOST_UNLIKE = 0.01  # share of the pixels that one knows and the other does not
@@ -43,7 +43,7 @@ class Parity:
         worst = self.worst
         return (
             f"mean difference {worst.mean:.2%}, 99 % of the pixels within {worst.most:.2%} "
-            f"(worst of {len({each.key for each in self.differences})} images: {worst.key})"
+            f"(worst of {format_count(len({each.key for each in self.differences}), 'image')}: {worst.key})"
         )
 
 

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any
 
 from cortexia_video.depth_map import DepthKind, DepthMap, Share
-from cortexia_video.errors import Failure, InputError, LossError, attempt, printable
+from cortexia_video.errors import Failure, InputError, LossError, attempt, printable, require_one_of
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, FormatName
 from cortexia_video.geometry.alignment import (
@@ -102,8 +102,7 @@ def align_folder(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
-    if share not in get_args(Share):
-        raise InputError(f"`share` must be one of {', '.join(get_args(Share))}, got {share!r}")
+    require_one_of(share=(share, Share))
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     open_folders(reader, inputs, root)
     aligner = Aligner(to)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, require_positive
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.geometry.sparse_map import to_sparse_map
 from cortexia_video.images.decode import read_image
@@ -95,8 +95,7 @@ def check_model(
         ParityError: The two cannot be compared.
     """
     given = load_intrinsics(f_px)
-    if not max_error > 0:
-        raise InputError(f"`max_error` must be above 0, got {max_error}")
+    require_positive(max_error=max_error)
     options: dict[str, Any] = {"kind": kind, "input_size": input_size, "canonical_f": canonical_f}
     loaded = load_estimator(model, device=device, precision=precision, **options).model
     frame = given.apply(read_image(image))

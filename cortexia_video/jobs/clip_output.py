@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, FrameInfo, ModelOutput, Size
 from cortexia_video.depth_map import Alignment, DepthMap
-from cortexia_video.errors import InputError, ModelError, output_lost
+from cortexia_video.errors import InputError, ModelError, format_count, output_lost
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.frame import FocalSource
 from cortexia_video.geometry.alignment import Floats, to_metres
@@ -43,6 +44,9 @@ _MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
 _HEADROOM = 3  # times the largest number of the first window that there is room for
 _NOTHING: NDArray[Any] = np.empty(0)
 RecordBegun = Callable[[str, Sequence[str]], None]
+
+
+MAX_FPS = sys.float_info.max  # any that is finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +278,9 @@ class ClipOutput:
         """
         progress, index, model = self._progress, self._index, self._native.model
         if self._shown is None or progress.held > _MOST_HELD * len(self._numbers):
-            raise ModelError(f"there is no depth of {progress.held} of its {len(self._numbers)} frames")
+            raise ModelError(
+                f"there is no depth of {progress.held} of its {format_count(len(self._numbers), 'frame')}"
+            )
         depth = DepthMap(
             np.zeros(self._shown.shape, np.float32),
             "metric" if self._alignment else model.kind,

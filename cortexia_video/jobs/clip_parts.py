@@ -20,7 +20,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from cortexia_video.errors import printable
+from cortexia_video.errors import format_count, printable
 from cortexia_video.html.wording import format_seconds
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.sinks.sink import Sink
@@ -147,7 +147,7 @@ class UnfinishedClip(NamedTuple):
     def __str__(self) -> str:
         left = (self.total - self.frames) / self.per_second if self.per_second else None
         time = f", {self.per_second:.1f} per second, {format_seconds(left)} left" if left is not None else ""
-        return f"{printable(self.key)}: {self.frames} of {self.total} frames{time}"
+        return f"{printable(self.key)}: {self.frames} of {format_count(self.total, 'frame')}{time}"
 
 
 def list_unfinished(root: AnyPath) -> list[UnfinishedClip]:

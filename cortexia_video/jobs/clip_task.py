@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
-from cortexia_video.errors import DecodeError, Failure, InputError, attempt
+from cortexia_video.errors import DecodeError, Failure, InputError, attempt, format_count
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.alignment import Floats
 from cortexia_video.geometry.intrinsics import Intrinsics
@@ -220,7 +220,9 @@ class ClipTask:
             self._name = name_frames(place, index, self.item.key)
             numbers = tools.options.choose(index.frames)
             if not numbers:
-                raise DecodeError(f"it has {index.frames} frames, and `frames` takes none of them")
+                raise DecodeError(
+                    f"it has {format_count(index.frames, 'frame')}, and `frames` takes none of them"
+                )
             if tools.sparse and not any(tools.sparse.knows(self._name(number)) for number in numbers):
                 raise InputError(
                     f"no file of sparse depth is of a frame of it: they are called {self._name(0)[-1]}, "

@@ -31,6 +31,7 @@ from cortexia_video.errors import (
     attempt,
     not_known,
     printable,
+    require_positive,
 )
 from cortexia_video.formats.conventions import PER_METRE
 from cortexia_video.formats.exports import EXPORTS
@@ -41,6 +42,7 @@ from cortexia_video.formats.registry import FORMATS, MAPS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.geometry.normals import stretch_normals
 from cortexia_video.jobs.clip_files import choose_format
+from cortexia_video.jobs.clip_output import MAX_FPS
 from cortexia_video.jobs.convert_clips import (
     CLIP_FORMS,
     LEROBOT,
@@ -154,36 +156,31 @@ def convert(
     open_folders(reader, inputs, root)
     more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
     name = str(to or format)
-    if name in CLIP_FORMS or convention == LEROBOT:
-        if not 0 < fps < math.inf:
-            raise InputError(f"`fps` must be above 0, got {fps}")
+    is_clip = name in CLIP_FORMS or convention == LEROBOT
+    require_positive(fps=fps, most=MAX_FPS)
+    settings: dict[str, object] = {
+        "job": "convert",
+        "format": format,
+        "convention": to,
+        "from": convention,
+        "fps": fps if is_clip else None,
+        "about": {**(about or {})},
+        **given.settings,
+    }
+    if is_clip:
         if not (name in CLIP_FORMS or format in FORMATS) or (to and format) or given.settings:
             raise InputError(
                 "clips are written by `format` or `to` lerobot, one of them, with the focal length that they have; "
                 "to another convention what was written is converted again"
             )
         clips = find_clips(inputs, root, convention, about)
-        made_by: dict[str, object] = {
-            "job": "convert",
-            "format": format,
-            "convention": to,
-            "from": convention,
-            "fps": fps,
-        }
-        made_by |= {"about": {**(about or {})}}
-        of_frames = name if name in FORMATS else "npy"
-        sink = open_sink(root, format=of_frames, suffixes=find_clip_form(name).suffixes)
-        opened = open_outcomes(root, made_by, sink, doing="converting", count=lambda: clips, **more)
+        sink = open_sink(
+            root, format=name if name in FORMATS else "npy", suffixes=find_clip_form(name).suffixes
+        )
+        opened = open_outcomes(root, settings, sink, doing="converting", count=lambda: clips, **more)
+        also: dict[str, Any] = {"allow_loss": allow_loss, "max_megapixels": max_megapixels}
         return convert_clips(
-            clips,
-            name,
-            reader,
-            opened,
-            workers=workers,
-            lerobot=convention == LEROBOT,
-            fps=fps,
-            allow_loss=allow_loss,
-            max_megapixels=max_megapixels,
+            clips, name, reader, opened, workers=workers, lerobot=convention == LEROBOT, fps=fps, **also
         )
     bare = to in EXPORTS and not EXPORTS[to].keeps_ending
     found = DepthFiles(inputs, output=root, convention=convention, about=about, bare=bare)
@@ -199,14 +196,7 @@ def convert(
             f"{format} is a view in 256 steps to look at, scaled for each map: no depth can be read from it. "
             "`allow_loss=True` writes it all the same; png16 keeps depth"
         )
-    settings = {
-        "job": "convert",
-        "format": format,
-        "convention": to,
-        "from": convention,
-        "about": {**(about or {})},
-        **given.settings,
-    }
+    settings["format"] = format
     change = _FocalLength(given, {"convention": to, **EXPORTS[to].facts} if to else {})
     job = DepthFileJob(reader, forms[0], change, allow_loss, maps=() if to else tuple(MAPS))
     report = job.run(found, files, sink, settings, doing="converting", workers=workers, **more)

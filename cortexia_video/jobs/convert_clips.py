@@ -25,6 +25,7 @@ from cortexia_video.errors import (
     LossError,
     OutputExistsError,
     attempt,
+    format_count,
     printable,
 )
 from cortexia_video.formats.metadata import Metadata
@@ -279,7 +280,8 @@ def _write_clip(source: _Source, scratch: IO[bytes], out: IO[bytes]) -> str:
     clip |= {"held": 0, "clipped": clipped, "cuts": 0, "range": [*ends], "steady": "off", **source.about}
     scratch.seek(0)
     join_parts([scratch], out, describe_clip(replace(first, f_px=f_px), coding, clip))
-    lost = f"{clipped} values lie outside of what its numbers hold, and are cut to that" if clipped else ""
+    said = format_count(clipped, "value is", "values are")
+    lost = f"{said} outside of what its numbers hold, and cut to that" if clipped else ""
     if f_px and max(lengths) - min(lengths) > _SAME * f_px:
         several = f"focal lengths of {min(lengths):g} to {max(lengths):g} pixels become one, {f_px:g}"
         lost = "; ".join(filter(None, (lost, several)))

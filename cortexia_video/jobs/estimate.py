@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import math
 import os
 import shutil
 import threading
@@ -18,11 +17,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
 from cortexia_video.depth_map import DepthKind, Projection
-from cortexia_video.errors import Failure, InputError, ModelError, attempt, printable
+from cortexia_video.errors import (
+    Failure,
+    InputError,
+    ModelError,
+    attempt,
+    printable,
+    require_at_least_1,
+    require_one_of,
+    require_positive,
+)
 from cortexia_video.formats.registry import FormatName, choose_maps
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
@@ -32,7 +40,7 @@ from cortexia_video.inference.backend_selection import LONG_RUN, MAX_ERROR, Back
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.inference.maps import find_maps
 from cortexia_video.jobs.aligner import Aligner, AlignTo
-from cortexia_video.jobs.clip_output import VideoOptions, parse_frames
+from cortexia_video.jobs.clip_output import MAX_FPS, VideoOptions, parse_frames
 from cortexia_video.jobs.clip_parts import FOLDER as PARTS
 from cortexia_video.jobs.clip_parts import remove_parts
 from cortexia_video.jobs.input_sample import COUNTED, PLENTY, describe_need
@@ -225,24 +233,12 @@ def estimate(
     is_remote = any(isinstance(each, RemotePath) for each in (root, *places))
     if workers is None and is_remote:
         workers = _THREADS_A_CORE * count_cores()
-    for name, number in (("max_megapixels", max_megapixels), ("max_error", max_error)):
-        if not number > 0:
-            raise InputError(f"`{name}` must be above 0, got {number}")
-    if every < 1:
-        raise InputError(f"`every` must be at least 1, got {every}")
-    if not 0 < fps < math.inf:
-        raise InputError(f"`fps` must be above 0, got {fps}")
-    named = (
-        ("decode", decode, Decoding),
-        ("changed", changed, Changed),
-        ("steady", steady, SteadyMode),
-        ("sky", sky, Sky),
-        ("projection", projection, Projection),
-    )
-    of_videos = (("video_size", video_size, Size), ("video_format", video_format, VideoFormat))
-    for name, value, choices in (*named, *of_videos):
-        if value not in get_args(choices):
-            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
+    require_positive(max_megapixels=max_megapixels, max_error=max_error)
+    require_positive(fps=fps, most=MAX_FPS)
+    require_at_least_1(every=every)
+    require_one_of(decode=(decode, Decoding), changed=(changed, Changed), sky=(sky, Sky))
+    require_one_of(projection=(projection, Projection), steady=(steady, SteadyMode))
+    require_one_of(video_size=(video_size, Size), video_format=(video_format, VideoFormat))
     given = NO_INTRINSICS
     if f_px is not None or intrinsics is not None:
         given = load_intrinsics(f_px, intrinsics)
@@ -252,9 +248,13 @@ def estimate(
         raise InputError(_NO_CLIPS)
     if maps and pack == "parquet":
         raise InputError("`pack='parquet'` has no column for other maps (`also`): use `pack='tar'`")
+    if align_to and pack and not drop_relative:
+        raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
     if sequence:
         require_video()
+    taken = parse_frames(frames) if frames else (0, None)
     files = format if video_format == "frames" else None
+    video = VideoOptions(steady, video_size, every, taken, fps, files)
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name, "canonical_f": canonical_f}
@@ -276,9 +276,7 @@ def estimate(
             decode,
             given,
             max_megapixels,
-            VideoOptions(
-                steady, video_size, every, parse_frames(frames) if frames else (0, None), fps, files
-            ),
+            video,
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
             maps,
             _open_sparse(sparse, sparse_from),
@@ -287,37 +285,18 @@ def estimate(
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
         sequence=sequence,
     )
-    if align_to and pack and not drop_relative:
-        raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
     found = LookAhead(_find_some(spec, places, passed_over), stop)
-    executor, sink = executor or LocalExecutor(), spec.open_sink()
-    settings = executor.prepare(spec, found)
-    refused: Iterable[tuple[str, Source]] = ()
-    if changed == "refuse" and not overwrite:
-        refused = ((each.key, each.source) for each in spec.find() if isinstance(each, InputFile))
-    with ExitStack() as stack:
-        ledger = Ledger(root, settings, spec.partition, sink=sink, refuse_changed=refused)
-        stack.enter_context(ledger)
-        stack.enter_context(sink)
-        ledger.keep_depth_json(sink)
-        trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
-        outcomes = Outcomes(
-            sink,
-            ledger,
-            doing="estimating",
-            count=spec.find,
-            overwrite=overwrite,
-            changed=changed,
-            on_outcome=on_outcome,
-            stop=stop,
-        )
-        outcomes.report.passed_over = passed_over
-        if size == "full" and isinstance(root, Path) and not is_remote:
-            _warn_of_need(spec, root, found, ledger)
-        report = _run(executor, outcomes, iter(found), trace, stop)
-        has_parts = isinstance(root, Path) and (root / PARTS).exists()
-        if has_parts and spec.partition is None and not report.interrupted:
-            remove_parts(sink)  # of clips: a kill may have left some beside what is done
+    more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
+    report = _run(
+        spec,
+        executor or LocalExecutor(),
+        found,
+        passed_over,
+        may_lack_room=size == "full" and not is_remote,
+        profile=profile,
+        changed=changed,
+        **more,
+    )
     if given.settings and (unused := given.describe_unused()):
         _log.warning("%s", unused)
     return report
@@ -358,35 +337,63 @@ def _warn_of_need(spec: RunSpec, root: Path, found: LookAhead, ledger: Ledger) -
 
 
 def _run(
+    spec: RunSpec,
     executor: Executor,
-    outcomes: Outcomes,
-    found: Iterator[Found],
-    trace: ChromeTrace | None,
+    found: LookAhead,
+    passed_over: Counter[str],
+    *,
+    may_lack_room: bool,
+    profile: str | os.PathLike[str] | None,
+    changed: Changed,
     stop: threading.Event,
+    **of_outcomes: Any,
 ) -> Report:
     """Take every input to its outcome; the ledger then ends with the counts and the speed."""
-    ledger, report = outcomes.ledger, outcomes.report
-    outcomes.slowest = lambda: executor.usage().slowest
-    with outcomes:
-        work = ledger.claim(outcomes.needing_work(found), ahead=CLAIMED if executor.claims_ahead else 1)
-        results = executor.run(
-            work, RunContext(outcomes.sink, ledger.record_begun, outcomes.note_frames, trace, stop)
+    root, sink, settings = spec.root, spec.open_sink(), executor.prepare(spec, found)
+    refused: Iterable[tuple[str, Source]] = ()
+    if changed == "refuse" and not of_outcomes["overwrite"]:
+        refused = ((each.key, each.source) for each in spec.find() if isinstance(each, InputFile))
+    with ExitStack() as stack:
+        ledger = stack.enter_context(
+            Ledger(root, settings, spec.partition, sink=sink, refuse_changed=refused)
         )
-        with contextlib.closing(results):
-            for item, result in results:
-                if isinstance(result, ItemDone):
-                    ledger.record_done(item.key, item.source, result.outputs, **result.facts)
-                    clip: Any = result.facts.get("clip", {})
-                    if clip.get("held"):
-                        _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])
-                    outcomes.settle(item, None, clip.get("frames", 1))
-                else:
-                    outcomes.settle(item, result)
-    usage = executor.usage()
-    report.speed = usage.measure(report.images + report.failed, report.seconds) if report.done else None
-    speed = report.speed.as_dict() if report.speed else None
-    outcomes.record_end(batch_sizes=usage.batch_sizes, speed=speed)
+        stack.enter_context(sink)
+        ledger.keep_depth_json(sink)
+        trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
+        outcomes = Outcomes(
+            sink, ledger, doing="estimating", count=spec.find, changed=changed, stop=stop, **of_outcomes
+        )
+        outcomes.report.passed_over, outcomes.slowest = passed_over, lambda: executor.usage().slowest
+        if may_lack_room and isinstance(root, Path):
+            _warn_of_need(spec, root, found, ledger)
+        with outcomes:
+            work = ledger.claim(
+                outcomes.needing_work(iter(found)), ahead=CLAIMED if executor.claims_ahead else 1
+            )
+            context = RunContext(sink, ledger.record_begun, outcomes.note_frames, trace, stop)
+            with contextlib.closing(executor.run(work, context)) as results:
+                for item, result in results:
+                    _settle(outcomes, item, result)
+        report, usage = outcomes.report, executor.usage()
+        report.speed = usage.measure(report.images + report.failed, report.seconds) if report.done else None
+        speed = report.speed.as_dict() if report.speed else None
+        outcomes.record_end(batch_sizes=usage.batch_sizes, speed=speed)
+        has_parts = isinstance(root, Path) and (root / PARTS).exists()
+        if has_parts and spec.partition is None and not report.interrupted:
+            remove_parts(sink)  # of clips: a kill may have left some beside what is done
     return report
+
+
+def _settle(outcomes: Outcomes, item: InputFile, result: ItemDone | Failure) -> None:
+    """Record and count what became of an input."""
+    if isinstance(result, Failure):
+        outcomes.settle(item, result)
+        return
+    outcomes.ledger.record_done(item.key, item.source, result.outputs, **result.facts)
+    clip: Any = result.facts.get("clip", {})
+    if clip.get("held"):
+        _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])
+    outcomes.settle(item, None, clip.get("frames", 1))
 
 
 class LookAhead:
@@ -408,6 +415,11 @@ class LookAhead:
                     return
                 self._seen.append(following)
             yield self._seen[number]
+
+    def is_one_image(self) -> bool:
+        """Return whether there is one input, and that is no video."""
+        some = [*itertools.islice(self.look(), 2)]
+        return len(some) < 2 and not any(isinstance(each, InputFile) and each.is_clip for each in some)
 
     def __iter__(self) -> Iterator[Found]:
         """Yield all inputs, once."""
@@ -514,6 +526,11 @@ class RunSpec:
     ) -> None:
         """Compare what is to run with the reference, by as many of the inputs as need be decoded for that."""
         selector.settle(estimators, self._decode(items))
+
+    def remember_limits(self, estimator: DepthEstimator) -> None:
+        """Let a model by name begin with what earlier runs found to fit in memory, and keep what it finds."""
+        if isinstance(self.model, str):
+            estimator.limits.remember({**estimator.identity, "on": estimator.model.device})
 
     def _decode(self, items: Iterable[InputFile]) -> Iterator[Frame]:
         frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
@@ -625,6 +642,8 @@ class LocalExecutor:
         self._selector, self._estimators = spec.load()
         if spec.may_choose(inputs):
             self._selector, self._estimators = spec.choose_backend(self._estimators, inputs)
+        if not inputs.is_one_image():  # of which no batch is made
+            spec.remember_limits(self._estimators[0])
         return spec.describe(self._estimators[0])
 
     def run(

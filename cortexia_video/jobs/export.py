@@ -19,7 +19,7 @@ from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.models.protocol import CommercialOnly
 from cortexia_video.models.registry import COMPACT_FILE, describe_model, find_model, require_commercial
 from cortexia_video.runtime.progress import stage
-from cortexia_video.sources.find import InputFile, find_images
+from cortexia_video.sources.find import find_images
 from cortexia_video.storage.atomic_file import move_whole, scratch_folder, write_atomic
 from cortexia_video.storage.paths import AnyPath, require_free, to_path
 
@@ -96,11 +96,8 @@ def export(
                 "compact is copied as it is, for images of any size and for every backend: leave out `size`, "
                 "`check`, `backend` and `precision`"
             )
-        data = COMPACT_FILE.read_bytes()
-        with (
-            in_words(f"cannot write {place}", "choose another `output`", of=OSError),
-            write_atomic(place) as partial,
-        ):
+        data, writing = COMPACT_FILE.read_bytes(), write_atomic(place)
+        with in_words(f"cannot write {place}", "choose another `output`", of=OSError), writing as partial:
             partial.write_bytes(data)
         return Export(place, None, len(data), None)
     if "torch" not in find_model(model).backends:
@@ -109,8 +106,9 @@ def export(
         )
     frames: list[Frame] = []
     if checked:
-        images = (each for each in find_images(checked, recursive=True) if isinstance(each, InputFile))
-        frames += islice(decode_readable(islice(images, _TRIED)), FRAMES_COMPARED)
+        frames += islice(
+            decode_readable(islice(find_images(checked, recursive=True), _TRIED)), FRAMES_COMPARED
+        )
         if not frames:
             places = ", ".join(str(to_path(each)) for each in checked)
             raise InputError(f"no images that can be read in {places} (`check`)")

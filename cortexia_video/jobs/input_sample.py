@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from cortexia_video.errors import Failure, attempt
+from cortexia_video.errors import Failure, attempt, format_count
 from cortexia_video.html.wording import format_bytes
 from cortexia_video.images.decode import Header, read_header, read_image_bytes
 from cortexia_video.sources.find import Found, InputFile
@@ -74,8 +74,8 @@ def describe_need(found: Iterable[Found], free: int, root: Path, formats: Iterab
         return None
     least = "more than" if count == COUNTED else "up to"
     return (
-        f"depth of {count:,} images takes {least} {format_bytes(need)}, and {format_bytes(free)} are free in {root}: "
-        "`size='native'` takes some 60 times less, `format='png16'` half"
+        f"depth of {format_count(count, 'image')} takes {least} {format_bytes(need)}, and {format_bytes(free)} are "
+        f"free in {root}: `size='native'` takes some 60 times less, `format='png16'` half"
     )
 
 

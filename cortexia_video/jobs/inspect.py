@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import DepthFileError, Failure, attempt, printable
+from cortexia_video.errors import DepthFileError, Failure, attempt, format_count, printable
 from cortexia_video.formats.decode_depth import find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.raw_depth import PICKS
@@ -118,7 +118,7 @@ class FolderInspection:
     failures: list[Failure] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"FolderInspection({printable(self.path)}, {self.files.total()} files)"
+        return f"FolderInspection({printable(self.path)}, {format_count(self.files.total(), 'file')})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON can hold it."""
@@ -217,8 +217,14 @@ class _Inspector:
             words = metadata_of(depth)
             missing = find_missing(root, line) if root is not None else []
             maps = [each for each in list_maps(line) if each not in missing]
-            of_run: dict[str, Any] = {"changed": changed, "maps": (*maps,), "maps_missing": (*missing,)}
-            return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, **of_run)
+            return replace(
+                _describe(str(place), data, depth, words),
+                kind=depth.kind,
+                said_by=said_by,
+                changed=changed,
+                maps=(*maps,),
+                maps_missing=(*missing,),
+            )
         # a file that is whole, though its meaning is not known
         try:
             depth = self._reader_of_numbers.decode(data, place).depth
@@ -226,22 +232,11 @@ class _Inspector:
             raise error from None
         metadata = {**metadata_of(depth), "unit": None, "larger_is": None}
         unsaid = str(error).removeprefix(f"{printable(str(place))}: ")
-        return _describe(str(place), data, depth, None, metadata, unsaid=unsaid)
+        return replace(_describe(str(place), data, depth, metadata), unsaid=unsaid)
 
 
-def _describe(
-    path: str,
-    data: bytes,
-    depth: DepthMap,
-    kind: DepthKind | None,
-    metadata: Metadata,
-    *,
-    said_by: str | None = None,
-    unsaid: str | None = None,
-    changed: bool = False,
-    maps: tuple[str, ...] = (),
-    maps_missing: tuple[str, ...] = (),
-) -> Inspection:
+def _describe(path: str, data: bytes, depth: DepthMap, metadata: Metadata) -> Inspection:
+    """Return what the values are; what they mean is not said yet."""
     height, width = depth.values.shape
     known = depth.values[np.isfinite(depth.values)]
     percentiles = np.percentile(known, PERCENTS, overwrite_input=True) if known.size else ()
@@ -254,17 +249,17 @@ def _describe(
         bytes=len(data),
         height=height,
         width=width,
-        kind=kind,
-        unsaid=unsaid,
-        changed=changed,
-        said_by=said_by,
+        kind=None,
+        unsaid=None,
+        changed=False,
+        said_by=None,
         metadata=metadata,
         fov_deg=None if depth.f_px is None else to_fov_deg(depth.f_px, image_width),
         percentiles=dict(zip(PERCENTS, map(float, percentiles), strict=False)),
         unknown_share=1 - known.size / depth.values.size,
         clip={},
-        maps=maps,
-        maps_missing=maps_missing,
+        maps=(),
+        maps_missing=(),
         thumbnail=pick_points(depth.values, *small),
     )
 

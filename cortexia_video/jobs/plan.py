@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -17,7 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt
+from cortexia_video.errors import (
+    Failure,
+    InputError,
+    OutputError,
+    OutputLostError,
+    attempt,
+    format_count,
+    require_at_least_1,
+)
 from cortexia_video.formats.registry import FORMATS, choose_maps
 from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import BackendSelector
@@ -35,7 +44,7 @@ from cortexia_video.models.protocol import AUTO
 from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import open_sink
-from cortexia_video.sources.find import InputFile, find_images
+from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path
@@ -199,44 +208,28 @@ def plan(
         3.2
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    if num_workers < 1:
-        raise InputError(f"`num_workers` must be at least 1, got {num_workers}")
+    require_at_least_1(num_workers=num_workers)
     root = to_path(output) if output else None
-    state, sink = (read_state(root), open_sink(root)) if root else (LedgerState(), None)
-    done, done_clips = Counter[str](), Counter[str]()  # by the run that did them
-
-    def note_done(item: InputFile) -> None:
-        entry = state.get(item.key)
-        if sink and entry and entry.made_of(item.source):
-            whole = all(sink.size_of(name) == each.size for name, each in entry.outputs.items())
-            (done_clips if item.is_clip else done)[entry.run] += whole
-
-    images, clips, lost = Tally(_LOOKED_AT), Tally(_LOOKED_AT), 0
-    given = find_images(inputs, recursive=recursive, output=root, videos=True)
-    for each in track(given, "counting", "inputs"):
-        if isinstance(each, Failure):
-            lost += 1
-            continue
-        note_done(each)
-        (clips if each.is_clip else images).add(each)
-    samples = images.shuffle()
+    state = read_state(root) if root else LedgerState()
+    found = _count(find_images(inputs, recursive=recursive, output=root, videos=True), root, state)
+    images, clips, samples = found.images, found.clips, found.images.shuffle()
     if not (samples or clips.found):
-        why = f"none of {lost} inputs can be opened" if lost else "no images"
+        why = f"none of {format_count(found.lost, 'input')} can be opened" if found.lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = read_headers(track(samples, "looking", total=len(samples)))
     if samples and not headers:
-        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
+        raise InputError(
+            f"none of {format_count(len(samples), 'image')} looked at can be read, such as {samples[0].key}"
+        )
     maps = choose_maps(also)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
     run: dict[str, Any] = {"decode": decode, "f_px": f_px, "intrinsics": intrinsics}
-    chosen: list[InputFile] = []  # a few images to time, fewer where they are huge, at least one
-    looked_at = 0
-    for image, header in headers.items():
-        looked_at += header.width * header.height
-        if len(chosen) == _TIMED or (chosen and looked_at > _TIMED_PIXELS):
-            break
-        chosen.append(image)
+    pixels = itertools.accumulate(each.width * each.height for each in headers.values())
+    few = itertools.takewhile(lambda seen: seen[1] <= _TIMED_PIXELS, zip(headers, pixels, strict=True))
+    chosen = [image for image, _ in itertools.islice(few, _TIMED)] or [*headers][
+        :1
+    ]  # to time; huge ones are fewer
     estimators: Sequence[DepthEstimator]
     if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
         estimators = _load(model, asked, root, decode_readable(chosen or clips.shuffle()), images, clips)
@@ -247,7 +240,7 @@ def plan(
     settings |= {name: settings.get(name) for name in WAY}
     theirs = {name: {**dict.fromkeys(WAY), **each.settings} for name, each in state.runs.items()}
     fitting = [name for name, each in theirs.items() if settings.items() <= each.items()]
-    left = images.found - sum(done[name] for name in fitting)
+    left = images.found - sum(found.done[name] for name in fitting)
     # on the disk that the output would be on, if that can be written
     beside = find_existing(root) if isinstance(root, Path) else None
     beside = beside if beside and os.access(beside, os.W_OK) else None
@@ -261,7 +254,7 @@ def plan(
         of_maps = {name: round(left * of_map * each) for name, each in timed.maps.items()}
     clip_cost = None
     if clips.found:
-        finished = sum(done_clips[name] for name in fitting)
+        finished = sum(found.done_clips[name] for name in fitting)
         clip_cost = _plan_clips(clips, finished, estimators, beside, num_workers, run)
     # what object stores will be asked: they charge for it
     remote, stored = any(is_remote(each) for each in inputs), isinstance(root, RemotePath)
@@ -273,7 +266,7 @@ def plan(
     return Plan(
         found=images.found,
         done=images.found - left,
-        lost=lost,
+        lost=found.lost,
         bytes=images.bytes,
         looked_at=len(samples),
         unreadable=len(samples) - len(headers),
@@ -287,6 +280,32 @@ def plan(
         clips=clip_cost,
         maps=of_maps,
     )
+
+
+@dataclass(slots=True)
+class _Count:
+    """What inputs there are. done, done_clips: how many `output` has, by the run that did them. lost: how many cannot
+    be opened."""
+
+    images: Tally
+    clips: Tally
+    done: Counter[str] = field(default_factory=Counter)
+    done_clips: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
+
+
+def _count(inputs: Iterable[Found], root: AnyPath | None, state: LedgerState) -> _Count:
+    found, sink = _Count(Tally(_LOOKED_AT), Tally(_LOOKED_AT)), open_sink(root) if root else None
+    for item in track(inputs, "counting", "inputs"):
+        if isinstance(item, Failure):
+            found.lost += 1
+            continue
+        entry = state.get(item.key)
+        if sink and entry and entry.made_of(item.source):
+            whole = all(sink.size_of(name) == each.size for name, each in entry.outputs.items())
+            (found.done_clips if item.is_clip else found.done)[entry.run] += whole
+        (found.clips if item.is_clip else found.images).add(item)
+    return found
 
 
 def _load(
@@ -328,7 +347,7 @@ def _plan_clips(
         if not isinstance(index, Failure):
             indices[each] = index
     if not indices:
-        raise InputError(f"none of the {unreadable} videos looked at can be read")
+        raise InputError(f"none of {format_count(unreadable, 'video')} looked at can be read")
     share = 1.0 if len(indices) + unreadable == clips.found else clips.bytes / max(1, read)
     frames = round(share * sum(each.frames for each in indices.values()))
     chosen = [*indices][:_TIMED_CLIPS]
@@ -337,7 +356,9 @@ def _plan_clips(
             [each.place for each in chosen], folder, model=estimators, frames=f"0:{_TIMED_FRAMES}", **run
         )
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(chosen)} videos tried went through: {report.failures[0]}")
+            raise InputError(
+                f"none of {format_count(len(chosen), 'video')} tried went through: {report.failures[0]}"
+            )
         lines = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
     timed = sum(line["clip"]["frames"] for line in lines)
     size = sum(bytes for line in lines for bytes, _ in line["outputs"].values())
@@ -374,7 +395,9 @@ def _time(
                 f"no room for a few samples in {place or tempfile.gettempdir()}: {error}"
             ) from error
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
+            raise InputError(
+                f"none of {format_count(len(images), 'image')} tried went through: {report.failures[0]}"
+            )
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [found[0] for line in done[:_ENCODED] if (found := find_depth(line))]
         samples = []

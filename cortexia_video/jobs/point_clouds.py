@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Any, Literal
 
 import xxhash
@@ -152,7 +151,11 @@ def make_point_cloud(
             f"EXIF turns {image_path.name} (orientation {orientation}), and whether its depth is turned, too, is not "
             "known: turn the image's pixels, and remove the orientation"
         )
-    cloud = maker.make(_fit(depth_map, seen), seen)
+    turned = (height - width) * (seen.height - seen.width) < 0
+    known = depth_map.full_size or depth_map.f_px or turned
+    if not known and (height, width) != (seen.height, seen.width):  # then it is of all of the image
+        depth_map = replace(depth_map, full_size=(seen.height, seen.width))
+    cloud = maker.make(depth_map, seen)
     save_point_cloud(cloud, place, overwrite=overwrite)
     return cloud
 
@@ -324,12 +327,15 @@ class PointCloudJob:
         """Yield the images that the run has done; those that can have no point cloud as failures."""
         with LedgerLines(self._root) as lines:
             places = LedgerState(lines).places()
-            self._outcomes.stage.total = sum(1 for line in lines.at(places) for _ in self._expand(line))
+            self._outcomes.stage.total = total = len(places)
             if not places:
                 root = printable(str(self._root))
                 raise InputError(f"no image is done in {root}: run cortexia estimate first")
-            for line in chain.from_iterable(map(self._expand, lines.at(places))):
-                yield attempt(line["key"], "decode", partial(self._find_work, line))
+            for each in lines.at(places):
+                if "clip" in each:
+                    self._outcomes.stage.total = total = total - 1 + sum(1 for _ in self._expand(each))
+                for line in self._expand(each):
+                    yield attempt(line["key"], "decode", partial(self._find_work, line))
 
     def _expand(self, line: Line) -> Iterator[Line]:
         """Yield the frames of a clip that are wanted; of an image its own line."""
@@ -373,15 +379,6 @@ class PointCloudJob:
             frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)
             return attempt(key, "write", lambda: place(cloud))
-
-
-def _fit(depth: DepthMap, frame: Frame) -> DepthMap:
-    """Take depth that does not say of which size its image was to be of all of this one."""
-    height, width = depth.values.shape
-    turned = (height - width) * (frame.height - frame.width) < 0
-    if depth.full_size or depth.f_px or turned or (height, width) == (frame.height, frame.width):
-        return depth
-    return replace(depth, full_size=(frame.height, frame.width))
 
 
 def _image_size(line: Line) -> tuple[int, int]:

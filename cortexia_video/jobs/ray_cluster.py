@@ -28,6 +28,7 @@ from cortexia_video.errors import (
     ModelError,
     OutputLostError,
     explain_import,
+    require_at_least_1,
 )
 from cortexia_video.inference.backend_selection import LONG_RUN, read_way
 from cortexia_video.jobs.estimate import LookAhead, RunContext, RunSpec
@@ -81,8 +82,8 @@ class RayExecutor:
         num_workers: int | None = None,
         gpus_per_worker: float | None = None,
     ) -> None:
-        if num_workers is not None and num_workers < 1:
-            raise InputError(f"`num_workers` must be at least 1, got {num_workers}")
+        if num_workers is not None:
+            require_at_least_1(num_workers=num_workers)
         if gpus_per_worker is not None and gpus_per_worker < 0:
             raise InputError(f"`gpus_per_worker` must be at least 0, got {gpus_per_worker}")
         self._address = address
@@ -279,6 +280,7 @@ class _RayWorker:
 
     def __init__(self, spec: RunSpec, traced: bool) -> None:
         estimators = [_OneAtATime(each) for each in spec.load()[1]]
+        spec.remember_limits(estimators[0])
         sink = contextlib.ExitStack().enter_context(spec.open_sink())  # until the process ends
         self._name = secrets.token_hex(8)
         self._trace = TraceBuffer()

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, InputError, OutputExistsError, attempt, printable
+from cortexia_video.errors import Failure, InputError, OutputExistsError, attempt, format_count, printable
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.png16 import encode_numbers
 from cortexia_video.formats.quantization import LAST, Quantizer
@@ -81,7 +81,8 @@ def write_depth_params(root: Path, model: ColmapModel | None, *, workers: int) -
     names = model.names if model else []
     filled = params | dict(_keep(attempt(name, "write", partial(fill, name)) for name in names))
     if without := len(filled) - len(params):
-        _log.warning("%d images of the model have no depth: graphdeco's trainer takes them without", without)
+        what = format_count(without, "image of the model has", "images of the model have")
+        _log.warning("%s no depth: graphdeco's trainer takes them without", what)
     _put_json(root / DEPTH_PARAMS, filled, "scale")
     return len(params)
 
@@ -131,7 +132,8 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
     ]
     left_out = len(transforms.frames) - len(frames)
     if left_out:
-        _log.warning("%d frames without depth are left out of %s", left_out, TRANSFORMS)
+        what = format_count(left_out, "frame without depth is", "frames without depth are")
+        _log.warning("%s left out of %s", what, TRANSFORMS)
     splits = {}  # frames that have depth, as absolute paths: nerfstudio refuses a split with others
     for name in _SPLITS & transforms.said.keys():
         split = transforms.said[name]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from cortexia_video.errors import printable
+from cortexia_video.errors import format_count, printable
 from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
 from cortexia_video.ledger.ledger import PROGRESS_S
 from cortexia_video.ledger.state import (
@@ -63,7 +63,9 @@ class RunStatus:
         state = "at work" if self.is_at_work(now) else state
         done, *others = (f"{self.counts[name]} {name}" for name in _COUNTS[1:])
         unit = "images" if self.frames == self.counts["done"] else "frames"
-        counts = ", ".join([done if unit == "images" else f"{done} ({self.frames} frames)", *others])
+        counts = ", ".join(
+            [done if unit == "images" else f"{done} ({format_count(self.frames, 'frame')})", *others]
+        )
         slowest = f"; slowest: {self.slowest}" if self.slowest else ""
         began = self.started.strftime("%Y-%m-%d %H:%M:%S")
         took = f"{_clock(self.seconds)}, {self.images_per_second:.2f} {unit}/s{slowest}"
@@ -117,7 +119,8 @@ class Status:
         lines += map(str, self.clips)
         if self.found is not None:
             time = f", {_clock(self.seconds_left)} at this rate" if self.seconds_left is not None else ""
-            lines.append(f"of {self.found} inputs {self.left} are left{time}")
+            left = format_count(self.left or 0, "is left", "are left")
+            lines.append(f"of {format_count(self.found, 'input')} {left}{time}")
             if self.found == self.left and self.done + self.failed:
                 lines.append("none of them is in the ledger: give the inputs that the runs were given")
         return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from cortexia_video.errors import Failure, attempt, printable
+from cortexia_video.errors import Failure, attempt, format_count, printable
 from cortexia_video.formats.exports import find_output_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
@@ -56,7 +56,7 @@ class Verification:
         return f"Verification({self})"
 
     def __str__(self) -> str:
-        outputs = "1 output" if self.checked == 1 else f"{self.checked} outputs"
+        outputs = format_count(self.checked, "output")
         return f"{outputs} checked: {self.checked - len(self.wrong)} right, {len(self.wrong)} wrong"
 
 

@@ -100,7 +100,7 @@ class WindowTask(ClipTask):
                 inputs.append(one)
         item.held = sum(each is None for each in inputs)
         if not len(self._carried) and item.held == len(inputs):
-            raise DecodeError(f"none of its first {len(inputs)} frames can be decoded")
+            raise DecodeError(f"no frame of its first {len(inputs)} can be decoded")
         item.proof = dict([*item.proof.items()][-PROVEN:])
         pixels = fill_window(window, [*self._carried], inputs)
         item.carried = self._carried = pixels[[*window.carried]]

@@ -55,10 +55,16 @@ def is_sound(line: Mapping[str, Any]) -> bool:
 def _choose_checks(
     names: Sequence[str], types: Sequence[type]
 ) -> list[tuple[str, Callable[[Any], bool]]] | None:
-    """Return what is left to check of lines of these words and types; None where a type cannot be."""
+    """Return what is left to check of lines of these words and types; None where a type cannot be.
+
+    Of nothing, where that can be, nothing is left.
+    """
     if any(given not in _TYPES.get(name, (given,)) for name, given in zip(names, types, strict=True)):
         return None
-    return [(name, _CHECKS[name]) for name in names if name in _CHECKS]
+    checks = [
+        (name, given, _CHECKS[name]) for name, given in zip(names, types, strict=True) if name in _CHECKS
+    ]
+    return [(name, check) for name, given, check in checks if given is not _NULL or not check(None)]
 
 
 def _is_count(value: object) -> bool:

@@ -118,11 +118,12 @@ class LedgerState:
     and nothing came after; requeued: of these the latter. failed: of each key whose last word that is, the
     place of the line, as the count of bytes before it. A key can be done and failed: another input then has
     the place of its outputs.
-    counts_only: nobody asks what is done, only how much: of a million inputs 100 MB less.
+    counts_only: nobody asks what is done, only how much: of a million inputs 150 MB less. Keys are then told
+    apart by 60 bits of their hashes: of a million one is taken for another once in two million times.
     """
 
     def __init__(self, lines: Iterable[bytes] = (), *, counts_only: bool = False) -> None:
-        self._counts_only = counts_only
+        self._counted: set[str | int] | None = set() if counts_only else None  # in the place of `_done`
         self.runs: dict[str, Run] = {}
         self.unfinished: set[str] = set()
         self.requeued: set[str] = set()
@@ -174,7 +175,8 @@ class LedgerState:
 
     def counts(self) -> dict[str, int]:
         """Return of how many keys which outcome is the last word."""
-        done = len(self._done) - len(self._done.keys() & self.failed.keys())
+        keys = self._done.keys() if self._counted is None else self._counted
+        done = len(keys) - sum(self._count_as(key) in keys for key in self.failed)
         begun = len(self.unfinished - self.requeued - self.failed.keys())
         return {"done": done, "failed": len(self.failed), "begun": begun, "requeued": len(self.requeued)}
 
@@ -254,13 +256,16 @@ class LedgerState:
         if not entry.keys() >= _OF_DONE:
             return False
         key, outputs = entry["key"], entry["outputs"]
-        try:
-            packed = b"" if self._counts_only else self._pack(key, entry, place)
-        except (KeyError, TypeError, ValueError, AttributeError, struct.error):
-            return False
-        if before := self.get(key):
-            self._owned.update(before.outputs)  # a file of another format stays, and stays ours
-        self._done[key] = packed
+        if self._counted is not None:
+            self._counted.add(self._count_as(key))
+        else:
+            try:
+                packed = self._pack(key, entry, place)
+            except (KeyError, TypeError, ValueError, AttributeError, struct.error):
+                return False
+            if before := self.get(key):
+                self._owned.update(before.outputs)  # a file of another format stays, and stays ours
+            self._done[key] = packed
         if self._owned:
             self._owned.difference_update(outputs)
         if key in self.unfinished:
@@ -274,6 +279,11 @@ class LedgerState:
         if entry := self.get(key):
             self._owned.update(entry.outputs)
         self._done.pop(key, None)
+        if self._counted is not None:
+            self._counted.discard(self._count_as(key))
+
+    def _count_as(self, key: str) -> str | int:
+        return key if self._counted is None else hash(key) >> 4  # an int of 32 bytes
 
     def _pack(self, key: str, entry: Mapping[str, Any], place: int) -> bytes:
         """Return an entry as bytes, without what it shares with others; raises what a damaged one leads to."""

@@ -7,6 +7,8 @@ and the ledger records which commit that was.
 
 from __future__ import annotations
 
+from typing import Any
+
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import UnknownModelError
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS
@@ -23,34 +25,16 @@ def _publish(
     hub_id: str,
     summary: str,
     *,
-    kind: DepthKind,
     licence: str,
-    commercial: bool | None,
     size: str,
     code: str = "Apache-2.0",
-    revision: str | None = None,
     load: str = _LOAD,
-    trained_from: str = "unknown",
-    free_training: bool | None = None,
-    backends: tuple[str, ...] = BACKENDS,
+    **facts: Any,
 ) -> ModelInfo:
-    return ModelInfo(
-        name=name,
-        summary=summary,
-        kind=kind,
-        licence_code=code,
-        licence_weights=licence,
-        commercial=commercial,
-        weights=f"downloaded when first used, {size}",
-        size=size,
-        trained_from=trained_from,
-        free_training=free_training,
-        needs=NEEDS,
-        load=load,
-        hub_id=hub_id,
-        revision=revision,
-        backends=backends,
-    )
+    facts |= {"licence_code": code, "licence_weights": licence, "size": size, "hub_id": hub_id, "load": load}
+    weights = f"downloaded when first used, {size}"
+    given = {"backends": BACKENDS, **facts}
+    return ModelInfo(name=name, summary=summary, weights=weights, needs=NEEDS, **given)
 
 
 def _publish_depth_anything(letters: str, size: str, *, variant: str = "", metres: int = 0) -> ModelInfo:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap, require_depth
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, format_count
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
 from cortexia_video.geometry.normals import depth_to_normals
@@ -37,7 +37,7 @@ class PointCloud:
 
     Example:
         >>> cx.point_clouds.PointCloud(np.zeros((1, 3), np.float32), np.zeros((1, 3), np.uint8), None, "metre")
-        PointCloud(1 points, metres)
+        PointCloud(1 point, metres)
     """
 
     points: NDArray[np.float32]
@@ -47,7 +47,8 @@ class PointCloud:
 
     def __repr__(self) -> str:
         unit = "metres" if self.unit == "metre" else "unit unknown"
-        return f"PointCloud({len(self.points)} points, {unit}{'' if self.normals is None else ', normals'})"
+        normals = "" if self.normals is None else ", normals"
+        return f"PointCloud({format_count(len(self.points), 'point')}, {unit}{normals})"
 
     def _repr_png_(self) -> bytes:
         return encode_png(_draw(self))

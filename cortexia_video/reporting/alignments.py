@@ -12,9 +12,10 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from cortexia_video.depth_map import Alignment
+from cortexia_video.errors import format_count
 from cortexia_video.html.blocks import code, facts, fold, quiet, section
 from cortexia_video.html.markup import element
-from cortexia_video.html.wording import format_count, format_share, format_value
+from cortexia_video.html.wording import format_share, format_value
 
 _KEPT, _OPEN = 60, 15  # images: shown at all, and without a click
 

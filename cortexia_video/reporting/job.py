@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cortexia_video.errors import InputError, OutputExistsError, printable
+from cortexia_video.errors import InputError, OutputExistsError, format_count, printable, require_at_least_1
 from cortexia_video.html.notebook import write_text
 from cortexia_video.ledger.artifacts import expand_clip
 from cortexia_video.ledger.state import require_ledger
@@ -50,8 +50,9 @@ class FolderReport:
         counts = f"{self.summary.done} done, {self.summary.failed} failed"
         broken = f", {len(self.sample.unreadable)} damaged" if self.sample.unreadable else ""
         some = len(self.focal_outliers)
-        focal = f", {some} unusual focal length{'s' if some > 1 else ''}" if some else ""
+        focal = f", {format_count(some, 'unusual focal length')}" if some else ""
         looked = f"of {self.sample.images} looked at {len(self.outliers)} unusual{broken}"
+        looked = looked if self.summary.done else "no depth to look at yet"
         return f"{self.path}: {counts}; {looked}{focal}; {self.bytes / 1e6:.1f} MB"
 
     def __repr__(self) -> str:
@@ -97,8 +98,7 @@ def report(
     """
     root, workers = to_path(folder), choose_workers(workers)
     path = root / REPORT_NAME if output is None else to_path(output)
-    if sample < 1:
-        raise InputError(f"`sample` must be at least 1, got {sample}")
+    require_at_least_1(sample=sample)
     if not 1 <= shown <= MOST_PAIRS:
         raise InputError(f"`shown` must be 1 to {MOST_PAIRS}, got {shown}")
     require_ledger(root)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from xml.etree.ElementTree import Element
 
+from cortexia_video.errors import format_count
 from cortexia_video.formats.registry import REPORT_MARK
 from cortexia_video.html.blocks import quiet, write_document
 from cortexia_video.html.markup import element
 from cortexia_video.html.views import find_bar
-from cortexia_video.html.wording import format_count, format_inputs, format_share
+from cortexia_video.html.wording import format_inputs, format_share
 from cortexia_video.reporting.contact_sheet import Pair
 from cortexia_video.reporting.depth_sample import DepthSample
 from cortexia_video.reporting.ledger_summary import LedgerSummary

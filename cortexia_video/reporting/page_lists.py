@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
+from cortexia_video.errors import format_count
 from cortexia_video.html.blocks import code, fold, quiet, section, tag
 from cortexia_video.html.markup import element
-from cortexia_video.html.wording import format_count, shorten
+from cortexia_video.html.wording import shorten
 from cortexia_video.reporting.depth_sample import DepthSample
 from cortexia_video.reporting.ledger_summary import LedgerSummary
 from cortexia_video.reporting.outliers import Outlier

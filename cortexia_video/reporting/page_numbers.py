@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS
-from cortexia_video.errors import UnknownModelError
+from cortexia_video.errors import UnknownModelError, format_count
 from cortexia_video.html.blocks import chart_box, facts, quiet, section, side_by_side
 from cortexia_video.html.charts import Series, draw_histograms
 from cortexia_video.html.markup import element
 from cortexia_video.html.wording import (
     MEANINGS,
     find_unit,
-    format_count,
     format_number,
     format_value,
     shorten,

@@ -6,17 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from cortexia_video.errors import format_count
 from cortexia_video.html.blocks import chart_box, facts, quiet, section, side_by_side, table
 from cortexia_video.html.charts import Bar, draw_bars
 from cortexia_video.html.markup import element
-from cortexia_video.html.wording import (
-    format_count,
-    format_number,
-    format_seconds,
-    format_share,
-    shorten,
-    shorten_digest,
-)
+from cortexia_video.html.wording import format_number, format_seconds, format_share, shorten, shorten_digest
 from cortexia_video.ledger.state import Run
 from cortexia_video.sources.inputs import list_passed_over
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from cortexia_video.errors import InputError
+from cortexia_video.errors import require_at_least_1
 from cortexia_video.runtime.trace import Trace
 
 _MOST = 1 << 26  # bytes of one piece; larger ones are rare, and would be kept for good
@@ -37,8 +37,7 @@ def choose_workers(given: int | None) -> int:
     """Return the number of threads asked for, or one a core; `InputError` where there would be none."""
     if given is None:
         return count_cores()
-    if given < 1:
-        raise InputError(f"`workers` must be at least 1, got {given}")
+    require_at_least_1(workers=given)
     return given
 
 

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputExistsError, not_known, output_lost
+from cortexia_video.errors import InputError, OutputExistsError, not_known, output_lost, require_at_least_1
 from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.ledger import AppendLog
@@ -94,8 +94,7 @@ def write_scenes(
     """
     output = to_path(output)
     check_plan(plan)
-    if count < 1:
-        raise InputError(f"`count` must be at least 1, got {count}")
+    require_at_least_1(count=count)
     if not _list_record(output):
         require_own_folder(output, "scenes rendered here", {})
         if plan.textures is not None:

@@ -22,7 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cortexia_video.errors import CortexiaError, Failure, InputError, attempt, describe, printable
+from cortexia_video.errors import (
+    CortexiaError,
+    Failure,
+    InputError,
+    attempt,
+    describe,
+    format_count,
+    printable,
+)
 from cortexia_video.images.decode import decode
 from cortexia_video.runtime.progress import track
 from cortexia_video.scenes.description import MeshModel
@@ -181,7 +189,7 @@ def _read_all(files: list[Path], cache: Path) -> list[Furniture]:
     _warn("without a texture", [printable(each) for each in bare])
     if not models:
         raise InputError(
-            f"none of {len(left_out)} models can be used: give .sh3f, .obj or .glb files in metres"
+            f"none of {format_count(len(left_out), 'model')} can be used: give .sh3f, .obj or .glb files in metres"
         )
     return models
 

@@ -17,7 +17,7 @@ from cortexia_video.scenes import (
     yards,
 )
 from cortexia_video.scenes import outdoor_materials as materials
-from cortexia_video.scenes.description import Aim, Camera, Placement, Scene, rotation
+from cortexia_video.scenes.description import Aim, Placement, Scene, rotation
 from cortexia_video.scenes.landscape import Land, add
 from cortexia_video.scenes.pieces import (
     Floats,
@@ -34,22 +34,19 @@ def garden(rng: Generator) -> tuple[Scene, Aim]:
     land = landscape.draw_land(rng, rng.uniform(0, 0.12), 4.0)
     add(scene, landscape.terrain(land, rough_m=0.01, rng=rng), [materials.draw_green(scene)])
     half = rng.uniform(4, 12, 2)
-    _add_lawn(scene, land, float(half.max()))
+    spot = rng.normal(0, float(half.max()) * 0.5, (int(rng.integers(3000, 12000)), 2))  # the lawn
+    high = rng.uniform(0.03, 0.3) if rng.random() < 0.7 else rng.uniform(0.03, 0.06)
+    blades = plants.grass(rng, land.stand(spot, 0.01), high, rng.uniform(0.05, 0.12))
+    green = materials.draw_green(scene)
+    add(scene, blades, [green, green])
     _enclose(scene, half)
     _add_house(scene, half)
     yards.plant(scene, land, half)
     _add_paving(scene, land, half)
     _sit_and_play(scene, land, half)
     landscape.add_far(scene, town=0.3)
-
-    def aim(rng: Generator) -> Camera:
-        position = yards.stand(scene, rng, half * 0.85, land, low=0.35)
-        horizon = (0.2, 0.7) if rng.random() < 0.7 else (-0.6, 1.0)
-        return landscape.look(
-            rng, position, yards.face(rng, position, half), fov_deg=(38, 95), horizon=horizon, roll_deg=5
-        )
-
-    return scene, aim
+    horizons = ((0.2, 0.7), (-0.6, 1.0))
+    return scene, yards.look_across(scene, half, land, horizons, low=0.35, roll_deg=5)
 
 
 def playground(rng: Generator) -> tuple[Scene, Aim]:
@@ -90,24 +87,10 @@ def playground(rng: Generator) -> tuple[Scene, Aim]:
     for _ in range(int(rng.integers(0, 4))):
         _add_house(scene, half * rng.uniform(1.3, 3))
     landscape.add_far(scene, town=0.6)
-
-    def aim(rng: Generator) -> Camera:
-        position = yards.stand(scene, rng, half, land, low=0.3)
-        horizon = (0.25, 0.7) if rng.random() < 0.75 else (-0.3, 0.9)
-        return landscape.look(
-            rng, position, yards.face(rng, position, half), fov_deg=(40, 95), horizon=horizon, roll_deg=4
-        )
-
-    return scene, aim
-
-
-def _add_lawn(scene: Scene, land: Land, far_m: float) -> None:
-    rng = scene.rng
-    spot = rng.normal(0, far_m * 0.5, (int(rng.integers(3000, 12000)), 2))
-    high = rng.uniform(0.03, 0.3) if rng.random() < 0.7 else rng.uniform(0.03, 0.06)
-    blades = plants.grass(rng, land.stand(spot, 0.01), high, rng.uniform(0.05, 0.12))
-    green = materials.draw_green(scene)
-    add(scene, blades, [green, green])
+    horizons = ((0.25, 0.7), (-0.3, 0.9))
+    return scene, yards.look_across(
+        scene, half, land, horizons, low=0.3, reach=1.0, mostly=0.75, fov_deg=(40, 95), roll_deg=4
+    )
 
 
 def _enclose(scene: Scene, half: Floats) -> None:

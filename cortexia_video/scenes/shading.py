@@ -55,7 +55,11 @@ def shade(
     diffuse, highlight = _light(scenes, solids, views, hits, surfaces, seeds)
     for number, triangles in enumerate(solids.triangles):
         if triangles is not None and scenes[number].bounces:
-            sent = torch.cat([_mean_albedo(table, atlas), table[:, 8:9]], 1)
+            none = torch.zeros(
+                2, len(table), device=table.device
+            )  # so coarse that it is the mean of the texture
+            mean = atlas.sample(table[:, 4].long(), none, torch.full_like(none[0], SIDE)) * table[:, 5:8]
+            sent = torch.cat([mean, table[:, 8:9]], 1)
             diffuse[number] += _bounce(scenes, solids, hits, surfaces, seeds, number, sent)
     light = albedo * (diffuse + looks[:, 8:9]) + looks[:, 9:10] * highlight
     in_sky = mask_sky(scenes, hits)
@@ -248,12 +252,6 @@ def _reach(light: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
     towards = light[:, :3] - point * ~sun
     reach = 1 / (0.4 + 0.25 * (towards * towards).sum(1, keepdim=True))
     return towards, torch.where(sun, 1.0, reach)
-
-
-def _mean_albedo(table: Tensor, atlas: Atlas) -> Tensor:
-    """Return the mean colour (S, 3) of every surface."""
-    none = torch.zeros(2, len(table), device=table.device)
-    return atlas.sample(table[:, 4].long(), none, torch.full_like(none[0], SIDE)) * table[:, 5:8]
 
 
 def _bounce(

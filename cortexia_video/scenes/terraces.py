@@ -110,15 +110,8 @@ def _courtyard(rng: Generator) -> tuple[Scene, Aim]:
         elif kind < 0.62:
             add(scene, street_things.fountain(rng).moved((x, 0, z), turn), [stone, dark])
         elif kind < 0.8:
-            worn = [
-                materials.draw_paint(scene),
-                scene.draw(("plain",), tint=0.12, gloss=0.8),
-                dark,
-                dark,
-                stone,
-                dark,
-            ]
-            add(scene, vehicles.car(rng).moved((x, 0, z), turn), worn)
+            glass = [materials.draw_paint(scene), scene.draw(("plain",), tint=0.12, gloss=0.8)]
+            add(scene, vehicles.car(rng).moved((x, 0, z), turn), [*glass, dark, dark, stone, dark])
         else:
             yards.add_table_group(scene, np.array([x, z]))
     for spot in rng.uniform(-0.95, 0.95, (int(rng.integers(3, 16)), 2)) * half:
@@ -136,15 +129,7 @@ def _courtyard(rng: Generator) -> tuple[Scene, Aim]:
     if rng.random() < 0.6:
         yards.plant(scene, level, half)
     landscape.add_far(scene, town=0.6)
-
-    def aim(rng: Generator) -> Camera:
-        position = yards.stand(scene, rng, half * 0.85, None, low=0.3)
-        horizon = (0.3, 0.8) if rng.random() < 0.7 else (-0.2, 1.2)
-        return landscape.look(
-            rng, position, yards.face(rng, position, half), fov_deg=(38, 95), horizon=horizon, roll_deg=4
-        )
-
-    return scene, aim
+    return scene, yards.look_across(scene, half, None, ((0.3, 0.8), (-0.2, 1.2)), low=0.3, roll_deg=4)
 
 
 def _add_side(scene: Scene, half: Floats, side: int, tall: float) -> None:

@@ -76,7 +76,10 @@ def _add_trees(scene: Scene, land: Land, middle: Line, is_edge: bool, clear_m: f
     share = rng.uniform(0.02, 0.075)  # trees per square metre, near
     span = rng.uniform(5, 9) if rng.random() < 0.3 else rng.uniform(9, 19)
     count = int(share * 4 * 30**2)
-    spot = np.concatenate([rng.uniform(-30, 30, (count, 2)), _far_spots(rng, int(70 + 900 * share))])
+    spot = rng.uniform(-30, 30, (count, 2))
+    far = int(70 + 900 * share)
+    angle, away = rng.uniform(0, 6.28, far), 30 + (_DEEP_M - 30) * rng.random(far)
+    spot = np.concatenate([spot, np.stack([away * np.sin(angle), away * np.cos(angle)], 1)])
     off = np.abs(spot[:, 0] - middle(spot[:, 1]))
     keep = (off > clear_m + _CLEAR_M) | (np.abs(spot[:, 1]) > 12) & (off > clear_m)
     if is_edge:
@@ -100,11 +103,6 @@ def _add_trees(scene: Scene, land: Land, middle: Line, is_edge: bool, clear_m: f
                     scatter(rng, parts, land.stand(mine, 0.1), scale=0.2),
                     [bark, green],
                 )
-
-
-def _far_spots(rng: Generator, count: int) -> Floats:
-    angle, away = rng.uniform(0, 6.28, count), 30 + (_DEEP_M - 30) * rng.random(count)
-    return np.stack([away * np.sin(angle), away * np.cos(angle)], 1)
 
 
 def _draw_kind(rng: Generator) -> Callable[[float, float], Piece]:

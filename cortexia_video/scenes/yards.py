@@ -15,9 +15,9 @@ from cortexia_video.scenes import (
     street_things,
     trees,
 )
-from cortexia_video.scenes.description import Placement, Scene, Vector, rotation
+from cortexia_video.scenes.description import Aim, Camera, Placement, Scene, Vector, rotation
 from cortexia_video.scenes.furniture import add_chair, add_table
-from cortexia_video.scenes.landscape import Land, add
+from cortexia_video.scenes.landscape import Land, add, look
 from cortexia_video.scenes.pieces import (
     Floats,
     Piece,
@@ -42,6 +42,32 @@ def face(rng: Generator, position: Vector, half: Floats) -> float:
     """Draw where a camera looks: mostly across the rectangle that it is in."""
     x, z = rng.uniform(-0.9, 0.9, 2) * half
     return math.atan2(x - position[0], z - position[2]) if rng.random() < 0.7 else rng.uniform(-3.2, 3.2)
+
+
+def look_across(
+    scene: Scene,
+    half: Floats,
+    land: Land | None,
+    horizons: tuple[tuple[float, float], tuple[float, float]],
+    *,
+    low: float,
+    reach: float = 0.85,
+    mostly: float = 0.7,
+    fov_deg: tuple[float, float] = (38, 95),
+    roll_deg: float,
+) -> Aim:
+    """Return what draws cameras that look across a rectangle.
+
+    reach: share of it that they stand on. low: as of `stand`. horizons: as of `landscape.look`; the first `mostly`.
+    """
+
+    def aim(rng: Generator) -> Camera:
+        position = stand(scene, rng, half * reach, land, low=low)
+        horizon = horizons[0] if rng.random() < mostly else horizons[1]
+        yaw = face(rng, position, half)
+        return look(rng, position, yaw, fov_deg=fov_deg, horizon=horizon, roll_deg=roll_deg)
+
+    return aim
 
 
 def apart(rng: Generator, half: Floats, least_m: float, count: int) -> Floats:

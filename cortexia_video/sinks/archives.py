@@ -20,7 +20,15 @@ from typing import IO, Any, Literal, NamedTuple, Self
 
 import xxhash
 
-from cortexia_video.errors import DecodeError, Failure, InputError, OutputLostError, printable
+from cortexia_video.errors import (
+    DecodeError,
+    Failure,
+    InputError,
+    OutputLostError,
+    printable,
+    require_at_least_1,
+    require_one_of,
+)
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.resources import StageClock
@@ -42,10 +50,8 @@ class Packing(NamedTuple):
 
     def check(self) -> Self:
         """Return it back; raise `InputError` for what cannot be, `MissingExtraError` where a package is not."""
-        if self.name not in ("tar", "parquet"):
-            raise InputError(f"`pack` must be tar or parquet, got {self.name!r}")
-        if self.size < 1:
-            raise InputError(f"`pack_size` must be at least 1, got {self.size}")
+        require_one_of(pack=(self.name, PackName))
+        require_at_least_1(pack_size=self.size)
         if self.name == "parquet":
             import_arrow()
         return self

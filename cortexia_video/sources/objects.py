@@ -52,7 +52,7 @@ def find_objects(
     def list_names() -> Iterator[tuple[str, RemoteStat]]:
         for name, stat in folder.list_files(recursive=recursive):
             above, slash, last = name.rpartition("/")
-            hidden = any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+            hidden = "/." in f"/{name}" and any(map(_is_hidden, name.split("/")))
             if hidden or (apart and name.startswith(apart)):
                 continue
             if rule.find_packed and is_depth_shard(last):
@@ -112,11 +112,15 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat, rule: Rule | 
     if problem:
         reason = f"the key {printable(key)!r} {problem}: rename the object, or give it in a list.txt"
         return Failure(key, "find", InputError(reason))
-    is_clip = bool(rule and rule.takes_clips and is_video_name(place.name))
+    is_clip = bool(rule and rule.takes_clips and is_video_name(key))
     if stat.st_size > LARGEST_FILE and not is_clip:
         size = f"{stat.st_size / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
         return Failure(key, "find", InputError(f"too large: the object has {size}"))
     return InputFile(key, Source(str(place), *stat), place.url, is_clip=is_clip)
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".") and part not in (".", "..")
 
 
 def _group_by_folder(listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[list[tuple[str, RemoteStat]]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import InputError, printable
+from cortexia_video.errors import InputError, format_count, printable
 from cortexia_video.pinhole import has_same_shape
 from cortexia_video.sparse_depth.colmap import ColmapModel
 from cortexia_video.storage.paths import PathLike
@@ -26,7 +26,9 @@ class ColmapPoints:
         """Return the name of an image in the model; raises `InputError` where there is none."""
         name = self.model.find_image(key)
         if name is None:
-            raise InputError(f"the model of {len(self.model.names)} images has none of its name")
+            raise InputError(
+                f"the model of {format_count(len(self.model.names), 'image')} has none of its name"
+            )
         return name
 
     def find(self, key: str, width: int, height: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, InputError, printable
+from cortexia_video.errors import Failure, InputError, format_count, printable
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.alignment import list_known
 from cortexia_video.geometry.sparse_map import to_sparse_map
@@ -73,5 +73,7 @@ class DepthFolder:
     def _read(self, key: str) -> DepthMap:
         name = self._names.find(key)
         if name is None:
-            raise InputError(f"none of the {len(self._places)} files of sparse depth has its name")
+            raise InputError(
+                f"none of {format_count(len(self._places), 'file')} of sparse depth has its name"
+            )
         return self._reader.read(self._places[name])

@@ -7,6 +7,7 @@ other side is busy (`remote_errors`). URLs may hold secrets (a user's name and p
 
 from __future__ import annotations
 
+import datetime
 import errno
 import functools
 import io
@@ -42,6 +43,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _MARKS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "created")
 _BLOCK = 1 << 23  # bytes that are read ahead
 _WEB = ("http", "https")
+_WEB_URLS = tuple(f"{scheme}://" for scheme in _WEB)
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a key file",
@@ -97,7 +99,7 @@ class RemotePath:
     @property
     def can_list(self) -> bool:
         """Return whether one can ask what is inside: a web server only gives what is asked for by name."""
-        return self.scheme not in _WEB
+        return not self.url.startswith(_WEB_URLS)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -146,7 +148,7 @@ class RemotePath:
     @property
     def _plain(self) -> str:
         """Return what names the object: the URL without user, password and, of the web, query."""
-        plain = _USER.sub("", self.url)
+        plain = _USER.sub("", self.url) if "@" in self.url else self.url
         return plain if self.can_list else plain.partition("?")[0]
 
     @property
@@ -259,7 +261,7 @@ class RemotePath:
         while True:
             page = self._ask(lambda system: system.call_s3("list_objects_v2", **asked))
             yield [
-                (each["Key"][len(prefix) :], read_stat({**each, "size": each["Size"]}))
+                (each["Key"][len(prefix) :], read_stat(each))
                 for each in page.get("Contents", ())
                 if not each["Key"].endswith("/")
             ]
@@ -308,9 +310,10 @@ def require_url(url: str) -> None:
 
 
 def read_stat(info: dict[str, Any]) -> RemoteStat:
-    """Read what fsspec says of an object."""
-    mark = next((info[name] for name in _MARKS if info.get(name)), "")
-    return RemoteStat(int(info.get("size") or 0), xxhash.xxh3_64_intdigest(str(mark).encode()) >> 1)
+    """Read what fsspec, or a page of S3's, says of an object."""
+    mark = next(filter(None, map(info.get, _MARKS)), "")
+    size = info.get("Size") or info.get("size") or 0
+    return RemoteStat(int(size), xxhash.xxh3_64_intdigest(str(mark).encode()) >> 1)
 
 
 @functools.cache
@@ -318,4 +321,25 @@ def _open_file_system(scheme: str, process: int) -> Any:
     """Return the file system of a scheme in a process: a forked one has not the thread that asks."""
     import fsspec
 
-    return fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
+    options = {**_OPTIONS.get(scheme, {}), **({"session": _open_session()} if scheme == "s3" else {})}
+    return fsspec.filesystem(scheme, use_listings_cache=False, **options)
+
+
+def _open_session() -> Any:
+    """Return a session of S3 whose answers' times are read by `read_time`."""
+    from aiobotocore.session import AioSession
+
+    session = AioSession()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
+    return session
+
+
+def read_time(text: Any) -> datetime.datetime:
+    """Read a time as botocore's own parser does, which takes 60 µs: three quarters of what listing a key costs."""
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except (TypeError, ValueError):  # seconds, or as mail has it
+        from botocore.utils import parse_timestamp
+
+        read: datetime.datetime = parse_timestamp(text)
+        return read

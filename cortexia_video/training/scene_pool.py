@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, in_words, output_lost
+from cortexia_video.errors import InputError, format_count, in_words, output_lost
 from cortexia_video.frame import Frame
-from cortexia_video.html.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import track

@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, MissingExtraError, in_words, printable
+from cortexia_video.errors import (
+    DepthFileError,
+    InputError,
+    MissingExtraError,
+    format_count,
+    in_words,
+    printable,
+)
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import LARGEST_TEXT, AnyPath, read_named
 from cortexia_video.video.clip_index import ClipIndex, choose_stream, decode_packet, read_index
@@ -144,15 +151,16 @@ def _name_losses(steps: Steps, lost: list[int], rate: Fraction | None) -> str:
     unknown, outside, coarse = lost
     said = []
     if unknown:
-        said.append(f"{unknown} unknown values become 0, which LeRobot reads as {steps.depth_min:g} m")
+        count = format_count(unknown, "unknown value becomes", "unknown values become")
+        said.append(f"{count} 0, which LeRobot reads as {steps.depth_min:g} m")
     if outside:
         said.append(
-            f"{outside} values are outside of the {steps.depth_min:g} to {steps.depth_max:g} m that it holds, and "
-            "become unknown"
+            f"{format_count(outside, 'value is', 'values are')} outside of the {steps.depth_min:g} to "
+            f"{steps.depth_max:g} m that it holds, and unknown there"
         )
     if coarse:
         said.append(
-            f"its 12 bits are too coarse for {coarse} values: they would be off by more than {_BOUND:.0%}"
+            f"its 12 bits are too coarse for {format_count(coarse, 'value')}: off by more than {_BOUND:.0%}"
         )
     if rate is not None:
         said.append(f"its frames are not evenly {float(rate):g} per second, and would be")

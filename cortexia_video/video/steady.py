@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, require_one_of
 from cortexia_video.video.optical_flow import Array, box_mean, find_flow, sample
 
 SteadyMode = Literal["off", "mean", "align"]
@@ -131,8 +131,7 @@ def to_grey(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
 
 def require_mode(mode: str, kind: DepthKind | None = None) -> None:
     """Raise `InputError` for a mode that does not exist, or does not fit the kind of depth."""
-    if mode not in get_args(SteadyMode):
-        raise InputError(f"`steady` must be one of {', '.join(get_args(SteadyMode))}, got {mode!r}")
+    require_one_of(steady=(mode, SteadyMode))
     if mode == "align" and kind == "metric":
         raise InputError("`steady` is align, which changes the scale, and the model gives metres: use mean")
 

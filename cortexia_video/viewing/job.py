@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable, require_at_least_1
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.jobs.point_clouds import CloudMaker, CloudOptions
 from cortexia_video.runtime.bounded_map import map_bounded
@@ -124,8 +124,7 @@ def view(
     require_rerun()
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     names = [to_text(each) for each in given]
-    if count < 1:
-        raise InputError(f"`count` must be at least 1, got {count}")
+    require_at_least_1(count=count)
     if web and output is not None:
         raise InputError("`web` and `output` are two ways to view: give one")
     place = None if output is None else to_path(output)

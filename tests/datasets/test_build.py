@@ -335,7 +335,7 @@ def test_a_folder_holds_one_data_set(
     make_image(photos / "zz.jpg", (48, 64), 3)
     estimate(photos, depth, model="synthetic", recursive=True)
     assert build(*ours) == 0
-    assert "8 samples in 1 shards made, 1 kept" in capsys.readouterr().out
+    assert "8 samples in 1 shard made, 1 kept" in capsys.readouterr().out
     assert build(*ours[:3], "--split", "val", "--output", tmp_path / "a") == 0
     assert {*digests(tmp_path / "a")} == {*before, "val-00000.parquet"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import os
 import tarfile
@@ -14,6 +15,7 @@ import xxhash
 from remote_folders import S3, encode, outputs, put_images, read_folder
 
 pytest.importorskip("s3fs")
+from botocore.utils import parse_timestamp
 from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_all
 
 import cortexia_video as cx
@@ -22,7 +24,7 @@ from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.paths import to_path
-from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.remote_path import RemotePath, read_time
 
 
 def estimate(given: Any, output: Any, **options: Any) -> cx.Report:
@@ -268,6 +270,15 @@ def test_a_listing_goes_page_by_page(place: str, server: Server) -> None:
         assert len(server.requests) == 3
     finally:
         del files.call_s3
+
+
+def test_times_in_answers_are_those_that_botocore_reads(place: str) -> None:
+    put(f"{place}/0.png", b"x")
+    files = to_path(S3)._file_system  # type: ignore[union-attr]
+    (listed,) = files.call_s3("list_objects_v2", Bucket=BUCKET, Prefix=place)["Contents"]
+    assert listed["LastModified"].tzinfo is datetime.UTC  # botocore's has its own
+    for text in ("2026-11-30T19:02:11.000Z", "Mon, 30 Nov 2026 19:02:11 GMT", 1_780_000_000):
+        assert read_time(text) == parse_timestamp(text)
 
 
 def test_other_stores_list_and_place_as_s3_does(tmp_path: Path) -> None:

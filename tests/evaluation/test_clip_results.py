@@ -187,7 +187,7 @@ def test_what_cannot_be_measured_by_clips(tmp_path: Path) -> None:
     truth, _ = walk(6)
     folder = write_truth(tmp_path / "truth", truth)
     predicted = write_predictions(tmp_path / "depth", predict(truth))
-    with pytest.raises(InputError, match="`align_per` must be image or clip, got 'set'"):
+    with pytest.raises(InputError, match="`align_per` must be one of image, clip, got 'set'"):
         evaluate(predicted, truth=folder, align_per="set")
     (folder / "walk/poses.txt").write_text("1 2 3\n")
     with pytest.raises(InputError, match="poses.txt holds no poses"):

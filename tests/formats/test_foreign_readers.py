@@ -284,7 +284,7 @@ def test_openexr_says_how_wide_the_image_is_at_distance_1() -> None:
         ("disparity", [1e-7, 2e-6], "values below"),
         ("metric", [1e-6, 1], "values below"),
         ("metric", [0, 1], None),
-        ("disparity", [1, 7e4], "1 values are from 65520 up and become unknown"),
+        ("disparity", [1, 7e4], "1 value from 65520 up becomes unknown"),
     ],
 )
 def test_half_floats_lose_what_is_small_against_what_counts(

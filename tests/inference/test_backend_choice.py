@@ -199,7 +199,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing(
 ) -> None:
     (tmp_path / "cache").write_text("a file")
     if lacks_home:
-        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # which its specification says to ignore
         monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as of a user that nobody knows
     assert estimate(photos, tmp_path / "out").done == LONG
     assert [*settings_of(tmp_path / "out")] == ["openvino None"] and speeds

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cortexia_video import DepthEstimator, DepthMap, Frame, SyntheticModel
+from cortexia_video import DepthEstimator, DepthMap, Frame, SyntheticModel, estimate
 from cortexia_video.errors import InputError
+from cortexia_video.inference import machine_memory
 from cortexia_video.inference.batches import BatchLimits, is_out_of_memory
+from cortexia_video.inference.machine_memory import MachineMemory
 
 SHAPE = (64, 64, 3, "uint8")
 
@@ -121,3 +126,60 @@ def test_auto_keeps_large_inputs_from_filling_the_memory() -> None:
     for _ in range(40):
         limits.record_time(large, limits.of(large), 0.1)
     assert limits.of(large) == 8
+
+
+def test_a_later_run_begins_under_the_limit_that_one_found(
+    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    batches: list[int] = []
+    whole = SyntheticModel.infer
+
+    def infer(model: SyntheticModel, batch: np.ndarray) -> np.ndarray:
+        batches.append(len(batch))
+        if len(batch) > 2:
+            raise MemoryError
+        return whole(model, batch)
+
+    monkeypatch.setattr(SyntheticModel, "infer", infer)
+    for index in range(16):
+        make_image(tmp_path / f"photos/{index}.png", (48, 64))
+
+    def run(name: str, **options: Any) -> list[int]:
+        batches.clear()
+        assert estimate(tmp_path / "photos", tmp_path / name, batch_size=8, workers=1, **options).done == 16
+        return sorted(count for count in batches if count > 2)
+
+    assert run("first", model="synthetic") == [4, 8]
+    assert run("second", model="synthetic") == []
+    assert max(batches) == 2
+    assert run("loaded", model=DepthEstimator(SyntheticModel(), batch_size=8)) == [4, 8]  # has no name
+    (kept,) = (tmp_path / "cache/cortexia_video/batches").iterdir()
+    monkeypatch.setattr("platform.node", lambda: "another-container")
+    assert run("third", model="synthetic") == []
+    os.utime(kept, (0, 0))  # the memory may be free again
+    assert run("fourth", model="synthetic") == [4, 8]
+    kept.write_text(kept.read_text().replace('"uint8"', "{}"))  # damaged
+    assert run("fifth", model="synthetic") == [4, 8]
+
+
+def test_auto_does_not_go_beyond_a_remembered_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    MachineMemory("batches", {"model": "a"}).write([(SHAPE, 4)])
+    limits = BatchLimits("auto")
+    limits.remember({"model": "a"})
+    for _ in range(20):
+        limits.record_time(SHAPE, limits.of(SHAPE), 0.1)
+    assert (limits.of(SHAPE), limits.largest, limits.found) == (4, 4, {"64x64x3xuint8": 4})
+
+
+def test_machines_that_differ_remember_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = {MachineMemory("batches", {}).path, MachineMemory("batches", {"model": "a"}).path}
+    monkeypatch.setattr(machine_memory, "_GPUS", tmp_path)
+    (tmp_path / "0000:01:00.0").mkdir()
+    for name in ("NVIDIA H200", "NVIDIA L4"):
+        (tmp_path / "0000:01:00.0/information").write_text(f"Model: \t\t {name}\nIRQ:   \t\t 42\n")
+        paths.add(MachineMemory("batches", {}).path)
+    monkeypatch.setattr(machine_memory, "_count_gigabytes", lambda: 10**6)
+    paths.add(MachineMemory("batches", {}).path)
+    assert len(paths) == 5

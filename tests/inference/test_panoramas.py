@@ -104,7 +104,9 @@ def test_what_is_no_panorama_fails_in_one_line() -> None:
         ModelError, match="it is 120 x 90, and an equirectangular panorama is twice as wide as high"
     ):
         DepthEstimator(Panorama(SyntheticModel()))(np.zeros((90, 120, 3), np.uint8))
-    with pytest.raises(InputError, match="unknown projection 'fisheye'"):
+    with pytest.raises(
+        InputError, match="`projection` must be one of perspective, equirectangular, got 'fisheye'"
+    ):
         load_estimator(projection="fisheye")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="panorama has no focal length"):
         cx.DepthMap(np.ones((2, 4), np.float32), "metric", f_px=3.0, projection="equirectangular")

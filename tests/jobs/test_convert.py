@@ -455,12 +455,12 @@ def test_several_inputs_keep_the_names_of_their_folders(tree: Path, tmp_path: Pa
 
 WIDE = DepthMap(np.array([[1e-6, 1e6]], np.float32), "metric")
 LOSSES = [
-    ("png16", WIDE, "1 values, of 1e-06 to 1e+06, are outside of the 9.998e-06 to 1.00019e+06 that its"),
-    ("jxl", WIDE, "1 values, of 1e-06 to 1e+06, are outside of the 9.998e-06 to 1.00019e+06 that its"),
+    ("png16", WIDE, "1 value is outside of the 9.998e-06 to 1.00019e+06 that its"),
+    ("jxl", WIDE, "1 value is outside of the 9.998e-06 to 1.00019e+06 that its"),
     (
         "exr16",
         DepthMap(np.array([[1e5]], np.float32), "metric"),
-        "1 values are from 65520 up and become unknown",
+        "1 value from 65520 up becomes unknown",
     ),
 ]
 

@@ -84,12 +84,12 @@ def test_what_would_be_lost_is_refused_and_named(tmp_path: Path) -> None:
     near = DepthMap(np.ones((2, 2), np.float32), "metric", 200.0, "given")
     write_frames(tmp_path / "far/a", [far, near])
     (failure,) = convert(tmp_path / "far", tmp_path / "out", format="mkv").failures
-    assert "2 values lie outside" in failure.reason
+    assert "2 values are outside" in failure.reason
     assert "focal lengths of 100 to 200 pixels become one, 150" in failure.reason
     assert files(tmp_path / "out") == {}
     assert convert(tmp_path / "far", tmp_path / "out", format="mkv", allow_loss=True).done == 1
     (line,) = [each for each in read_ledger(tmp_path / "out") if each.get("outcome") == "done"]
-    assert "2 values lie outside" in line["lost"]
+    assert "2 values are outside" in line["lost"]
 
 
 def test_bad_folders_cost_themselves_alone(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_to_lerobot_and_back(tmp_path: Path) -> None:
     write_metres(tmp_path / "in/b.mp4.mkv", maps)
     report = convert(tmp_path / "in", tmp_path / "lerobot", to="lerobot")
     assert (report.skipped, report.failed) == (1, 1)
-    assert "1 unknown values become 0" in report.failures[0].reason
+    assert "1 unknown value becomes 0" in report.failures[0].reason
 
 
 @pytest.mark.parametrize(

@@ -413,7 +413,7 @@ def test_the_shards_of_a_run_do_each_image_once(photos: Path) -> None:
     [
         ({"decode": "slow"}, "`decode` must be one of exact, fast, got 'slow'"),
         ({"changed": "maybe"}, "`changed` must be one of redo, keep, refuse, got 'maybe'"),
-        ({"size": "small"}, "unknown size 'small': use full or native"),
+        ({"size": "small"}, "`size` must be one of full, native, got 'small'"),
         ({"partition": "4/3"}, "4/3"),
     ],
 )
@@ -501,7 +501,7 @@ def test_what_a_format_would_lose_is_a_failure_unless_it_is_a_view(photos: Path)
     pytest.importorskip("OpenEXR")
     report = run(photos, model=DepthEstimator(Far(kind="metric"), batch_size=1), format="exr16")
     assert counts(report) == (6, 0, 0, 6)
-    assert "values are from 65520 up and become unknown: another `format` keeps it" in str(report.failures[0])
+    assert "values from 65520 up become unknown: another `format` keeps it" in str(report.failures[0])
     assert not list((photos.parent / "out").glob("*.exr"))
     for format in ("exr", "png16", "png"):
         assert run(photos, model=DepthEstimator(Far(kind="metric")), format=format).failed == 0

@@ -112,7 +112,7 @@ def test_frames_that_cannot_be_decoded_show_the_one_before(
     assert line["clip"]["held"] == 4
     lost = (*range(8),)
     report = run(path, tmp_path / "none")
-    assert [each.reason for each in report.failures] == ["none of its first 8 frames can be decoded"]
+    assert [each.reason for each in report.failures] == ["no frame of its first 8 can be decoded"]
 
 
 def test_a_window_that_fails_is_the_clips_failure_and_others_go_on(tmp_path: Path) -> None:

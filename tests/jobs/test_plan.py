@@ -65,7 +65,7 @@ def test_inputs_that_cannot_be_opened_are_counted(photos: Path) -> None:
     assert plan(photos, model="synthetic").lost == 1
     listed = photos.parent / "list.txt"
     listed.write_text("nowhere.jpg\n")
-    with pytest.raises(InputError, match="none of 1 inputs can be opened in"):
+    with pytest.raises(InputError, match="none of 1 input can be opened in"):
         plan(listed, model="synthetic")
 
 
@@ -81,11 +81,11 @@ def test_a_plan_without_anything_to_go_by_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images in"):
         plan(tmp_path / "photos", model="synthetic")
     (tmp_path / "photos/a.jpg").write_bytes(b"\xff\xd8\xff and no more")
-    with pytest.raises(InputError, match=r"none of the 1 images looked at can be read, such as a\.jpg"):
+    with pytest.raises(InputError, match=r"none of 1 image looked at can be read, such as a\.jpg"):
         plan(tmp_path / "photos", model="synthetic")
     good_header = b"BM" + (b"\0" * 12) + (40).to_bytes(4, "little") + (9).to_bytes(4, "little") * 2
     (tmp_path / "photos/a.jpg").write_bytes(good_header + b"\1\0\x18\0" + b"\0" * 24)
-    with pytest.raises(InputError, match=r"none of the 1 images tried went through: failed \(decode\)"):
+    with pytest.raises(InputError, match=r"none of 1 image tried went through: failed \(decode\)"):
         plan(tmp_path / "photos", model="synthetic")
 
 
@@ -94,7 +94,7 @@ def test_the_command_says_it_in_words(photos: Path, capsys: pytest.CaptureFixtur
         main(["plan", str(photos), "--model", "synthetic", "--output", str(photos.parent / "not/yet/there")])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    assert "31 images" in said and "1 cannot be read" in said
+    assert "31 images" in said and "1 cannot be read" in said and "; none is done with these settings" in said
     assert "--format npy" in said and "--format png" in said and "free in" in said
 
 
@@ -116,7 +116,9 @@ def test_what_the_output_has_is_taken_off(photos: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         main(["plan", str(photos), "--output", str(photos.parent / "compact")])
     said = capsys.readouterr().out
-    assert "31 images" in said and "; 30 are done, what follows is for the other 1" in said
+    assert (
+        "31 images" in said and "; 30 are done with these settings, what follows is for the other 1" in said
+    )
 
 
 def test_videos_are_planned_by_their_frames(

@@ -61,7 +61,7 @@ def test_graphdecos_trainer_takes_every_image_and_those_without_depth_as_such(
     with caplog.at_level(logging.WARNING):
         report = cx.align_folder(depth, out, to, format="npz", write="depth_params.json")
     assert report.done == 6, report.failures
-    assert "1 images of the model have no depth" in caplog.text
+    assert "1 image of the model has no depth" in caplog.text
     params = json.loads((out / "depth_params.json").read_text())
     scales = np.array([each["scale"] for each in params.values()])
     middle = np.median(scales[scales > 0])
@@ -93,7 +93,7 @@ def test_nerfstudio_reads_depth_of_its_frames(
         report = cx.align_folder(depth, out, to, format="npz", write="transforms.json")
     assert report.done == 1, report.failures
     said = json.loads((out / "transforms.json").read_text())
-    assert len(said["frames"]) == 1 and "1 frames without depth are left out" in caplog.text
+    assert len(said["frames"]) == 1 and "1 frame without depth is left out" in caplog.text
     frame = said["frames"][0]
     assert Path(frame["file_path"]) == tmp_path / "scene" / "images" / "a.jpg"
     step = 0.001

@@ -203,7 +203,7 @@ def test_shards_are_merged_by_the_command(tmp_path: Path, capsys: pytest.Capture
         with open_ledger(tmp_path, {}, Partition(index, 2)):
             pass
     assert run(capsys, "merge", tmp_path) == (0, f"2 partitions joined to {tmp_path / LEDGER_NAME}\n", "")
-    assert run(capsys, "merge", tmp_path) == (0, f"0 partitions joined to {tmp_path / LEDGER_NAME}\n", "")
+    assert run(capsys, "merge", tmp_path) == (0, f"{tmp_path / LEDGER_NAME}: nothing to join\n", "")
 
 
 def test_a_ledger_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

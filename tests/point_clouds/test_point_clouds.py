@@ -393,7 +393,7 @@ def test_an_image_and_its_depth_become_a_file(
     asked = (image, "--depth", depth, "--kind", "metric", "--f-px", F_PX)
     code, told, _ = run(capsys, *asked, "--output", tmp_path / "a.ply", "--normals")
     expected = make_cloud(normals=True)
-    assert (code, told) == (0, f"{tmp_path / 'a.ply'}: {len(expected.points)} points, metres\n")
+    assert (code, told) == (0, f"{tmp_path / 'a.ply'}: {len(expected.points):,} points, metres\n")
     found = read_ply(tmp_path / "a.ply")
     np.testing.assert_array_equal(np.stack([found[name] for name in "xyz"], axis=1), expected.points)
     assert "nx" in found.dtype.names

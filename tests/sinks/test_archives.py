@@ -156,7 +156,7 @@ def test_a_broken_shard_is_a_failure(photos: Path, tmp_path: Path, name: str) ->
 
 def test_what_cannot_be_packed_is_one_line(photos: Path, tmp_path: Path) -> None:
     for packed, said in (
-        ({"pack": "zip"}, "`pack` must be tar or parquet, got 'zip'"),
+        ({"pack": "zip"}, "`pack` must be one of tar, parquet, got 'zip'"),
         ({"pack": "tar", "pack_size": 0}, "`pack_size` must be at least 1, got 0"),
     ):
         with pytest.raises(cx.errors.InputError, match=said):

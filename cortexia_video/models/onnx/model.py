@@ -24,7 +24,8 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -165,23 +166,18 @@ class OnnxModel:
             scaling="short_side" if isinstance(size, int) else "exact",
         )
         self._scale: tuple[float, float] | None = None
-        try:  # so that a file that cannot work fails before the first input, not on each
-            if not step and isinstance(size, int):
+        if not step and isinstance(size, int):
+            with self._trying():
                 step, self._scale = find_step(self._try_size, self.path)
-                self._preprocessing = replace(self._preprocessing, multiple_of=step)
-                if step > 1:
-                    _log.info("%s: sides must be multiples of %d, as trying shows", self.name, step)
-            self.processed_size = (
-                self._preprocessing.fit
-            )  # the file's own, or nearest to the image's aspect ratio
-            if not is_known or self.device != "cpu":
+            self._preprocessing = replace(self._preprocessing, multiple_of=step)
+            if step > 1:
+                _log.info("%s: sides must be multiples of %d, as trying shows", self.name, step)
+        self.processed_size = (
+            self._preprocessing.fit
+        )  # the file's own, or nearest to the image's aspect ratio
+        if not is_known or self.device != "cpu":
+            with self._trying():
                 self._try_size(*self.processed_size(64, 64))
-        except ModelLoadError:
-            raise
-        except ModelOutputError as error:
-            raise ModelLoadError(str(error)) from error
-        except Exception as error:
-            raise ModelLoadError(f"{self.path} loads but does not run: {first_line(error)}") from error
         settings: dict[str, object] = {"input_size": str(size), "normalize": normalize}
         if step > 1 and not says.get("multiple_of"):
             settings["multiple_of"] = step
@@ -197,6 +193,18 @@ class OnnxModel:
         if resampling != "reduced":
             settings["resampling"] = resampling
         self.settings: Mapping[str, object] = {**settings, **run_by}
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        """Let a file that cannot work fail before the first input, not on each."""
+        try:
+            yield
+        except ModelOutputError as error:
+            raise ModelLoadError(str(error)) from error
+        except Exception as error:
+            if isinstance(error, ModelLoadError):
+                raise
+            raise ModelLoadError(f"{self.path} loads but does not run: {first_line(error)}") from error
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resize and normalise one uint8 (H, W, 3) image to (3, h, w) of the network's type."""
