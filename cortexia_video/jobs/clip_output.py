@@ -19,6 +19,7 @@ from cortexia_video.errors import InputError, ModelError, format_count, output_l
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.frame import FocalSource
 from cortexia_video.geometry.alignment import Floats, to_metres
+from cortexia_video.geometry.normals import SHAPED
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
 from cortexia_video.jobs.aligner import Aligner
@@ -41,7 +42,7 @@ PROVEN = 16  # frames before a part: they must come out again where decoding beg
 _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most
 _LONGEST_WINDOW = 1000  # frames that a filter may see at once
 _MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
-_HEADROOM = 3  # times the largest number of the first window that there is room for
+_HEADROOM = 4  # times the largest number of the first window that there is room for
 _NOTHING: NDArray[Any] = np.empty(0)
 RecordBegun = Callable[[str, Sequence[str]], None]
 
@@ -203,9 +204,10 @@ class ClipOutput:
         ranges = [each.values[np.isfinite(each.values)] for each in depths.values()]
         low = min((float(each.min()) for each in ranges if each.size), default=0.0)
         high = max((float(each.max()) for each in ranges if each.size), default=1.0)
-        if self._window:
-            low, high = 0.0, _HEADROOM * high
-        progress.coding = Coding.of(kind, low, high).metadata
+        coding = Coding.of(kind, low, high)
+        if self._window and kind not in SHAPED:
+            coding = Coding.from_zero(_HEADROOM * high)
+        progress.coding = coding.metadata
 
     def add(
         self,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError, printable
+from cortexia_video.geometry.normals import SHAPED
 from cortexia_video.models.protocol import DepthModel, Window
 from cortexia_video.video.steady import SteadyMode
 
@@ -32,7 +33,7 @@ class Stitch:
     """
 
     def __init__(self, window: Window, kind: DepthKind, state: Mapping[str, _Maps] | None = None) -> None:
-        self._window, self._fits = window, kind not in ("metric", "scale_invariant")
+        self._window, self._fits = window, kind not in SHAPED
         self._state = dict(state or {})
 
     def add(self, values: _Maps) -> _Maps:

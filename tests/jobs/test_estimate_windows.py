@@ -21,7 +21,7 @@ from cortexia_video.jobs import clip_output, clip_task
 from cortexia_video.jobs.outcomes import Report
 from cortexia_video.models.thorough import Thorough
 from cortexia_video.video.clip_index import read_index
-from cortexia_video.video.depth_clip import DepthClip
+from cortexia_video.video.depth_clip import Coding, DepthClip
 from cortexia_video.video.frames import read_frames
 
 
@@ -92,6 +92,11 @@ def test_a_killed_run_ends_in_the_same_bytes(
     assert estimate(path, out, model=DepthEstimator(model)).done == 1
     assert model.calls == left, "what is done is not done again"
     assert files(out) == files(tmp_path / "whole")
+
+
+def test_numbers_begin_at_zero_and_have_room() -> None:
+    numbers, clipped = Coding.from_zero(2.0).encode(np.array([[0, 1, 2, 3]], np.float32))
+    assert (numbers.tolist(), clipped) == ([[1, 32768, 65535, 65535]], 1)
 
 
 def test_frames_that_cannot_be_decoded_show_the_one_before(
