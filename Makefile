@@ -73,6 +73,7 @@ lint: $(VENV)/check
 # The documentation site, into build/site; it opens from disk, too.
 docs: $(VENV)/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	! grep -rlE 'src="https?://' build/site --include=*.html # a page that asks another server for a part of it
 
 # What is published: built twice, to the same bytes, and looked at.
 dist: $(VENV)/check

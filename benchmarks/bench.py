@@ -39,7 +39,7 @@ _SHORT: Mapping[str, Sequence[str]] = {
     "formats": ["formats.py", "--rounds", "2"],
     "conversion": ["conversion.py", "speed", "--quick"],
     "scenes": ["scenes.py", "--repeats", "2"],
-    "engine": ["engine.py", "peers", "compact", "--quick"],
+    "engine": ["engine.py", "peers", "compact", "native", "--quick"],
     "models": ["models.py", "vit-252", "--quick"],
 }
 

@@ -1,7 +1,7 @@
 """How fast, how busy, how large: our job beside the loops of others, and beside what is possible.
 
     pip install -e '.[benchmark]'
-    python benchmarks/engine.py [peers] [gpu] [busy] [memory] [compact] [--quick] [--work FOLDER]
+    python benchmarks/engine.py [peers] [gpu] [busy] [memory] [compact] [native] [--quick] [--work FOLDER]
 
 All sections take about a quarter of an hour on two cores and 30 GB of the disk at `--work`. Progress goes to
 stderr, a Markdown table to stdout, every run to `engine.json` in `--work`. `--quick` only shows that it runs.
@@ -16,7 +16,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -37,9 +37,10 @@ app = App(help=__doc__)
 
 @app.default
 def measure(
-    *sections: Literal["peers", "gpu", "busy", "memory", "compact"],
+    *sections: Literal["peers", "gpu", "busy", "memory", "compact", "native"],
     work: Path = Path("runs/benchmark"),
     quick: bool = False,
+    rounds: int | None = None,
 ) -> None:
     """Measure the sections named, or all.
 
@@ -51,13 +52,18 @@ def measure(
         Folder for photos, weights, outputs and engine.json.
     quick
         A few photos and one round.
+    rounds
+        So many, in place of the usual number.
     """
     check_guard()
     os.environ.update(_QUIET)
+    scale = QUICK if quick else FULL
+    if rounds:
+        scale = replace(scale, rounds=rounds, gpu_rounds=rounds)
     answers, refused = dict[str, Answer](), dict[str, str]()
     for name in sections or SECTIONS:
         try:
-            answers[name] = SECTIONS[name](work, QUICK if quick else FULL)
+            answers[name] = SECTIONS[name](work, scale)
         except ImpossibleFigureError as error:  # of this section alone
             refused[name] = str(error)
             continue

@@ -13,9 +13,11 @@ from PIL import Image
 from race import Job
 
 from cortexia_video import DepthEstimator, DepthModel, Frame, estimate, load_estimator
+from cortexia_video.depth_estimation import Size
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import fit_short_side, resize_image
+from cortexia_video.jobs.worker import Decoding
 from cortexia_video.models.registry import load_model
 from cortexia_video.runtime.resources import count_cores
 
@@ -28,15 +30,20 @@ def load_ours(checkpoint: Path) -> Job:
     return _job(_load_networks(checkpoint))
 
 
+def load_ours_by(checkpoint: Path, **backend: str) -> Job:
+    """Load Depth Anything for our job as `estimate` would: one network on all cores."""
+    return _job([DepthEstimator(load_model(f"hf:{checkpoint}", device="cpu", **backend))])
+
+
 def load_network_alone(checkpoint: Path, photo: Path) -> Job:
     """Load Depth Anything to run it as our job does, and do nothing else."""
     estimators = _load_networks(checkpoint)
     return _alone(estimators[0].model, photo, threads=len(estimators))
 
 
-def load_compact() -> Job:
+def load_compact(*, size: Size = "full", decode: Decoding = "exact", **backend: str) -> Job:
     """Load the built-in model for our job."""
-    return _job([load_estimator("compact")])
+    return _job([load_estimator("compact", size=size, **backend)], decode)
 
 
 def load_compact_alone(photo: Path) -> Job:
@@ -101,9 +108,9 @@ def _load_networks(checkpoint: Path) -> list[DepthEstimator]:
     return [DepthEstimator(model, batch_size=_CORE_BATCH) for _ in range(count_cores())]
 
 
-def _job(estimators: Sequence[DepthEstimator]) -> Job:
+def _job(estimators: Sequence[DepthEstimator], decode: Decoding = "exact") -> Job:
     def run(photos: Sequence[Path], output: Path) -> None:
-        report = estimate([*photos], output, model=estimators)
+        report = estimate([*photos], output, model=estimators, decode=decode, size=estimators[0].size)
         if report.done != len(photos):
             raise RuntimeError(f"{report}; {report.failures}")
 

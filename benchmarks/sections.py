@@ -84,11 +84,13 @@ def measure_peers(work: Path, scale: Scale) -> Answer:
     }
     loads = {
         "ours": partial(jobs.load_ours, checkpoint),
+        _DEFAULT: partial(jobs.load_ours_by, checkpoint),
+        _LONG: partial(jobs.load_ours_by, checkpoint, **_BFLOAT16),
         **{name: load for name, (load, _) in peers.items()},
         "network alone": partial(jobs.load_network_alone, checkpoint, photos[0]),
     }
     runs = race(loads, photos, work / "output", scale.rounds)
-    for name in ("ours", *peers):
+    for name in ("ours", _DEFAULT, _LONG, *peers):
         _require_outputs(name, runs[name], TWELVE_MEGAPIXELS)
     least = min(run.seconds for run in runs["network alone"])
     figures = [_rate(name, each) for name, each in runs.items()]
@@ -96,7 +98,15 @@ def measure_peers(work: Path, scale: Scale) -> Answer:
         Figure(f"ours against {name}", _ratios(name, runs, "ours", least), "times as fast", goal)
         for name, (_, goal) in peers.items()
     ]
+    of_loop = [run.seconds for run in runs["script loop"]]
+    for name in (_DEFAULT, _LONG):
+        ratios = [their / run.seconds for their, run in zip(of_loop, runs[name], strict=True)]
+        figures.append(Figure(f"{name} against script loop", ratios, "times as fast", 3.0))
     return Answer(figures, runs)
+
+
+_BFLOAT16 = {"backend": "openvino", "precision": "bfloat16"}
+_DEFAULT, _LONG = "ours, one network on all cores", "ours, OpenVINO bfloat16"
 
 
 def measure_gpu(work: Path, scale: Scale) -> Answer:
@@ -193,12 +203,32 @@ def measure_compact(work: Path, scale: Scale) -> Answer:
     return Answer(figures, runs)
 
 
+def measure_native(work: Path, scale: Scale) -> Answer:
+    """Measure the built-in model over photos of 12 megapixels where depth is written as the network gives it."""
+    photos = _photos(work, scale.gpu_photos)
+    loads = {
+        "ONNX Runtime": partial(jobs.load_compact, size="native"),
+        "OpenVINO bfloat16": partial(jobs.load_compact, size="native", **_BFLOAT16),
+        "ONNX Runtime, decode fast": partial(jobs.load_compact, size="native", decode="fast"),
+    }
+    runs = race(loads, photos, work / "output", scale.gpu_rounds)
+    figures = []
+    for name, each in runs.items():
+        goal = None if "fast" in name else 25.0
+        figures.append(Figure(f"native: {name}", [run.images_per_second for run in each], "images/s", goal))
+        core = [1e3 * run.core_seconds / run.images for run in each]
+        figures.append(Figure(f"native: {name}, an image", core, "ms of a core"))
+        figures.append(Figure(f"native: {name}, cores busy", _busy(each), "%"))
+    return Answer(figures, runs)
+
+
 SECTIONS: Mapping[str, Section] = {
     "peers": measure_peers,
     "gpu": measure_gpu,
     "busy": measure_busy,
     "memory": measure_memory,
     "compact": measure_compact,
+    "native": measure_native,
 }
 
 

@@ -27,6 +27,7 @@ from cortexia_video.formats.registry import choose_maps
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.geometry.normals import SHAPED, depth_to_normals
 from cortexia_video.geometry.sparse_map import to_sparse_map
+from cortexia_video.geometry.sphere import distance_to_normals
 from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_depth, resize_known, resize_mask
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
@@ -124,9 +125,8 @@ class DepthEstimator:
         self.size = size
         self.also, self.sky = frozenset(choose_maps(also, MAPS) if also else ()), sky
         given = find_maps(model) if self.also else ()
-        following = {"normals"} if self.projection == "perspective" else set[str]()
-        if lacking := sorted(self.also - {*following, *given}):
-            has = dict.fromkeys((*(following if model.kind in SHAPED else []), *given))
+        if lacking := sorted(self.also - {"normals", *given}):
+            has = dict.fromkeys((*(["normals"] if model.kind in SHAPED else []), *given))
             can = f"`also` can be {', '.join(has)}" if has else "leave `also` out"
             raise InputError(f"{printable(model.name)} gives no {', '.join(lacking)}: {can}")
         self._asks = self.also & {*given} - {"mask"}
@@ -449,7 +449,7 @@ class DepthEstimator:
             self.model.weights_digest,
             projection=self.projection,
             scale_from=self.scale_from,
-            **(resize_maps(maps, height, width) if maps else {}),
+            **(resize_maps(maps, height, width, around=around) if maps else {}),
         )
 
     def _find_used(self, output: ModelOutput) -> NDArray[np.bool_] | None:
@@ -469,11 +469,14 @@ class DepthEstimator:
         Where they are asked for, the model gives none and they follow.
         """
         wanted = "normals" in self.also - self._asks
-        if not wanted or self.model.kind not in SHAPED or origin.f_px is None:
+        around = self.projection == "equirectangular"
+        if not wanted or self.model.kind not in SHAPED or (origin.f_px is None and not around):
             return {}
         values = self._to_depth(origin, output.values.copy())
         if (known := find_known(output.maps)) is not None:
             values = np.where(known, values, np.float32(np.nan))
+        if origin.f_px is None:
+            return {"normals": distance_to_normals(values)}
         camera = Pinhole.centred(origin.f_px, origin.width, origin.height)
         return {"normals": depth_to_normals(values, camera.resized(*values.shape[::-1]))}
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import printable, require_type
+from cortexia_video.errors import InputError, printable, require_type
 from cortexia_video.frame import FocalSource, draw_png, write_figure
 from cortexia_video.pinhole import Pinhole
 
@@ -252,6 +252,12 @@ def find_usable(values: NDArray[Any], kind: str) -> NDArray[np.bool_]:
     if kind in ("metric", "scale_invariant"):
         np.logical_and(usable, values > 0, out=usable)
     return usable
+
+
+def require_perspective(depth: DepthMap, what: str) -> None:
+    """Raise `InputError` for a panorama, where `what`, in the plural, takes none."""
+    if depth.projection != "perspective":
+        raise InputError(f"it is a panorama: {what} are of images of perspective cameras")
 
 
 def require_depth(depth: object) -> None:

@@ -1,10 +1,12 @@
-"""What the site does to pages: links that lead out of docs/ go to the repository."""
+"""What the site does to pages: links that lead out of docs/ go to the repository; search needs nobody else's server."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from mkdocs.structure.files import File
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
@@ -18,3 +20,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         return f"]({config['repo_url']}/blob/main/{PurePosixPath(target.relative_to(root))}{link[2] or ''})"
 
     return re.sub(r"\]\(([^)#\s]+)(#[^)\s]*)?\)", lead_out, markdown)
+
+
+def on_files(files: Any, config: Any) -> None:
+    """Put the script beside the theme's by which search works from disk."""
+    script = Path(config["config_file_path"]).parent / "website/iframe-worker.js"
+    files.append(File.generated(config, "assets/iframe-worker.js", abs_src_path=str(script)))

@@ -20,9 +20,9 @@ from cortexia_video.storage.paths import to_path
 @take_options(plan, (OPTIONS, ("output",)), (RUN, ("num_workers",)))
 @take_options(
     estimate,
-    (OPTIONS, ("model", "recursive", "size", "also")),
+    (OPTIONS, ("model", "recursive", "size", "also", "sky", "projection")),
     (MODEL, MODEL_OPTIONS),
-    (CAMERA, ("f_px", "intrinsics")),
+    (CAMERA, ("f_px", "intrinsics", "sparse", "sparse_from")),
     (RUN, ("batch_size", "device", "decode")),
 )
 def plan_command(

@@ -15,7 +15,8 @@ import numpy as np
 import xxhash
 
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.depth_map import require_perspective
+from cortexia_video.errors import Failure
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import resize_image
@@ -126,8 +127,7 @@ def _load_result(
     file = read_run_image(line, path)
     frame = decode(file, key, max_megapixels=math.inf)  # once it was allowed
     depth = read_run_depth(run, line, maps=("mask",))
-    if depth.projection != "perspective":
-        raise InputError("it is a panorama: datasets are of images of perspective cameras")
+    require_perspective(depth, "datasets")
     height, width = depth.values.shape
     camera = Pinhole.centred(depth.f_px, frame.width, frame.height) if depth.f_px else None
     reduced = depth.full_size == (frame.height, frame.width)

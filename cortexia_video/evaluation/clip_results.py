@@ -143,7 +143,8 @@ def _read(
         reference, depth = item.reference, predictor.read(place.key)
         values = None
         if isinstance(depth, DepthMap) and depth.kind == kind:
-            values = fit_size(depth.values, reference.size, protocol)
+            around = depth.projection == "equirectangular"
+            values = fit_size(depth.values, reference.size, protocol, around=around)
         truth_m = np.where(reference.mask, reference.depth_m, np.nan).astype(np.float64)
         unknown = np.full(reference.size, np.nan, np.float32)
         yield ClipFrame(unknown if values is None else values, truth_m, reference.max_m, pose)

@@ -106,12 +106,20 @@ class Comparison:
 def read_maps(image: ComparedImage, folders: Sequence[AnyPath]) -> list[DepthMap]:
     """Return the maps of an image, of one size, in the depth of one of them; NaN where unknown.
 
-    Raises `InputError` where that one has no depth, and what `read_run_depth` raises.
+    Raises `InputError` where that one has no depth, or one alone is a panorama, and what `read_run_depth` raises.
     """
     depths = [read_run_depth(folder, line) for folder, line in zip(folders, image.lines, strict=True)]
+    projections = [each.projection for each in depths]
+    if len({*projections}) > 1:
+        raise InputError(
+            f"they see it differently ({', '.join(projections)}): estimate all with one `projection`"
+        )
     full = depths[0].full_size or depths[0].values.shape
     size = fit_within(full[0], full[1], _HEIGHT, _WIDTH)
-    return align_maps([DepthMap(resize_depth(each.values, *size), each.kind) for each in depths])
+    around = projections[0] == "equirectangular"
+    return align_maps(
+        [DepthMap(resize_depth(each.values, *size, around=around), each.kind) for each in depths]
+    )
 
 
 def align_maps(depths: Sequence[DepthMap]) -> list[DepthMap]:

@@ -161,7 +161,12 @@ def _fit_image(
         return nothing._replace(remark="no depth")
     kind, alignment = depth.kind, protocol.alignment
     require_alignment(kind, alignment)
-    values = fit_size(depth.values, reference.size, protocol)
+    if _see_differently(depth, reference):
+        return nothing._replace(
+            remark=f"{depth.projection} depth for a reference that is {reference.projection}"
+        )
+    around = depth.projection == "equirectangular"
+    values = fit_size(depth.values, reference.size, protocol, around=around)
     if values is None:
         height, width = depth.values.shape
         tall, wide = reference.size
@@ -188,10 +193,19 @@ def clip_depth(aligned: Floats, limit_m: float, protocol: Protocol) -> Floats:
         return np.where(aligned <= 0, low, aligned)
 
 
-def fit_size(values: Array, shape: tuple[int, int], protocol: Protocol) -> Array | None:
+def _see_differently(depth: DepthMap, reference: Reference) -> bool:
+    """Return whether one is a panorama and the other surely none: files of others do not say which they are."""
+    if depth.projection == "perspective" and reference.projection == "equirectangular":
+        return depth.model is not None or depth.f_px is not None
+    return depth.projection == "equirectangular" and reference.camera is not None
+
+
+def fit_size(
+    values: Array, shape: tuple[int, int], protocol: Protocol, *, around: bool = False
+) -> Array | None:
     """Return depth (h, w) as large as the reference, or None where it is of another shape.
 
-    What is not finite is unknown, and does not spread.
+    What is not finite is unknown, and does not spread. around: as of `resize_depth`.
     """
     if values.shape == shape:
         return values
@@ -203,7 +217,7 @@ def fit_size(values: Array, shape: tuple[int, int], protocol: Protocol) -> Array
     if protocol.resize == "refuse" or abs(ratio - 1) > _SAME_SHAPE:
         return None
     if protocol.resize == "bilinear":
-        return resize_depth(values, *shape)
+        return resize_depth(values, *shape, around=around)
     for axis, count in enumerate(shape):  # corner pixels' centres on each other: torch's align_corners
         places = np.linspace(0, values.shape[axis] - 1, count)
         before = np.minimum(places.astype(np.intp), max(values.shape[axis] - 2, 0))

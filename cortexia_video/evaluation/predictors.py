@@ -35,7 +35,7 @@ from cortexia_video.ledger.artifacts import (
     read_run_image,
 )
 from cortexia_video.ledger.lines import read_done
-from cortexia_video.ledger.state import list_files
+from cortexia_video.ledger.state import list_files, read_depth_json
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import StageClock
@@ -424,12 +424,13 @@ def open_predictor(
 
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     """Return the depth that a run has done; views, that are to look at only, are left out."""
-    files = {}
+    files, made_by = {}, read_depth_json(root).get("model")
+    model = {"model": made_by} if isinstance(made_by, str) else {}
     for names, line in _read_named(root):
         found = find_depth(line)
         if found is not None:
             packed = (root, found[0], line) if "inside" in line or "frame" in line else None
-            source = DepthSource(root / found[0], about_depth(line), packed)
+            source = DepthSource(root / found[0], {**model, **about_depth(line)}, packed)
             files.update(dict.fromkeys(names, source))
     if not files:
         raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
+from cortexia_video.depth_map import Projection
 from cortexia_video.errors import Failure, InputError, attempt
 from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet
 from cortexia_video.evaluation.metrics.pixel_sums import Array, Mask
@@ -28,7 +29,7 @@ class Reference:
     max_m: the largest depth that there is, by the protocol, the dataset, or else this reference: disparity is
     clamped there, and what is unknown counts as at most that. limit_m: what known depth is clipped to;
     infinite where neither protocol nor dataset knows a largest depth. registered: its edges lie where the
-    image's do. camera: of these pixels, where it is known.
+    image's do. camera: of these pixels, where it is known. projection: of what it measures, as far as it says it.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Reference:
     limit_m: float = math.inf
     registered: bool = True
     camera: Pinhole | None = None
+    projection: Projection = "perspective"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,6 +61,7 @@ def find_reference(
     set_max_m: float | None = None,
     registered: bool = True,
     camera: Pinhole | None = None,
+    projection: Projection = "perspective",
 ) -> Reference:
     """Prepare the reference of an image, (H, W) in metres, not finite or 0 where unknown.
 
@@ -79,7 +82,8 @@ def find_reference(
         )
     limit_m = max_m if protocol.cap_m is None else protocol.cap_m
     max_m = limit_m if math.isfinite(limit_m) else float(exact[counts].max())
-    return Reference(key, depth, counts, max_m, limit_m, registered, camera and protocol.cut_camera(camera))
+    seen = camera and protocol.cut_camera(camera)
+    return Reference(key, depth, counts, max_m, limit_m, registered, seen, projection)
 
 
 class Destination(NamedTuple):
@@ -131,15 +135,17 @@ class Items:
                 set_max_m=within.max_m,
                 registered=within.dataset.registered,
                 camera=sample.camera,
+                projection=sample.depth.projection,
             )
             frame = replace(sample.frame, key=place.key)
             if protocol.cameras == "hidden":
                 frame = replace(frame, f_px=None, f_source=None)
             image = frame.image if within.has_images else np.empty(0, np.uint8)
             facts = (reference.max_m, reference.limit_m, reference.registered, reference.camera, frame.f_px)
+            around = () if reference.projection == "perspective" else (reference.projection,)
             parts = (reference.depth_m, reference.mask, image)
             content = (np.ascontiguousarray(part).tobytes() for part in parts)
-            digest = find_digest(self._facts, repr(facts).encode(), *content)
+            digest = find_digest(self._facts, repr((*facts, *around)).encode(), *content)
             return EvalItem(within, frame, reference, digest)
 
         opened = attempt(place.key, "decode", prepare)

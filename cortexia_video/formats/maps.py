@@ -6,7 +6,7 @@
     KEY.points.npy      float32 (H, W, 3): x, y, z of each pixel's point, in the unit of the depth, NaN where unknown
 
 Axes are those of OpenCV: x to the right, y down, z forward. Normals point to the camera: z is below 0, save at the
-edges of wide images. All are as large as the depth beside them.
+edges of wide images; of a panorama axes are those of its middle. All are as large as the depth beside them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from cortexia_video.formats import npy, png16
 from cortexia_video.formats.metadata import metadata_of, to_text
 from cortexia_video.formats.quantization import Quantizer, to_values
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.geometry.normals import find_normals, require_shape
-from cortexia_video.pinhole import unproject
+from cortexia_video.geometry.normals import find_normals, find_points
 
 _STEPS = {"scale": 1 / 32767, "offset": -1 - 1 / 32767, "unknown": 0}
 
@@ -94,7 +93,7 @@ def decode_confidence(data: bytes) -> NDArray[np.float32]:
 
 def encode_points(depth: DepthMap) -> Chunks:
     """Return an .npy of the point of each pixel; raises `InputError` for depth without shape or focal length."""
-    return npy.encode_array(unproject(depth.values, require_shape(depth, "points")))
+    return npy.encode_array(find_points(depth))
 
 
 def check_points(data: bytes, height: int, width: int) -> str | None:
@@ -109,8 +108,9 @@ def check_points(data: bytes, height: int, width: int) -> str | None:
 def _describe(depth: DepthMap, name: str) -> dict[str, object]:
     """Return what a file says of its map: whose it is, and what camera it was seen by."""
     said = metadata_of(depth)
-    kept = ("f_px", "f_source", "full_size", "model", "weights_sha256")
-    return {"map": name, "axes": "x right, y down, z forward", **{each: said[each] for each in kept}}
+    kept = ("f_px", "f_source", "full_size", "model", "weights_sha256", "projection")
+    known = {each: said[each] for each in kept if each in said}
+    return {"map": name, "axes": "x right, y down, z forward", **known}
 
 
 DECODE_MAPS: dict[str, Callable[[bytes], NDArray[Any]]] = {

@@ -40,7 +40,7 @@ def find_gaps(depth: NDArray[np.float32], max_gap: float) -> tuple[NDArray[np.bo
     depth: float32 (H, W), above 0, NaN where unknown: no gap is beside an unknown pixel. max_gap: the largest
     difference that is none, as a share of the nearer of the two.
     """
-    return _jumps(depth[:, :-1], depth[:, 1:], max_gap), _jumps(depth[:-1], depth[1:], max_gap)
+    return is_gap(depth[:, :-1], depth[:, 1:], max_gap), is_gap(depth[:-1], depth[1:], max_gap)
 
 
 def find_edges(depth: NDArray[np.float32], max_gap: float) -> NDArray[np.bool_]:
@@ -68,5 +68,6 @@ def find_edges(depth: NDArray[np.float32], max_gap: float) -> NDArray[np.bool_]:
     return edges
 
 
-def _jumps(one: NDArray[np.float32], other: NDArray[np.float32], max_gap: float) -> NDArray[np.bool_]:
+def is_gap(one: NDArray[np.float32], other: NDArray[np.float32], max_gap: float) -> NDArray[np.bool_]:
+    """Return where the difference of two depths, as `find_gaps` takes them, is a gap."""
     return np.abs(other - one) > max_gap * np.minimum(one, other)

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_gaps, keep_known
-from cortexia_video.pinhole import Pinhole, require_size
+from cortexia_video.geometry.sphere import distance_to_normals, unproject_sphere
+from cortexia_video.pinhole import Pinhole, require_size, unproject
 
+_SHORTEST = 1e-6  # of a mixed normal that says which way: between opposite ones there is none
 SHAPED: tuple[DepthKind, ...] = ("metric", "scale_invariant")  # kinds whose points are true, up to a factor
 
 
@@ -56,11 +58,21 @@ def depth_to_normals(
 def find_normals(depth: DepthMap) -> NDArray[np.float32]:
     """Return the normals of a depth map, float32 (H, W, 3): the model's own, else those that follow from depth.
 
-    Raises what `require_shape` raises where none can follow.
+    Raises `InputError` where none can follow: depth has an unknown shift, or no focal length.
     """
     if depth.normals is not None:
         return depth.normals
-    return depth_to_normals(depth.values, require_shape(depth, "normals"))
+    camera = _require_shape(depth, "normals")
+    return depth_to_normals(depth.values, camera) if camera else distance_to_normals(depth.values)
+
+
+def find_points(depth: DepthMap) -> NDArray[np.float32]:
+    """Return the points of a depth map, float32 (H, W, 3), in its unit; unknown is NaN.
+
+    Raises what `find_normals` does.
+    """
+    camera = _require_shape(depth, "points")
+    return unproject(depth.values, camera) if camera else unproject_sphere(depth.values)
 
 
 def stretch_normals(normals: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
@@ -68,19 +80,21 @@ def stretch_normals(normals: NDArray[np.float32], factor: float) -> NDArray[np.f
 
     So is that of metres for another focal length: x and y of each point stay.
     """
-    stretched = normals * np.array([1, 1, 1 / factor], np.float32)
-    stretched /= np.sqrt(np.einsum("hwc,hwc->hw", stretched, stretched))[..., None]
-    return stretched
+    return to_units(normals * np.array([1, 1, 1 / factor], np.float32))
 
 
-def require_shape(depth: DepthMap, what: str) -> Pinhole:
-    """Return the camera of depth that has a shape in space.
+def to_units(normals: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return normals (H, W, 3), which are used up, as long as 1; NaN where too short to say which way."""
+    length = np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))
+    length[length < _SHORTEST] = np.nan
+    return np.divide(normals, length[..., None], out=normals)
 
-    Raises `InputError`, which says `what` it is needed for, where depth has an unknown shift or no focal length.
-    """
+
+def _require_shape(depth: DepthMap, what: str) -> Pinhole | None:
+    """Return the camera of depth that has a shape in space, None of a panorama. what: it is needed for."""
     if depth.kind not in SHAPED:
         raise InputError(f"{what} need depth that is metric or scale_invariant, not {depth.kind}")
-    if depth.camera is None:
+    if depth.camera is None and depth.projection == "perspective":
         raise InputError(f"{what} need a focal length, and none is known: give `f_px` or `intrinsics`")
     return depth.camera
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.geometry.alignment import UNKNOWNS
+from cortexia_video.geometry.normals import to_units
 from cortexia_video.geometry.sphere import find_directions, list_views, look_through, look_up
 
 Floats = NDArray[np.float64]
@@ -32,47 +33,86 @@ _ROWS = 64  # of the panorama, mixed at once
 class MergedViews(NamedTuple):
     """values: float32 (H, W), distances, inverse for disparity. valid: bool (H, W), None where no view says it.
 
-    scale, shift: (V,), of each view: scale * value + shift is (inverse) depth.
+    scale, shift: (V,), of each view: scale * value + shift is (inverse) depth. normals: float32 (H, W, 3), in the
+    panorama's axes, NaN where unknown, and confidence: float32 (H, W); None where no view says it.
     """
 
     values: NDArray[np.float32]
     valid: NDArray[np.bool_] | None
     scale: Floats
     shift: Floats
+    normals: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
 
 
 def merge_views(
-    views: NDArray[np.float32], kind: DepthKind, height: int, valid: NDArray[np.bool_] | None = None
+    views: NDArray[np.float32],
+    kind: DepthKind,
+    height: int,
+    valid: NDArray[np.bool_] | None = None,
+    *,
+    normals: NDArray[np.float32] | None = None,
+    confidence: NDArray[np.float32] | None = None,
 ) -> MergedViews:
     """Return one panorama, height x twice that, of what a model gave for the views of `list_views`.
 
     views: float32 (V, h, w) of `kind`, in each view's own scale. valid: bool (V, h, w), False where depth is unknown.
     Metric depth keeps its metres: the geometric mean of the views' factors is 1. Where a view is not finite and valid,
-    nothing is solved, and so are all values that it is in.
+    nothing is solved, and so are all values that it is in. normals: (V, h, w, 3), in each view's axes, NaN where
+    unknown. confidence: (V, h, w).
     """
-    rotations, floor = list_views(), np.float32(0 if valid is None else _TINY)
+    rotations = list_views()
     scale, shift = _solve(views, kind, rotations, valid)
-    values = np.empty((height, 2 * height), np.float32)
-    sure = np.empty(values.shape, np.float32)
+    layers = _stack(views, valid, confidence, normals, rotations)
+    mixed = np.empty((height, 2 * height, layers.shape[-1]), np.float32)
     for top in range(0, height, _ROWS):
         directions = find_directions(height, 2 * height, slice(top, top + _ROWS)).reshape(-1, 3)
-        total, there, whole = np.zeros((3, len(directions)), np.float32)
+        sums, whole = (
+            np.zeros((len(directions), layers.shape[-1]), np.float32),
+            np.zeros(len(directions), np.float32),
+        )
         for number, rotation in enumerate(rotations):
             inside, x, y, length = _see(rotation, directions)
             weight = (((1 - x**2) * (1 - y**2)) ** 2 + _TINY).astype(np.float32)
             ray = 1 / length if kind == "disparity" else length
-            known = np.ones(views.shape[1:], bool) if valid is None else valid[number]
-            # what nobody knows has a number all the same
-            share = look_up(known.astype(np.float32), x, y) + floor
-            depth = look_up(np.where(known, views[number], floor * np.nan_to_num(views[number])), x, y)
-            depth = np.float32(scale[number]) * depth + np.float32(shift[number]) * share
-            total[inside] += weight * ray * depth
-            there[inside] += weight * share
+            seen = look_up(layers[number], x, y)
+            seen[:, 0] = ray * (
+                np.float32(scale[number]) * seen[:, 0] + np.float32(shift[number]) * seen[:, 1]
+            )
+            sums[inside] += weight[:, None] * seen
             whole[inside] += weight
-        rows = slice(top, top + len(directions) // (2 * height))
-        values[rows] = (total / there).reshape(-1, 2 * height)
-        sure[rows] = (there / whole).reshape(-1, 2 * height)
-    return MergedViews(values, None if valid is None else sure >= 0.5, scale, shift)
+        mixed[top : top + _ROWS] = (sums / whole[:, None]).reshape(-1, 2 * height, layers.shape[-1])
+    values, share, *others = np.moveaxis(mixed, -1, 0)
+    return MergedViews(
+        values / share,
+        None if valid is None else share >= 0.5,
+        scale,
+        shift,
+        None if normals is None else to_units(np.stack(others[-3:], axis=-1)),
+        None if confidence is None else others[0],
+    )
+
+
+def _stack(
+    views: NDArray[np.float32],
+    valid: NDArray[np.bool_] | None,
+    confidence: NDArray[np.float32] | None,
+    normals: NDArray[np.float32] | None,
+    rotations: Floats,
+) -> NDArray[np.float32]:
+    """Return what is mixed of views, (V, h, w, layers): known depth, where it is, confidence, x, y, z of normals.
+
+    What nobody knows has a number all the same.
+    """
+    floor = np.float32(0 if valid is None else _TINY)
+    known = np.ones(views.shape, bool) if valid is None else valid
+    layers = [np.where(known, views, floor * np.nan_to_num(views)), known + floor]
+    layers += [] if confidence is None else [confidence]
+    if normals is not None:
+        told = np.isfinite(normals).all(axis=-1) & known
+        local = np.where(told[..., None], normals, np.float32(0))
+        layers += [*np.moveaxis(np.einsum("vhwc,vcd->vhwd", local, rotations.astype(np.float32)), -1, 0)]
+    return np.stack(layers, axis=-1, dtype=np.float32)
 
 
 def _see(

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, is_gap, keep_known
+
 Floats = NDArray[np.floating]
 FOV_DEG = 90.0  # of each view, both ways
 _GOLDEN = (1 + math.sqrt(5)) / 2
+_ROWS = 64  # of a panorama, worked on at once
 
 
 def find_directions(height: int, width: int, rows: slice = slice(None)) -> NDArray[np.float32]:
@@ -31,6 +35,62 @@ def find_directions(height: int, width: int, rows: slice = slice(None)) -> NDArr
 def unproject_sphere(distance: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the points, float32 (H, W, 3), of a panorama's distances (H, W), in their unit; unknown is NaN."""
     return find_directions(*distance.shape) * distance[..., None]
+
+
+def choose_sphere_gap(width: int) -> float:
+    """Return `choose_max_gap` of a panorama so wide: of a lens with as many pixels a radian."""
+    return choose_max_gap(width / (2 * math.pi))
+
+
+def find_sphere_edges(distance: NDArray[np.float32], max_gap: float) -> NDArray[np.bool_]:
+    """Return `find_edges` of a panorama (H, W), whose last column has the first beside it."""
+    return find_edges(np.pad(distance, ((0, 0), (1, 1)), "wrap"), max_gap)[:, 1:-1]
+
+
+def distance_to_normals(
+    distance: NDArray[np.float32], *, max_gap: float | None = None
+) -> NDArray[np.float32]:
+    """Return the unit normal of every pixel of a panorama, towards the camera: float32 (H, W, 3), NaN where unknown.
+
+    It is across to both ways between the points beside one, on which all planes are exact. Near the poles, where
+    columns crowd, those that are looked at across are as far apart as rows are. distance: float32 (H, W), in any unit;
+    what is not finite and above 0 is unknown. max_gap: as of `depth_to_normals`.
+    """
+    height, width = distance.shape
+    gap = choose_sphere_gap(width) if max_gap is None else max_gap
+    normals = np.empty((height, width, 3), np.float32)
+    for top in range(0, height, _ROWS):
+        first, last = max(0, top - 1), min(height, top + _ROWS + 1)
+        points = find_directions(height, width, slice(first, last))
+        points *= keep_known(distance[first:last])[..., None]
+        latitude = np.pi * (0.5 - (np.arange(first, last) + 0.5) / height)
+        apart = np.clip(np.rint(1 / np.cos(latitude)).astype(np.intp), 1, max(1, width // 4))[:, None]
+        row, column = np.arange(last - first)[:, None], np.arange(width)
+        right = _step(points, (row, (column - apart) % width), (row, (column + apart) % width), gap)
+        above, below = np.maximum(row - 1, 0), np.minimum(row + 1, last - first - 1)
+        seen = np.cross(_step(points, (above, column), (below, column), gap), right)
+        with np.errstate(invalid="ignore"):  # of a pixel alone
+            seen /= np.sqrt(np.einsum("hwc,hwc->hw", seen, seen))[..., None]
+        rows = slice(top, min(top + _ROWS, height))
+        normals[rows] = seen[top - first : rows.stop - first]
+    return normals
+
+
+def _step(
+    points: NDArray[np.float32], before: tuple[Any, Any], after: tuple[Any, Any], max_gap: float
+) -> NDArray[np.float32]:
+    """Return the way along a surface from the points before each, (h, w, 3), to those after; none over a gap."""
+    distance = np.sqrt(np.einsum("hwc,hwc->hw", points, points))
+    ways = (
+        np.where(
+            is_gap(distance[each], distance, max_gap)[..., None],
+            np.float32(np.nan),
+            way * (points - points[each]),
+        )
+        for each, way in ((before, np.float32(1)), (after, np.float32(-1)))
+    )
+    first, second = ways
+    return np.where(np.isnan(first), second, np.where(np.isnan(second), first, first + second))
 
 
 def list_views() -> NDArray[np.float64]:
@@ -75,13 +135,15 @@ def cut_view(image: NDArray[np.uint8], rotation: Floats, side: int) -> NDArray[n
 
 
 def look_up(values: NDArray[np.float32], x: Floats, y: Floats) -> NDArray[np.float32]:
-    """Return a view's values (h, w) at places (N,), -1 to 1 across and down it, bilinearly; its edges are held."""
-    height, width = values.shape
+    """Return a view's values (h, w, ...) at places (N,), -1 to 1 across and down it, bilinearly; its edges are held."""
+    height, width = values.shape[:2]
     column = np.clip((x + 1) / 2 * width - 0.5, 0, width - 1)
     row = np.clip((y + 1) / 2 * height - 0.5, 0, height - 1)
     left, top = column.astype(np.intp), row.astype(np.intp)
     right, below = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    weight, down = (column - left).astype(np.float32), (row - top).astype(np.float32)
+    each = (-1, *(1,) * (values.ndim - 2))
+    weight = (column - left).astype(np.float32).reshape(each)
+    down = (row - top).astype(np.float32).reshape(each)
     upper = values[top, left] * (1 - weight) + values[top, right] * weight
     lower = values[below, left] * (1 - weight) + values[below, right] * weight
     found: NDArray[np.float32] = upper * (1 - down) + lower * down

@@ -233,9 +233,11 @@ def resize_known(
     return np.divide(mixed, weight, out=mixed)
 
 
-def resize_mask(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+def resize_mask(
+    mask: NDArray[np.bool_], height: int, width: int, *, around: bool = False
+) -> NDArray[np.bool_]:
     """Resample bool (h, w) to (height, width): True where at least half of what is mixed is."""
-    return resize_depth(mask.astype(np.float32), height, width) >= _HALF
+    return resize_depth(mask.astype(np.float32), height, width, around=around) >= _HALF
 
 
 def _find_neighbours(

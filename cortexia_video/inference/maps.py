@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.errors import ModelOutputError
+from cortexia_video.geometry.normals import to_units
 from cortexia_video.images.resampling import resize_depth, resize_mask
 from cortexia_video.models.protocol import MAPS, DepthModel, Prediction
 
@@ -19,7 +20,6 @@ _TYPES = (
     ("confidence", np.float32, ()),
     ("normals", np.float32, (3,)),
 )
-_SHORTEST = 1e-6  # of a mixed normal that says which way: between opposite ones there is none
 
 
 def find_maps(model: DepthModel) -> tuple[str, ...]:
@@ -57,22 +57,22 @@ def find_wrong(maps: Maps) -> str | None:
     return None if np.isfinite(maps.get("confidence", 0)).all() else "confidence"
 
 
-def resize_maps(maps: Maps, height: int, width: int) -> dict[str, Any]:
+def resize_maps(maps: Maps, height: int, width: int, *, around: bool = False) -> dict[str, Any]:
     """Bring maps to (height, width): what a `DepthMap` takes of them, by its names.
 
-    Normals are mixed of known ones alone, and made as long as 1 again.
+    Normals are mixed of known ones alone, and made as long as 1 again. around: as of `resize_depth`.
     """
     resized: dict[str, Any] = {}
     known = find_known(maps)
     if known is not None:
-        resized["valid"] = resize_mask(known, height, width)
+        resized["valid"] = resize_mask(known, height, width, around=around)
     if "confidence" in maps:
-        resized["confidence"] = resize_depth(maps["confidence"], height, width)
+        resized["confidence"] = resize_depth(maps["confidence"], height, width, around=around)
     if "normals" in maps:
         faces = np.isfinite(maps["normals"][..., 0]) & (True if known is None else known)
         planes = np.moveaxis(np.where(faces[..., None], maps["normals"], np.float32(0)), -1, 0)
-        normals = np.stack([resize_depth(np.ascontiguousarray(each), height, width) for each in planes], -1)
-        length = np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))
-        length[~resize_mask(faces, height, width) | (length < _SHORTEST)] = np.nan
-        resized["normals"] = np.divide(normals, length[..., None], out=normals)
+        mixed = (resize_depth(np.ascontiguousarray(each), height, width, around=around) for each in planes)
+        normals = np.stack([*mixed], -1)
+        normals[~resize_mask(faces, height, width, around=around)] = 0
+        resized["normals"] = to_units(normals)
     return resized

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from cortexia_video.depth_map import DepthKind, Projection
 from cortexia_video.errors import InputError, ModelError, printable
 from cortexia_video.frame import Frame
-from cortexia_video.geometry.panorama import merge_views
+from cortexia_video.geometry.panorama import MergedViews, merge_views
 from cortexia_video.geometry.sphere import FOV_DEG, cut_view, list_views
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.inference.batches import is_out_of_memory
-from cortexia_video.inference.maps import find_known, take_maps
+from cortexia_video.inference.maps import Maps, find_known, find_maps, take_maps
 from cortexia_video.models.protocol import DepthModel, Prediction
 from cortexia_video.pinhole import to_f_px
 
@@ -29,8 +29,8 @@ _OFF = 2  # pixels that a panorama may be off from twice as wide as high
 class Panorama:
     """A `DepthModel` of any other, for panoramas: their distances are merged from twelve views.
 
-    An input is (12, ...), one of each view, whose camera is known. What a model says of sky and of what it cannot tell
-    is what its views say.
+    An input is (12, ...), one of each view, whose camera is known. What a model says beside depth is what its views
+    say; normals are turned into the panorama's axes.
     """
 
     projection: Projection = "equirectangular"
@@ -50,7 +50,7 @@ class Panorama:
         self.device = model.device
         self.max_batch: int | None = 1  # of panoramas
         self.settings: Mapping[str, object] = {**model.settings, "projection": self.projection}
-        self.maps = tuple(each for each in getattr(model, "maps", ()) if each == "mask")
+        self.maps = find_maps(model)
         self._model, self._together = model, min(_TOGETHER, model.max_batch or _TOGETHER)
         if hasattr(model, "infer_float32"):
             self.infer_float32 = partial(self._predict, model.infer_float32)
@@ -90,9 +90,11 @@ class Panorama:
 
         return np.stack([*map(prepare, list_views())])
 
-    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32] | Prediction:
+    def infer(
+        self, batch: NDArray[Any], *, also: frozenset[str] = frozenset()
+    ) -> NDArray[np.float32] | Prediction:
         """Run the model on the views (B, 12, ...) of panoramas; return distances (B, h, 2 h) of `kind`."""
-        return self._predict(self._model.infer, batch)
+        return self._predict(self._model.infer, batch, also=also)
 
     def _see(self, width: int) -> tuple[int, int]:
         """Return at what size the network sees a view of a panorama that is so wide."""
@@ -100,23 +102,35 @@ class Panorama:
         return self._model.processed_size(side, side)
 
     def _predict(
-        self, infer: Callable[..., NDArray[np.float32] | Prediction], batch: NDArray[Any]
+        self,
+        infer: Callable[..., NDArray[np.float32] | Prediction],
+        batch: NDArray[Any],
+        *,
+        also: frozenset[str] = frozenset(),
     ) -> NDArray[np.float32] | Prediction:
-        merged = []
-        for views in batch:
-            found = [*self._run(infer, views)]
-            values = np.concatenate([each for each, _ in found])
-            masks = [each for _, each in found if each is not None]
-            valid = np.concatenate(masks) if len(masks) == len(found) else None
-            merged.append(merge_views(values, self.kind, _find_height(max(values.shape[1:])), valid))
+        asking = partial(infer, also=also) if also else infer
+        merged = [self._merge([*self._run(asking, views)]) for views in batch]
         distances = np.stack([each.values for each in merged])
-        known = [each.valid for each in merged if each.valid is not None]
-        return Prediction(distances, valid=np.stack(known)) if len(known) == len(merged) else distances
+        maps = {name: [getattr(each, name) for each in merged] for name in ("valid", "confidence", "normals")}
+        said = {name: np.stack(each) for name, each in maps.items() if all(one is not None for one in each)}
+        return Prediction(distances, **said) if said else distances
+
+    def _merge(self, found: Sequence[tuple[NDArray[np.float32], Maps]]) -> MergedViews:
+        """Return the panorama of a model's answers for all views: depth, and what else it told of each."""
+        values = np.concatenate([each for each, _ in found])
+        masks = [known for _, maps in found if (known := find_known(maps)) is not None]
+        valid = np.concatenate(masks) if len(masks) == len(found) else None
+        told = {
+            name: np.concatenate([maps[name] for _, maps in found])
+            for name in ("confidence", "normals")
+            if all(name in maps for _, maps in found)
+        }
+        return merge_views(values, self.kind, _find_height(max(values.shape[1:])), valid, **told)
 
     def _run(
         self, infer: Callable[..., NDArray[np.float32] | Prediction], views: NDArray[Any]
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_] | None]]:
-        """Yield depth of views and where it is known, of as many at once as there is memory for."""
+    ) -> Iterator[tuple[NDArray[np.float32], Maps]]:
+        """Yield depth of views and what is told beside it, of as many at once as there is memory for."""
         begin = 0
         while begin < len(views):
             some = np.ascontiguousarray(views[begin : begin + self._together])
@@ -132,7 +146,7 @@ class Panorama:
             values = np.asarray(told.values, np.float32)
             if hasattr(self._model, "to_depth"):
                 values = np.stack([self._model.to_depth(each.copy(), FOV_DEG) for each in values])
-            yield values, find_known(take_maps(told, values.shape, self.name))
+            yield values, take_maps(told, values.shape, self.name)
 
 
 def _find_height(side: int) -> int:

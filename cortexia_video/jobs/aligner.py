@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
-from cortexia_video.depth_map import Alignment, DepthMap, Share
+from cortexia_video.depth_map import Alignment, DepthMap, Share, require_perspective
 from cortexia_video.errors import InputError
 from cortexia_video.geometry.alignment import (
     Fit,
@@ -129,10 +129,7 @@ class Aligner:
             return fit_extremes(depth, near_m=to.near_m, far_m=to.far_m)
         if self.source is not None:
             return fit_samples(samples, depth.kind)
-        if depth.projection != "perspective":
-            raise InputError(
-                "it is a panorama: `camera_height` and `size` are for images of a perspective camera"
-            )
+        require_perspective(depth, "`camera_height` and `size`")
         if depth.f_px is None:
             raise InputError("no focal length is known: give `f_px`")
         height, width = depth.full_size or depth.values.shape

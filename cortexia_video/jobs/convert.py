@@ -76,6 +76,7 @@ NOT_USED = "the model used no focal length"
 NOT_KNOWN = "no ledger says whether the model used the focal length"
 NOT_RECORDED = "the focal length that the model used is not recorded"
 NONE_GIVEN = "none is given for it"
+PANORAMA = "a panorama has none"
 
 _log = logging.getLogger(__name__)
 
@@ -384,6 +385,8 @@ class _FocalLength:
         f_px, is_used = self._given.find(line.get("key", item.key), width, height), line.get("f_px_used")
         if f_px is None:
             return depth, NONE_GIVEN
+        if depth.projection == "equirectangular":
+            return depth, PANORAMA
         if depth.f_px is None:
             return (depth, NOT_RECORDED) if is_used else (replace(depth, f_px=f_px, f_source="given"), "")
         if math.isclose(f_px, depth.f_px, rel_tol=_SAME):

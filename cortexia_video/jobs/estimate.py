@@ -279,7 +279,7 @@ def estimate(
             video,
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
             maps,
-            _open_sparse(sparse, sparse_from),
+            open_sparse(sparse, sparse_from),
         ),
         drop_relative=drop_relative,
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
@@ -533,20 +533,10 @@ class RunSpec:
             estimator.limits.remember({**estimator.identity, "on": estimator.model.device})
 
     def _decode(self, items: Iterable[InputFile]) -> Iterator[Frame]:
-        frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
-        known = (attempt(each.key, "decode", partial(self.task.add_known, each)) for each in frames)
+        task = self.task
+        frames = decode_readable(items, max_megapixels=task.max_megapixels, sparse=task.sparse)
+        known = (attempt(each.key, "decode", partial(task.given.apply, each)) for each in frames)
         return (each for each in known if isinstance(each, Frame))
-
-    def _require_no_camera(self) -> None:
-        """Raise `InputError` for what only images of a perspective camera have."""
-        if self.task.given.settings:
-            raise InputError(
-                "a panorama (`projection`) has no focal length: leave `f_px` and `intrinsics` out"
-            )
-        if {*self.task.also} & {"normals", "points"}:
-            raise InputError(
-                "a panorama (`projection`) gets no normals or points (`also`): cortexia pointcloud makes these"
-            )
 
     def describe(self, estimator: DepthEstimator) -> dict[str, object]:
         """Return what the outputs depend on: outputs of other settings are not taken for done.
@@ -558,8 +548,10 @@ class RunSpec:
             estimator.require_sparse(given=self.task.sparse is not None)
         except ModelError as error:
             raise InputError(str(error)) from None
-        if estimator.projection == "equirectangular":
-            self._require_no_camera()
+        if estimator.projection == "equirectangular" and self.task.given.settings:
+            raise InputError(
+                "a panorama (`projection`) has no focal length: leave `f_px` and `intrinsics` out"
+            )
         own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
         settings = {**estimator.identity, **own, **self.task.known_settings}
         if aligner := self.task.aligner:
@@ -616,7 +608,8 @@ class Executor(Protocol):
         """Return what the workers have used since `run` was called."""
 
 
-def _open_sparse(folder: str | os.PathLike[str] | None, convention: str | None) -> DepthFolder | None:
+def open_sparse(folder: str | os.PathLike[str] | None, convention: str | None) -> DepthFolder | None:
+    """Return what `sparse` and `sparse_from` of a run name, None of nothing; raises `InputError`."""
     if folder is None:
         if convention:
             raise InputError("`sparse_from` says whose files `sparse` has: give that, too")

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_map import DepthMap, require_perspective
 from cortexia_video.errors import Failure, InputError, OutputError, attempt, printable
 from cortexia_video.geometry.alignment import fit_samples, take_samples
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
@@ -210,6 +210,7 @@ class _Placer:
     def place(self, line: Line) -> tuple[Floats, NDArray[np.uint8], float]:
         """Return an image's points in the world, their colours, and what a pixel covers at the median depth."""
         key, depth = line["key"], read_run_depth(self._root, line)
+        require_perspective(depth, "fused points")
         if depth.kind != "metric":
             raise InputError(
                 f"its depth is {depth.kind}, in no scale of a model: `cortexia align` makes it so"

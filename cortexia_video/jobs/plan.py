@@ -32,7 +32,7 @@ from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.backend_choice import WAY, find_kept, load_kept
-from cortexia_video.jobs.estimate import Decoding, estimate
+from cortexia_video.jobs.estimate import Decoding, estimate, open_sparse
 from cortexia_video.jobs.input_sample import Tally, find_existing, read_headers
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.ledger.artifacts import find_depth, list_maps, list_outputs
@@ -166,6 +166,8 @@ def plan(
     also: Sequence[str] = (),
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
+    sparse: str | os.PathLike[str] | None = None,
+    sparse_from: str | None = None,
     decode: Decoding = "exact",
     batch_size: BatchSize = 4,
     device: str = "auto",
@@ -189,6 +191,8 @@ def plan(
         also: Maps to write beside each depth file, as `estimate` takes them.
         f_px: Focal length of every image, in its pixels.
         intrinsics: File of focal lengths by key.
+        sparse: Folder of sensors' depth, for models that complete it.
+        sparse_from: Whose files these are.
         decode: exact or fast.
         batch_size: Images in one call of the model, or `auto`.
         device: One, or several with commas between.
@@ -225,6 +229,7 @@ def plan(
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
     run: dict[str, Any] = {"decode": decode, "f_px": f_px, "intrinsics": intrinsics}
+    run |= {"sparse": sparse, "sparse_from": sparse_from}
     pixels = itertools.accumulate(each.width * each.height for each in headers.values())
     few = itertools.takewhile(lambda seen: seen[1] <= _TIMED_PIXELS, zip(headers, pixels, strict=True))
     chosen = [image for image, _ in itertools.islice(few, _TIMED)] or [*headers][
@@ -232,7 +237,8 @@ def plan(
     ]  # to time; huge ones are fewer
     estimators: Sequence[DepthEstimator]
     if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
-        estimators = _load(model, asked, root, decode_readable(chosen or clips.shuffle()), images, clips)
+        frames = decode_readable(chosen or clips.shuffle(), sparse=open_sparse(sparse, sparse_from))
+        estimators = _load(model, asked, root, frames, images, clips)
     else:
         estimators = load_estimators(model, **asked)
     ours = {**estimators[0].identity, "decode": decode, **({"also": maps} if maps else {})}

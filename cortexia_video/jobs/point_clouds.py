@@ -241,7 +241,12 @@ class CloudMaker:
         if line.get("kind") not in UNITS and self._options.near_m is None:
             return NO_SHAPE.format(line.get("kind"))
         if line.get("projection") == "equirectangular":
-            return None
+            given = self._options.fov_deg is not None or self.given.settings
+            return (
+                "a panorama has no focal length: leave out `f_px`, `fov_deg` and `intrinsics`"
+                if given
+                else None
+            )
         height, width = _image_size(line)
         known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
         return None if known else self.given.describe_unused() or NO_FOCAL_LENGTH

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_map import DepthMap, require_perspective
 from cortexia_video.errors import Failure, InputError, OutputExistsError, attempt, format_count, printable
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.png16 import encode_numbers
@@ -62,7 +62,7 @@ def write_depth_params(root: Path, model: ColmapModel | None, *, workers: int) -
 
     def make(line: Line) -> tuple[str, dict[str, float]]:
         stem = _drop_suffix((model and model.find_image(line["key"])) or line["key"])
-        values = read_run_depth(root, line).values.astype(np.float64)
+        values = _read(root, line).values.astype(np.float64)
         inverse = np.minimum(1 / values, limit).astype(np.float32)
         largest = max(float(np.nanmax(inverse, initial=0.0)), least)
         if not (0 < largest < np.inf and np.isfinite(inverse).any()):
@@ -117,7 +117,7 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
         name = transforms.find_frame(line["key"])
         if name is None:
             raise InputError(f"{TRANSFORMS} has no frame of its name")
-        depth = read_run_depth(root, line)
+        depth = _read(root, line)
         chunks = encode_numbers(Quantizer(depth.values, steps), {**metadata_of(depth), **steps})
         inside = f"{FOLDERS[TRANSFORMS]}/{_drop_suffix(name)}.png"
         _put(root / inside, chunks)
@@ -154,10 +154,16 @@ def _keep(results: Any) -> Any:
 
 
 def _find_range(root: Path, line: Line) -> tuple[float, float]:
-    found = attempt(line["key"], "decode", lambda: read_run_depth(root, line).values)
+    found = attempt(line["key"], "decode", lambda: _read(root, line).values)
     if isinstance(found, Failure) or np.isnan(found).all():
         return np.inf, 0.0
     return float(np.nanmin(found)), float(np.nanmax(found))
+
+
+def _read(root: Path, line: Line) -> DepthMap:
+    depth = read_run_depth(root, line)
+    require_perspective(depth, "these trainers' maps")
+    return depth
 
 
 def _drop_suffix(name: str) -> str:

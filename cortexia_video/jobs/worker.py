@@ -284,20 +284,23 @@ def decode_readable(
     images: Iterable[Found],
     *,
     max_megapixels: float = 200.0,
+    sparse: DepthFolder | None = None,
     on_failure: Callable[[Failure], None] = lambda failure: None,
 ) -> Iterator[Frame]:
     """Yield frames to compare backends on: of what can be decoded, in its order; of a clip the first.
 
-    on_failure: called for each of the others.
+    sparse: what a sensor measured of them. on_failure: called for each of the others.
     """
 
     def read(image: InputFile) -> Frame:
         if image.is_clip:
             place = to_path(image.place)
-            return Frame(
-                image.key, read_frame(place, 0, read_any_index(place, max_megapixels=max_megapixels))
-            )
-        return decode(read_image_bytes(image.place), image.key, max_megapixels=max_megapixels)
+            pixels = read_frame(place, 0, read_any_index(place, max_megapixels=max_megapixels))
+            frame, keys = Frame(image.key, pixels), [f"{image.key}/{0:06}"]
+        else:
+            frame = decode(read_image_bytes(image.place), image.key, max_megapixels=max_megapixels)
+            keys = [image.key]
+        return sparse.add_to(frame, keys) if sparse else frame
 
     for each in images:
         frame = each if isinstance(each, Failure) else attempt(each.key, "decode", partial(read, each))

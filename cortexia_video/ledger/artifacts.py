@@ -40,7 +40,10 @@ from cortexia_video.video.frames import read_frame
 from cortexia_video.video.image_sequence import describe_images, is_sequence, list_images, read_any_index
 
 Line = Mapping[str, Any]
-_ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
+OF_FILE = (  # words of a line that say what its depth means
+    *("kind", "f_px", "f_source", "full_size", "projection", "scale_from", "alignment"),
+    *("convention", "baseline_m", "doffs_px"),  # by which the numbers of an export are read
+)
 _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 _log = logging.getLogger(__name__)
 _telling = threading.Lock()  # so that threads say once what is missing
@@ -98,7 +101,7 @@ def find_depth(line: Line) -> tuple[str, Format] | None:
 
 def about_depth(line: Line) -> dict[str, Any]:
     """Return what a line says of its depth, as `decode_depth` takes it."""
-    return {word: line[word] for word in _ABOUT if line.get(word) is not None}
+    return {word: line[word] for word in OF_FILE if line.get(word) is not None}
 
 
 def list_outputs(line: Line) -> dict[str, Placed]:

@@ -17,17 +17,13 @@ from cortexia_video.formats.decode_depth import count_pixels, decode_stored, int
 from cortexia_video.formats.maps import DECODE_MAPS, add_maps
 from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.formats.registry import choose_maps, is_map
-from cortexia_video.ledger.artifacts import read_maps, read_output
+from cortexia_video.ledger.artifacts import OF_FILE, read_maps, read_output
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.state import DEPTH_JSON, LEDGER_NAME, list_files, read_depth_json
 from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, read_named_text, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import read_frame_file, split_frame
 
-_OF_FILE = (
-    *("kind", "f_px", "f_source", "full_size", "projection", "scale_from", "alignment"),
-    *("convention", "baseline_m", "doffs_px"),  # by which the numbers of an export are read
-)
 _OF_MODEL = ("model", "weights_sha256")
 _OF_FOLDER = ("kind", "unit", "larger_is", "unknown", "convention", "projection", "scale_from", *_OF_MODEL)
 
@@ -267,7 +263,7 @@ class _Folder:
                 digest = digest or xxhash.xxh3_128_hexdigest(data)
                 if placed[1] == digest:
                     run = self._ledger.settings(str(line.get("run"))) if self._ledger else {}
-                    words = {name: line.get(name) for name in _OF_FILE}
+                    words = {name: line.get(name) for name in OF_FILE}
                     words |= {
                         name: line.get(name, run.get(name)) for name in _OF_MODEL
                     }  # its own, or the run's

@@ -279,10 +279,11 @@ class Ledger:
         if entry is None:
             return LookUp("missing")
         other = entry.path if entry.path != source.path and _is_another(entry.path, source.path) else None
-        if not entry.made_of(source) or any(
-            self._sink.size_of(name) != each.size for name, each in entry.outputs.items()
-        ):
+        if not entry.made_of(source):
             return LookUp("missing", other)
+        for name, each in entry.outputs.items():
+            if self._sink.size_of(name) != each.size:
+                return LookUp("missing", other)
         if (entry.run, besides) not in self._alike:
             theirs = self._state.settings(entry.run)
             names = {*(theirs or {}), *self.settings} - besides
@@ -401,8 +402,11 @@ class Ledger:
         """Count outputs that are there; of an archive with many maps the bytes count once. facts: of their line."""
         kind, clip = facts.get("kind"), facts.get("clip")
         with self._counting:
-            self.bytes += sum(each.size for name, each in outputs.items() if name not in self._archives)
-            self._archives.update(name for name in outputs if name.endswith(SHARD_SUFFIXES))
+            for name, each in outputs.items():
+                if name not in self._archives:
+                    self.bytes += each.size
+                if name.endswith(SHARD_SUFFIXES):
+                    self._archives.add(name)
             if isinstance(kind, str):
                 self.kinds[kind] += 1
             if isinstance(clip, Mapping):

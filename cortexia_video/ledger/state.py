@@ -306,9 +306,11 @@ class LedgerState:
         _, number, size, mtime_ns, height, width = _NUMBERS.unpack_from(packed)
         run, _, place, suffixes = self._origins[number]
         path = place + key if place.endswith(os.sep) else place
-        names = (each[1:] if each.startswith("\0") else key + each for each in suffixes)
-        files = [Placed(size, digest.hex()) for size, digest in _FILE.iter_unpack(packed[_NUMBERS.size :])]
-        outputs = dict(zip(names, files, strict=True))
+        outputs = {}
+        files = _FILE.iter_unpack(packed[_NUMBERS.size :])
+        for suffix, (output_size, digest) in zip(suffixes, files, strict=True):
+            name = suffix[1:] if suffix.startswith("\0") else key + suffix
+            outputs[name] = Placed(output_size, digest.hex())
         return DoneEntry(run, path, size, mtime_ns, height, width, outputs)
 
 

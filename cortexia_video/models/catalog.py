@@ -111,7 +111,16 @@ def _publish_moge(size: str, bytes: str, *, normals: bool = True, name: str = ""
     )
 
 
-def _publish_prompt_depth_anything(size: str, letters: str, bytes: str, what: str) -> ModelInfo:
+_FROM_PROMPT = (
+    "synthetic scenes, ARKitScenes (CC BY-NC-SA 4.0) and ScanNet++ (non-commercial), on from Depth Anything (Lin et "
+    "al., CVPR 2025, table 3, of Large{})"
+)
+
+
+def _publish_prompt_depth_anything(
+    size: str, letters: str, bytes: str, what: str, more: str = ""
+) -> ModelInfo:
+    """Return one Prompt Depth Anything. more: of its training, beside what the paper says of Large."""
     return _publish(
         f"prompt-depth-anything-{size}",
         f"depth-anything/prompt-depth-anything-{letters}-hf",
@@ -120,7 +129,7 @@ def _publish_prompt_depth_anything(size: str, letters: str, bytes: str, what: st
         licence="Apache-2.0",
         commercial=True,
         size=bytes,
-        trained_from="HyperSim and ScanNet++ (non-commercial), on from Depth Anything V2 (Lin et al., CVPR 2025)",
+        trained_from=_FROM_PROMPT.format(more),
         free_training=False,
     )
 
@@ -180,9 +189,13 @@ PUBLISHED: tuple[ModelInfo, ...] = (
     _publish_moge("vitb", "420 MB"),
     _publish_moge("vitl", "1.3 GB", normals=False),
     _publish_moge("vitl", "1.3 GB", name="moge-2-vitl-normal"),
-    _publish_prompt_depth_anything("small", "vits", "100 MB", "Small"),
+    _publish_prompt_depth_anything("small", "vits", "100 MB", "Small", "; of this one it is not stated"),
     _publish_prompt_depth_anything(
-        "small-transparent", "vits-transparent", "100 MB", "Small, for glass, too"
+        "small-transparent",
+        "vits-transparent",
+        "100 MB",
+        "Small, for glass, too",
+        "); of Small it is not stated; then HAMMER (the authors' README",
     ),
     _publish_prompt_depth_anything("large", "vitl", "1.4 GB", "Large"),
     _publish_video_depth_anything("", "relative depth", kind="disparity"),
@@ -198,7 +211,7 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         commercial=True,
         size="1.4 GB",
         revision="f364d4c7936e91f465abba182208dd68142bf0ca",
-        trained_from="MiDaS's 12 datasets, 3D films among them, then NYU Depth V2 and KITTI (CC BY-NC-SA) (Bhat et "
+        trained_from="MiDaS's 12 datasets, 3D films among them, then NYU Depth V2 and KITTI (CC BY-NC-SA 3.0) (Bhat et "
         "al., 2023; the README of MiDaS 3.1)",
         free_training=False,
     ),

@@ -13,7 +13,12 @@ from cortexia_video.errors import InputError, format_count
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
 from cortexia_video.geometry.normals import depth_to_normals
-from cortexia_video.geometry.sphere import unproject_sphere
+from cortexia_video.geometry.sphere import (
+    choose_sphere_gap,
+    distance_to_normals,
+    find_sphere_edges,
+    unproject_sphere,
+)
 from cortexia_video.html.notebook import SIDE, encode_png, write_figure
 from cortexia_video.images.decode import ImageLike, to_frame
 from cortexia_video.images.resampling import resize_image
@@ -81,8 +86,8 @@ def point_cloud(
         camera: The camera of the image, in any size, instead. Without one the axis meets the image's middle.
         max_gap: A pixel is left out where its depth differs by more than this share from a neighbour's, since
             between a thing and its background depth is neither; by default `geometry.choose_max_gap`.
-        normals: Also which way the surface faces: `depth.normals`, else by `geometry.depth_to_normals`; to the
-            camera where nothing tells.
+        normals: Also which way the surface faces: `depth.normals`, else as follows from depth
+            (`geometry.depth_to_normals`); to the camera where nothing tells.
 
     Returns:
         Points, colours, and normals where they were asked for.
@@ -100,24 +105,27 @@ def point_cloud(
     unit = require_unit(depth.kind)
     image = to_frame(image).image
     _require_shape("image", image.shape[:2], depth.full_size or depth.values.shape)
-    if is_panorama := depth.projection == "equirectangular":
-        if normals or any(each is not None for each in (f_px, fov_deg, camera)):
-            raise InputError(
-                "a panorama has no focal length (`f_px`, `fov_deg`, `intrinsics`), and its points no `normals`"
-            )
-        pinhole = Pinhole.centred(depth.values.shape[1] / (2 * np.pi), *depth.values.shape[::-1])  # as fine
+    values, pinhole = keep_known(depth.known_values), None
+    if depth.projection == "equirectangular":
+        if any(each is not None for each in (f_px, fov_deg, camera)):
+            raise InputError("a panorama has no focal length: leave out `f_px`, `fov_deg` and `intrinsics`")
+        gap = choose_sphere_gap(values.shape[1]) if max_gap is None else max_gap
+        edges = find_sphere_edges(values, gap)
     else:
-        pinhole = _choose_camera(depth, image, f_px, fov_deg, camera).resized(*depth.values.shape[::-1])
-    gap = choose_max_gap(pinhole.fx) if max_gap is None else max_gap
-    values = keep_known(depth.known_values)
-    kept = ~(np.isnan(values) | find_edges(values, gap))
+        pinhole = _choose_camera(depth, image, f_px, fov_deg, camera).resized(*values.shape[::-1])
+        gap = choose_max_gap(pinhole.fx) if max_gap is None else max_gap
+        edges = find_edges(values, gap)
+    kept = ~(np.isnan(values) | edges)
     if not kept.any():
         raise InputError(f"no point is left: each pixel is unknown or has a gap of over {gap:.2g} beside it")
-    points = (unproject_sphere(values) if is_panorama else unproject(values, pinhole))[kept]
+    points = (unproject(values, pinhole) if pinhole else unproject_sphere(values))[kept]
     colors = resize_image(image, *values.shape)[kept]
     facing = None
     if normals:
-        seen = depth_to_normals(values, pinhole, max_gap=gap) if depth.normals is None else depth.normals
+        seen = depth.normals
+        if seen is None:
+            follow = depth_to_normals(values, pinhole, max_gap=gap) if pinhole else None
+            seen = distance_to_normals(values, max_gap=gap) if follow is None else follow
         facing = seen[kept]
         lost = np.isnan(facing[:, 0])  # points without a normal face the camera
         towards = -points[lost]

@@ -24,6 +24,7 @@ from cortexia_video.video.container import (
     is_video_name,
 )
 
+_ENDINGS = tuple(IMAGE_SUFFIXES)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BEGINNING = 26  # bytes: its size in pixels, then bits and sort of its channels
 GREY_16 = b"\x10\0"
@@ -139,7 +140,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _may_be_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - asked of every name
+    return name.lower().endswith(_ENDINGS)
 
 
 def _is_not_own(place: RemotePath) -> bool:

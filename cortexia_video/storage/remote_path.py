@@ -250,7 +250,8 @@ class RemotePath:
             raise InputError(f"{self} cannot be listed: give a list.txt of URLs")
         pages = self._list_keys(recursive) if self.scheme == "s3" else self._walk(recursive)
         try:
-            yield from (each for page in pages for each in page)
+            for page in pages:
+                yield from page
         except FileNotFoundError as error:
             if "bucket:" in str(error.strerror):
                 raise  # else, of some stores: a folder where nothing is, does not exist

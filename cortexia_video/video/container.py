@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".3gp"}
 )
+_ENDINGS = tuple(VIDEO_SUFFIXES)
 NEEDS = "'cortexia-video[video]'"
 IS_INSTALLED = find_spec("av") is not None
 _TRANSPORT = {".ts": 0, ".mts": 4, ".m2ts": 4}  # where their first packet begins; .ts are also programs
@@ -32,7 +32,7 @@ _HEAD = 512
 
 def is_video_name(name: str) -> bool:
     """Return whether a file goes for a video by its name."""
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122 - asked of every name
+    return name.lower().endswith(_ENDINGS)
 
 
 def is_transport_stream(name: str, head: bytes) -> bool:

@@ -247,11 +247,11 @@ def _list_colors(table: NDArray[np.uint8]) -> Any:
 
 
 def _view_points(name: str, path: str, shown: MapView) -> Any:
-    """Return a panel that looks at points from behind their camera."""
+    """Return a panel that looks at points from behind their camera, where those of a panorama are all around."""
     import rerun.blueprint as rrb
 
     assert shown.points is not None
-    middle = float(np.median(shown.points.points[:, 2]))
+    middle = float(np.median(np.linalg.norm(shown.points.points, axis=1)))
     eye = rrb.EyeControls3D(
         position=(0.15 * middle, -0.2 * middle, -0.3 * middle), look_target=(0, 0, middle), eye_up=(0, -1, 0)
     )

@@ -180,7 +180,8 @@ def make_map_view(
     points = pinhole = no_points = None
     try:
         require_unit(depth.kind)
-        pinhole = maker.find_camera(depth, seen, camera)
+        around = depth.projection == "equirectangular"
+        pinhole = None if around else maker.find_camera(depth, seen, camera)
         height, width = depth.values.shape
         picked = pick_points(depth.known_values, *_fit(height, width, _LONGEST_CLOUD))  # few enough points
         thin = replace(depth.without_maps(), values=picked, full_size=depth.full_size or (height, width))
@@ -243,6 +244,8 @@ def _describe(depth: DepthMap, values: NDArray[np.float32], shown: Range) -> Ite
     known = np.isfinite(depth.values)
     by = _name_alignment(depth)
     yield _MEANINGS[depth.kind] + (f", from relative depth by {by}" if by else "")
+    if depth.projection == "equirectangular":
+        yield "a panorama: distances along the rays of its pixels"
     if known.any():
         low, high = (float(end(depth.values, where=known, initial=first)) for end, first in _ENDS)
         yield f"{low:.4g} to {high:.4g}{unit}, colors {shown.d_min:.4g} to {shown.d_max:.4g}{unit}"
@@ -250,7 +253,8 @@ def _describe(depth: DepthMap, values: NDArray[np.float32], shown: Range) -> Ite
     if depth.valid is not None:
         yield f"{1 - depth.valid.mean():.1%} outside of its mask"
     if depth.normals is not None:
-        yield "normals: red to the right, green up, blue to the camera"
+        back = "to the camera" if depth.projection == "perspective" else "backwards"
+        yield f"normals: red to the right, green up, blue {back}"
     if values.shape != depth.values.shape:
         (height, width), (rows, columns) = values.shape, depth.values.shape
         yield f"shown at {width} x {height} of {columns} x {rows}: every value is one of the map's"

@@ -247,7 +247,7 @@ def test_verify_and_status_read_a_bucket(
     with pytest.raises(SystemExit):
         main(["status", out, f"{S3}/{place}/in", "--recursive"])
     said = capsys.readouterr().out
-    assert "5 done, 0 failed, 1 begun" in said and "of 6 inputs 1 are left" in said
+    assert "5 done, 0 failed, 1 begun" in said and "of 6 inputs 1 is left" in said
     assert estimate(f"{S3}/{place}/in", out).done == 1
 
 

@@ -9,7 +9,9 @@ import cortexia_video as cx
 from cortexia_video.geometry.panorama import merge_views
 from cortexia_video.geometry.sphere import (
     cut_view,
+    distance_to_normals,
     find_directions,
+    find_sphere_edges,
     list_views,
     look_through,
     unproject_sphere,
@@ -36,6 +38,32 @@ def cast(directions: np.ndarray) -> np.ndarray:
     return found
 
 
+def find_facing(directions: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Return which way the room faces where rays meet it, (..., 3), towards the camera."""
+    points = directions * distance[..., None]
+    facing = (np.abs(points - LOW) < 1e-6).astype(float) - (np.abs(points - HIGH) < 1e-6)
+    for centre, radius in BALLS:
+        away = points - centre
+        on_ball = np.abs(np.linalg.norm(away, axis=-1) - radius) < 1e-6
+        facing[on_ball] = away[on_ball] / radius
+    return facing / np.linalg.norm(facing, axis=-1, keepdims=True)
+
+
+def find_angles(normals: np.ndarray) -> np.ndarray:
+    """Return how far normals of a panorama are from the room's, degrees, of those that are known."""
+    known = np.isfinite(normals).all(axis=-1)
+    np.testing.assert_allclose(np.linalg.norm(normals[known], axis=-1), 1, atol=1e-5)
+    return np.degrees(np.arccos(np.clip((normals * FACING).sum(axis=-1)[known], -1, 1)))
+
+
+def list_rays(side: int = 96) -> list[np.ndarray]:
+    """Return the directions of each view's pixels, (side, side, 3)."""
+    across = (np.arange(side) + 0.5) / side * 2 - 1
+    local = np.stack(np.broadcast_arrays(across, across[:, None], 1.0), axis=-1)
+    local /= np.linalg.norm(local, axis=-1, keepdims=True)
+    return [local @ rotation for rotation in list_views()]
+
+
 def render_views(side: int = 96) -> np.ndarray:
     """Return each view's depth along its axis, (12, side, side), metres."""
     across = (np.arange(side) + 0.5) / side * 2 - 1
@@ -44,7 +72,9 @@ def render_views(side: int = 96) -> np.ndarray:
     return np.stack([cast(local @ rotation / length[..., None]) / length for rotation in list_views()])
 
 
-TRUTH = cast(find_directions(HEIGHT, 2 * HEIGHT).astype(np.float64))
+DIRECTIONS = find_directions(HEIGHT, 2 * HEIGHT).astype(np.float64)
+TRUTH = cast(DIRECTIONS)
+FACING = find_facing(DIRECTIONS, TRUTH)
 Z = render_views()
 RNG = np.random.default_rng(0)
 FACTORS, SHIFTS = RNG.uniform(0.3, 3, (12, 1, 1)), RNG.uniform(-0.3, 0.3, (12, 1, 1))
@@ -172,3 +202,47 @@ def test_points_are_on_the_rays_of_the_sphere() -> None:
     for centre, radius in BALLS:
         on_ball |= np.abs(np.linalg.norm(points - centre, axis=-1) - radius) < 1e-4
     assert (on_wall | on_ball).all() and on_ball.any()
+
+
+def test_normals_follow_from_distances_and_planes_are_exact_at_the_poles_too() -> None:
+    normals = distance_to_normals(TRUTH.astype(np.float32))
+    angles = find_angles(normals)
+    assert np.median(angles) < 0.05 and np.quantile(angles, 0.95) < 1  # but for corners of the room
+    assert np.isfinite(normals).all(axis=-1).mean() > 0.95
+    for row in (0, 1, -2, -1):  # floor and ceiling
+        np.testing.assert_allclose(normals[row], FACING[row], atol=2e-3)
+    on_ball = np.abs(FACING).max(axis=-1) < 0.999
+    balls = np.where(on_ball[..., None], normals, np.nan)
+    assert np.median(find_angles(balls)) < 1
+    unknown = TRUTH.astype(np.float32)
+    unknown[60:64], unknown[70, 8] = np.nan, 0
+    around = distance_to_normals(unknown)
+    assert np.isnan(around[60:64]).all() and np.isnan(around[70, 8]).all()
+    assert np.isfinite(around[59]).mean() > 0.9  # by the rows above
+
+
+def test_normals_of_views_are_turned_into_the_axes_of_the_panorama() -> None:
+    normals = np.stack(
+        [
+            find_facing(rays, cast(rays)) @ rotation.T
+            for rays, rotation in zip(list_rays(), list_views(), strict=True)
+        ]
+    ).astype(np.float32)
+    normals[2, 40:44] = np.nan
+    sure = np.stack([2 + rays[..., 1] for rays in list_rays()]).astype(np.float32)
+    merged = merge_views(Z.astype(np.float32), "metric", HEIGHT, normals=normals, confidence=sure)
+    assert merged.normals is not None and merged.confidence is not None
+    angles = find_angles(merged.normals)
+    assert np.median(angles) < 0.1 and np.quantile(angles, 0.95) < 5
+    np.testing.assert_allclose(merged.confidence, 2 + DIRECTIONS[..., 1], atol=5e-3)
+    valid = np.ones(Z.shape, bool)
+    valid[:, :, 30:] = False
+    some = merge_views(Z.astype(np.float32), "metric", HEIGHT, valid, normals=normals).normals
+    assert some is not None and np.quantile(find_angles(some), 0.9) < 5
+
+
+def test_an_edge_is_found_between_the_last_column_and_the_first() -> None:
+    distance = np.full((4, 8), 2, np.float32)
+    distance[:, 0] = 3
+    edges = find_sphere_edges(distance, 0.05)
+    assert edges[:, [0, 1, 7]].all() and not edges[:, 2:7].any()

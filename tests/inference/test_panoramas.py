@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometry.test_panorama import HIGH, LOW, TRUTH, Z, differ
+from geometry.test_panorama import HIGH, LOW, TRUTH, Z, differ, find_angles
 from PIL import Image
-from telling_model import Telling
+from telling_model import NORMAL, Telling
 
 import cortexia_video as cx
 from cortexia_video import DepthEstimator, Frame, SyntheticModel, estimate, load_estimator
@@ -95,8 +95,29 @@ def test_what_views_do_not_know_is_unknown() -> None:
     assert depth.valid is not None and not depth.valid[:8].any() and depth.valid[40:].all()
     assert np.isnan(depth.values[:8]).all() and np.isfinite(depth.values[40:]).all()
     assert np.isfinite(DepthEstimator(Panorama(Telling()), sky="keep")(image).values).all()
-    with pytest.raises(InputError, match="gives no normals: `also` can be mask"):
-        DepthEstimator(Panorama(Telling()), also="normals")
+    with pytest.raises(InputError, match="synthetic gives no confidence: leave `also` out"):
+        DepthEstimator(Panorama(SyntheticModel()), also="confidence")
+
+
+def test_what_views_tell_besides_is_carried() -> None:
+    """Where a view looks, its normals, which are alike in each view's axes, are turned by its rotation."""
+    image = np.full((64, 128, 3), 120, np.uint8)
+    image[::4] = 60
+    depth = DepthEstimator(Panorama(Telling()), also="normals,confidence")(image)
+    assert depth.normals is not None and depth.confidence is not None
+    np.testing.assert_allclose(np.linalg.norm(depth.normals, axis=-1), 1, atol=1e-5)
+    assert 60 / 255 <= depth.confidence.min() < depth.confidence.max() <= 121 / 255
+    directions, rotation = find_directions(64, 128), list_views()[0]
+    middle = np.unravel_index(np.argmax(directions @ rotation[2]), (64, 128))
+    assert depth.normals[middle] @ (NORMAL @ rotation) > 0.98  # neighbours see it, too, at their borders
+
+
+def test_normals_follow_where_the_model_gives_none() -> None:
+    depth = DepthEstimator(Panorama(Knowing("metric")), also="normals")(make_panorama(128))
+    assert depth.normals is not None
+    assert np.median(find_angles(depth.normals)) < 0.5
+    relative = DepthEstimator(Panorama(Knowing("disparity")), also="normals")(make_panorama(128))
+    assert relative.normals is None
 
 
 def test_what_is_no_panorama_fails_in_one_line() -> None:
@@ -141,10 +162,7 @@ def test_a_run_says_what_its_files_are(panoramas: Path) -> None:
 def test_what_has_no_meaning_all_around_is_refused(panoramas: Path) -> None:
     for options, message in (
         ({"f_px": 100.0}, "has no focal length: leave `f_px`"),
-        (
-            {"also": ["points"], "model": DepthEstimator(Panorama(SyntheticModel(kind="metric")))},
-            "no normals or points",
-        ),
+        ({"also": ["normals"], "model": DepthEstimator(Panorama(SyntheticModel()))}, "gives also [], not"),
         ({"model": DepthEstimator(SyntheticModel())}, "the loaded model gives projection 'perspective'"),
     ):
         with pytest.raises(InputError) as raised:
@@ -163,7 +181,7 @@ def test_points_are_where_the_room_is(tmp_path: Path) -> None:
     assert np.median(off_walls) < 0.01 and len(cloud.points) > 20_000
     seen = cloud.points / np.linalg.norm(cloud.points, axis=1, keepdims=True)
     assert np.abs(seen - (cloud.colors / 127.5 - 1)).max() < 0.02  # colours are the directions
-    for options in ({"f_px": 100.0}, {"normals": True}):
-        with pytest.raises(InputError, match="a panorama has no focal length"):
-            cx.point_cloud(depth, tmp_path / "in/a.png", **options)  # type: ignore[arg-type]
-    assert len(list_views()) == 12
+    with pytest.raises(InputError, match="a panorama has no focal length"):
+        cx.point_cloud(depth, tmp_path / "in/a.png", f_px=100.0)
+    facing = cx.point_cloud(depth, tmp_path / "in/a.png", normals=True).normals
+    assert facing is not None and (np.abs(facing).max(axis=1) > 0.999).mean() > 0.8  # walls

@@ -114,7 +114,8 @@ def _need_neighbours(subject: Subject) -> str:
 
 def _need_camera(subject: Subject) -> str:
     if subject.reference.camera is None:
-        return "no camera is known"
+        around = subject.reference.projection == "equirectangular"
+        return "it is a panorama, which no camera sees" if around else "no camera is known"
     return "" if subject.reference.is_dense else "half of the reference's pixels or more are unknown"
 
 
