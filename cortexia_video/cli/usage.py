@@ -40,7 +40,7 @@ def explain(error: CycloptsError, app: App, words: Sequence[str]) -> str:
 
 
 def _explain_command(word: str, app: App) -> str:
-    """Say what a word that is no command may stand for: what lies there, or a command of nearly that name."""
+    """Return what a word that is no command may stand for: what lies there, or a command of nearly that name."""
     place = Path(word)
     if place.suffix.lower() in _MODELS:
         return f"{word} is no command: cortexia estimate photos --output depth --model onnx:{word}"

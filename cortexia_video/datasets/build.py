@@ -1,4 +1,4 @@
-"""A dataset as shards: streamed, whole or not there, and the second time only what is missing."""
+"""A dataset as shards: streamed, each atomic, and the second time only what is missing."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Summary:
         return float(np.mean(self.valid_shares)) if self.valid_shares else 0.0
 
     def add(self, attempt: Attempt) -> None:
-        """Take in one sample, or what is wrong with it."""
+        """Count one sample, or what is wrong with it."""
         self.looked_at += 1
         if isinstance(attempt, Failure):
             self.failures.append(attempt)

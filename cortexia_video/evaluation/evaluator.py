@@ -132,7 +132,7 @@ def evaluate(
         chosen = replace(chosen, align_per=align_per)
     if truth is None:
         if chosen.place is None:
-            raise InputError(f"protocol {chosen.name} does not say where the truth is: give `truth`")
+            raise InputError(f"protocol {chosen.name} does not say where the ground truth is: give `truth`")
         if not Path(chosen.place).exists():
             raise InputError(
                 f"{chosen.place} does not exist: protocol {chosen.name} looks there, from the current folder: "

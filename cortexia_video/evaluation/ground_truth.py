@@ -263,7 +263,7 @@ def list_depth_files(root: AnyPath) -> dict[str, AnyPath]:
 
 
 def bare(key: str) -> str:
-    """Take endings of depth files and images off a key: `a.jpg.npy` and `a.png` are both `a`.
+    """Remove endings of depth files and images from a key: `a.jpg.npy` and `a.png` are both `a`.
 
     So are those of videos off the folder of their frames: `a.mp4/000123` is `a/000123`.
     """

@@ -78,7 +78,7 @@ class Predictor(Protocol):
         """Return what the depth of an image depends on, besides the image."""
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
-        """Take each image through the work, as they come."""
+        """Do the work on each image, as they come."""
 
 
 class ModelPredictor:
@@ -166,7 +166,7 @@ class StoredPredictor:
         return self.identify(key), lambda: self.read(key)
 
     def learn_keys(self, keys: Sequence[str]) -> None:
-        """Take notice of the keys of the images that will be asked for."""
+        """Learn the keys of the images that will be asked for."""
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
         """See `Predictor`."""

@@ -140,13 +140,13 @@ def _read_iw3(stored: RawDepth, about: Metadata) -> RawDepth:
 
 
 def _read_colmap(stored: RawDepth, about: Metadata) -> RawDepth:
-    """Take floats in the unit of a reconstruction, 0 where unknown."""
+    """Read floats in the unit of a reconstruction, 0 where unknown."""
     _require(stored, np.floating)
     return RawDepth(stored.values, {"kind": about.get("kind", "scale_invariant"), "unknown": 0})
 
 
 def _read_carla(stored: RawDepth, about: Metadata) -> RawDepth:
-    """Take the 24 bits of R, G and B, least first, as shares of 1000 m; all are set where nothing is."""
+    """Read the 24 bits of R, G and B, least first, as shares of 1000 m; all are set where nothing is."""
     if stored.values.dtype != np.uint8 or stored.values.shape[2:] != (3,):
         raise _misfit(stored)
     red, green, blue = np.moveaxis(stored.values.astype(np.uint32), -1, 0)

@@ -71,7 +71,7 @@ class Format:
 
     @property
     def is_installed(self) -> bool:
-        """Return whether the package that it needs is there; nothing is imported."""
+        """Return whether the package that it needs is installed; nothing is imported."""
         return self.extra is None or find_spec(self.extra[1]) is not None
 
     def require_kept(self, depth: DepthMap) -> None:

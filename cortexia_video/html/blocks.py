@@ -111,5 +111,5 @@ def chart_box(title: str, note: str, chart: Element, *below: Content) -> Element
 
 
 def side_by_side(*parts: Content) -> Element:
-    """Put charts, and what is said of them, beside each other where there is room."""
+    """Lay charts, and what is said of them, beside each other where there is room."""
     return append(element("div", class_="charts"), parts)

@@ -327,7 +327,7 @@ def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[st
 
 
 def _warn_of_need(spec: RunSpec, root: Path, found: LookAhead, ledger: Ledger) -> None:
-    """Say how much the run will write, where that is much of what is free."""
+    """Warn of how much the run will write, where that is much of what is free."""
     first, free = [*itertools.islice(found.look(), COUNTED)], shutil.disk_usage(root).free
     most = _BYTES_A_MEGAPIXEL * (_WITH_MAPS if spec.task.also else 1)
     if len(first) * spec.task.max_megapixels * most > free:  # else it cannot be much

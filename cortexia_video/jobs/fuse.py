@@ -140,7 +140,7 @@ class VoxelGrid:
         self._waiting: list[_Voxels] = []
 
     def add(self, points: Floats, colors: NDArray[np.uint8]) -> None:
-        """Take in points (N, 3) with their colours (N, 3)."""
+        """Add points (N, 3) with their colours (N, 3)."""
         columns = [*points.T, *colors.T.astype(np.float64), np.ones(len(points))]
         self._waiting.append(_join([(self._find_keys(points.T), columns)]))
         if sum(len(keys) for keys, _ in self._waiting) > _WAITING:

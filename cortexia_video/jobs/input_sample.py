@@ -29,7 +29,7 @@ class Tally:
         self._chance = random.Random(0)
 
     def add(self, item: InputFile) -> None:
-        """Take in an input."""
+        """Count an input."""
         self.found += 1
         self.bytes += item.source.size
         if len(self._samples) < self._most:
@@ -80,6 +80,6 @@ def describe_need(found: Iterable[Found], free: int, root: Path, formats: Iterab
 
 
 def find_existing(folder: Path) -> Path:
-    """Return a folder, or the nearest one above it that is there: what it is made in lies on the same disk."""
+    """Return a folder, or the nearest one above it that exists: what it is made in lies on the same disk."""
     absolute = folder.absolute()
     return next(each for each in (absolute, *absolute.parents) if each.is_dir())

@@ -58,7 +58,7 @@ class Inspection:
         unknown_share: Of the pixels.
         clip: Of a clip of depth, whose first frame this is then: its frames, rate and so on.
         maps: What else the run wrote of the image that is still there: normals, mask, confidence, points.
-        maps_missing: What of that is not there any more.
+        maps_missing: What of that does not exist any more.
         thumbnail: float32, every k-th row and column, 128 at most.
     """
 

@@ -117,7 +117,7 @@ def list_maps(line: Line) -> dict[str, str]:
 
 
 def find_missing(root: AnyPath, line: Line) -> list[str]:
-    """Return the names of maps that a line says lie beside its depth and that are not there any more."""
+    """Return the names of maps that a line says lie beside its depth and that do not exist any more."""
     if "inside" in line:
         return []
     return [name for name, each in list_maps(line).items() if not (root / each).is_file()]

@@ -87,7 +87,7 @@ class LedgerIndex:
                 at = view.rfind(needle, 0, view.rfind(b"\n", 0, at) + 1)
 
     def _build(self) -> None:
-        """Put the places of all lines that have a key in the order of its hash, then of time."""
+        """Sort the places of all lines that have a key in the order of its hash, then of time."""
         hashes, places, place = array("q"), array("q"), 0
         for view in self._files:
             view.seek(0)

@@ -429,7 +429,7 @@ class Ledger:
             self._append({**line, "path": source.path})
 
     def sync(self) -> None:
-        """Put what was recorded where others can read it."""
+        """Write what was recorded to where others can read it."""
         self._file.sync()
 
     def record_progress(self, **counts: object) -> None:

@@ -50,7 +50,7 @@ class ObjectStoreLog:
             self.close()
 
     def close(self) -> None:
-        """Put what waits."""
+        """Write what waits."""
         self.sync()
 
     def append(self, entry: Mapping[str, object]) -> None:
@@ -67,7 +67,7 @@ class ObjectStoreLog:
                 self._put()
 
     def sync(self) -> None:
-        """Put what waits now; `OutputLostError` where that cannot be."""
+        """Write what waits now; `OutputLostError` where that cannot be."""
         with self._writing:
             self._put()
 

@@ -190,7 +190,7 @@ class LedgerState:
         return name in self._owned or (entry is not None and name in entry.outputs)
 
     def _add(self, lines: Iterable[bytes]) -> None:
-        """Take in lines; a torn or damaged one is left out.
+        """Add lines; a torn or damaged one is left out.
 
         Most that say `begun` are soon followed by one that says `done`: they are dropped unread.
         """
@@ -215,12 +215,12 @@ class LedgerState:
             self._take(parse_line(line), 0)
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Take in what a line says that was appended; where it lies is not known."""
+        """Add what a line says that was appended; where it lies is not known."""
         if not (entry.get("outcome") == "done" and self._finish(entry, 0)):
             self._take(entry, 0)
 
     def _take(self, entry: dict[str, Any], place: int) -> None:
-        """Take in what a line says, unless it is `done`."""
+        """Add what a line says, unless it is `done`."""
         match entry:
             case {"outcome": "begun", "key": str(key), "outputs": list(names)}:
                 self._begin(key, names)
@@ -252,7 +252,7 @@ class LedgerState:
         self.failed.pop(key, None)
 
     def _finish(self, entry: dict[str, Any], place: int) -> bool:
-        """Take a key for done; say False where its line is damaged."""
+        """Count a key as done; return False where its line is damaged."""
         if not entry.keys() >= _OF_DONE:
             return False
         key, outputs = entry["key"], entry["outputs"]
@@ -275,7 +275,7 @@ class LedgerState:
         return True
 
     def _forget(self, key: str) -> None:
-        """Take `key` for not done; what it left stays ours."""
+        """Count `key` as not done; what it left stays ours."""
         if entry := self.get(key):
             self._owned.update(entry.outputs)
         self._done.pop(key, None)

@@ -182,7 +182,7 @@ def read_normalization(text: str) -> MeanStd:
 def read_preprocessing(
     published: Preprocessing, config: Mapping[str, Any], input_size: InputSize | None = None
 ) -> Preprocessing:
-    """Take what a `preprocessor_config.json` says, else what the family's published checkpoints say.
+    """Return what a `preprocessor_config.json` says, else what the family's published checkpoints say.
 
     input_size: in the file's place; one number scales the size, (height, width) is taken exactly.
     A file that asks for squares of every image is not followed in that: the aspect ratio is kept.

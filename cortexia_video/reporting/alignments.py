@@ -30,7 +30,7 @@ class Alignments:
         self._worst: list[tuple[float, int, str, Alignment]] = []
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Take in a line that says `done`; most are of depth that was never aligned."""
+        """Count a line that says `done`; most are of depth that was never aligned."""
         if line.get("alignment") is None:
             return
         try:

@@ -37,7 +37,7 @@ class FailureGroups:
         self._groups: dict[tuple[str, str], FailureGroup] = {}
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Take in a line of a ledger that says `failed`."""
+        """Count a line of a ledger that says `failed`."""
         key, stage, reason = line["key"], str(line.get("stage")), str(line.get("reason"))
         shape = find_shape(reason, key, str(line.get("path") or key))
         if (stage, shape) not in self._groups and len(self._groups) >= _GROUPS_KEPT:

@@ -39,7 +39,7 @@ class FocalLengths:
         self._longest: list[tuple[float, int, FocalLength]] = []
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Take in a line that says `done`; where it is no good, its image has no focal length."""
+        """Count a line that says `done`; where it is no good, its image has no focal length."""
         f_px, size = line.get("f_px"), line.get("full_size") or (line.get("height"), line.get("width"))
         try:
             diagonal = math.hypot(*size)

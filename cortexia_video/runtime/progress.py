@@ -40,18 +40,18 @@ class Stage:
         self._began = self._working_since = clock()
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Say that so many more are through."""
+        """Count so many more that are through."""
         self._worked += count
         self._change(count, note)
 
     def skip(self, count: int = 1) -> None:
-        """Say that so many more needed no work."""
+        """Count so many more that needed no work."""
         if not self._worked:
             self._working_since = self._clock()
         self._change(count, "")
 
     def end(self) -> None:
-        """Say that it is over."""
+        """End it."""
         if not self.ended:
             self.ended = True
             self._listener(self)

@@ -271,7 +271,7 @@ def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def put_things_on(site: FurnishedRoom, under: Standing, count: int) -> None:
-    """Put small things on what stands there: on its top, or on a board inside where there is room above it."""
+    """Scatter small things on what stands there: on its top, or on a board inside where there is room above it."""
     rng = site.scene.rng
     if under.furniture is None:
         return
@@ -354,7 +354,7 @@ def _hang_on_walls(site: FurnishedRoom) -> None:
 
 
 def _light_window(site: FurnishedRoom, place: Placement, size: tuple[float, float]) -> None:
-    """Put a bright view behind a window, and the light that falls in."""
+    """Add a bright view behind a window, and the light that falls in."""
     scene, rng = site.scene, site.scene.rng
     bright = rng.uniform(0.5, 8)
     view = scene.draw(("poster", "facade", "plain", "foliage"), period_m=rng.uniform(1.5, 5), emission=bright)

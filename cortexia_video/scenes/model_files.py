@@ -152,7 +152,7 @@ def _cut_faces(lines: _Lines) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _pick(table: Floats, index: NDArray[np.int64]) -> Floats:
-    """Take rows of a table; NaN for -1, and where the table is empty."""
+    """Return rows of a table; NaN for -1, and where the table is empty."""
     if not len(table):
         return np.full((len(index), table.shape[1]), np.nan, np.float32)
     picked: Floats = table[np.maximum(index, 0)]

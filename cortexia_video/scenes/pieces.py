@@ -55,7 +55,7 @@ def vec(x: float, y: float, z: float) -> Floats:
 
 
 def join(parts: Iterable[Piece]) -> Piece:
-    """Put parts together; none gives no triangles."""
+    """Join parts; none gives no triangles."""
     listed = [part for part in parts if len(part)]
     if not listed:
         return surface(np.zeros((0, 3, 3)))

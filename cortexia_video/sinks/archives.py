@@ -166,7 +166,7 @@ class ArchiveSink(Sink):
             yield from {**outcomes, **packed}.items()
 
     def _take_group(self, items: Iterator[Item]) -> list[Item]:
-        """Take the images of an archive, with the clips that come between."""
+        """Return the images of an archive, with the clips that come between."""
         group: list[Item] = []
         count = 0
         for item in items:

@@ -24,7 +24,7 @@ _AT_ONCE = 1 << 27  # bytes of an object that is put in one request; a larger on
 
 
 class ObjectSink(Sink):
-    """Put depth maps to `root/<key><suffix>`: the store shows an object once all of it has arrived.
+    """Write depth maps to `root/<key><suffix>`: the store shows an object once all of it has arrived.
 
     What lies there is listed once, when that is first asked: 16 bytes per object are kept. So it is known as
     it was when the run began.
@@ -96,7 +96,7 @@ class _Sizes:
         self._sizes = array("q", np.array(sizes)[order].tobytes())
 
     def find(self, name: str) -> int | None:
-        """Return the size of an object, None where it was not there."""
+        """Return the size of an object, None where it did not exist."""
         wanted = xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass"))
         at = bisect_left(self._hashes, wanted)
         return self._sizes[at] if at < len(self._hashes) and self._hashes[at] == wanted else None

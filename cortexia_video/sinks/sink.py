@@ -108,11 +108,11 @@ class Sink(ABC):
 
     @abstractmethod
     def holds(self, name: str) -> bool:
-        """Return whether anything of this name is there."""
+        """Return whether anything of this name exists."""
 
     @abstractmethod
     def holds_own(self, name: str) -> bool:
-        """Return whether what is there is, by its content, an output of ours."""
+        """Return whether what has this name is, by its content, an output of ours."""
 
     def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
         """Return the names, relative to the root, of the files of an input; of a clip's frames the first."""

@@ -71,7 +71,7 @@ def find_images(
     passed_over: counts what is no input, though it may look like one to a person, by type.
     videos: these are inputs, too, where PyAV is installed.
 
-    Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
+    Raises `InputError` at once where none of the inputs exists. All else that goes wrong is yielded as
     `Failure`, and so is a folder or list, one of several, without an image.
     """
     rule = IMAGES_AND_VIDEOS if videos and IS_INSTALLED else list_images(IS_INSTALLED)

@@ -18,7 +18,7 @@ SHARD_SUFFIXES = (".tar", ".parquet")
 
 _DEPTH = re.compile(r"depth-[0-9a-f]{16}\.(tar|parquet)")
 IMAGES = ("image", "jpg", "jpeg", "png", "bytes")
-"""Columns of images; the first that is there."""
+"""Columns of images; the first that exists."""
 
 
 _LARGEST_HEADER = 1 << 20  # bytes of names and other words; a path has some thousand
@@ -51,7 +51,7 @@ def read_part(shard: AnyPath, where: str, columns: Sequence[str], limit: float |
     """Read a piece of a shard, of parquet by its row group, of at most `limit` bytes, if given.
 
     where: `512+30211` of a tar, offset and bytes; `3.17` of parquet, row group and row. columns: of parquet,
-    the first that is there. Raises `OSError`, `ValueError`, `IndexError`, `MissingExtraError`.
+    the first that exists. Raises `OSError`, `ValueError`, `IndexError`, `MissingExtraError`.
     """
     if shard.suffix == ".parquet":
         group, row = map(int, where.split("."))
@@ -82,7 +82,7 @@ def _read_group(shard: AnyPath, group: int, columns: Sequence[str], limit: float
 
 
 def choose_column(names: Sequence[str], columns: Sequence[str]) -> str:
-    """Return the first column that is there; `ValueError` where none is."""
+    """Return the first column that exists; `ValueError` where none is."""
     column = next((name for name in columns if name in names), None)
     if column is None:
         raise ValueError(f"no such column: one of {', '.join(columns)} is needed, there are {[*names]}")

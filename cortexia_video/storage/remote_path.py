@@ -163,7 +163,7 @@ class RemotePath:
         return read_stat(info)
 
     def exists(self) -> bool:
-        """Return whether an object or a folder is there."""
+        """Return whether an object or a folder exists."""
         if (known := find_listing(self)) is not None:
             return known[0].has_file(known[1]) or known[0].has_folder(known[1])
         return bool(self._ask(lambda system: system.exists(self.url)))

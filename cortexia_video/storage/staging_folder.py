@@ -50,7 +50,7 @@ class StagingFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Put what changed; where that cannot be the folder of this disk stays, and the error says where."""
+        """Write what changed; where that cannot be the folder of this disk stays, and the error says where."""
         if isinstance(self._place, Path):
             return
         try:
@@ -63,7 +63,7 @@ class StagingFolder:
             shutil.rmtree(self.path)
 
     def put(self) -> None:
-        """Put the files that changed, each whole."""
+        """Write the files that changed, each atomically."""
         if isinstance(self._place, Path):
             return
         for path in sorted(self.path.rglob("*")):

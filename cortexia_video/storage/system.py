@@ -410,7 +410,7 @@ class PartialFolder:
         return self.is_there()
 
     def place(self, chunks: Sequence[bytes | memoryview], root: Path, path: PurePath) -> tuple[int, str]:
-        """Put a file at a path below `root`, whole and on the disk; return its size and its digest.
+        """Write a file at a path below `root`, whole and on the disk; return its size and its digest.
 
         Folders that are missing there are made; `root` never is. It alone may be a link: `OutputExistsError` for one
         inside, which leads to where nobody knows what is whose.

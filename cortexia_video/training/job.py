@@ -74,7 +74,7 @@ def train_recipe(
 def follow(
     training: Training, mix: Mixture, references: References, work: StagingFolder
 ) -> Iterator[Callable[[Training], None]]:
-    """Give what is to be called after each step: it logs, measures and saves.
+    """Return what is to be called after each step: it logs, measures and saves.
 
     Of several processes only the first does. What TensorBoard could not write is raised by its next call, as
     `OutputLostError`.

@@ -75,7 +75,7 @@ def open_columns(
 def open_results(root: AnyPath) -> tuple[list[Column], Protocol]:
     """Return what an evaluation measured: the ground truth, then its predictors, and its protocol.
 
-    Raises `InputError` where one of them is not there any more.
+    Raises `InputError` where one of them does not exist any more.
     """
     said = parse_json(read_named(root / RESULTS, limit=LARGEST_TEXT), root / RESULTS)
     protocol = load_protocol(said["protocol"]["name"])

@@ -287,7 +287,7 @@ def test_ground_truth_is_never_a_folder_that_nobody_named(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path / "here")
     assert run("compact") == 2
     said = capsys.readouterr().err
-    assert "protocol real-frames does not say where the truth is: give --truth" in said
+    assert "protocol real-frames does not say where the ground truth is: give --truth" in said
     assert all(each.place is None for each in list_protocols())
     text = (Path(protocols.__file__).parent / "protocols/real-frames.toml").read_text()
     (tmp_path / "mine.toml").write_text(text.replace("version = 2", 'version = 2\nplace = "../nowhere"'))

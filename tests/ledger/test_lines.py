@@ -155,6 +155,8 @@ def test_the_last_word_on_a_key_counts(tmp_path: Path, words: list[str], counts:
             file.write(json.dumps({"key": "a", "outcome": word, **more.get(word, {})}) + "\n")
     with LedgerLines(tmp_path) as lines:
         state = LedgerState(lines)
+    with LedgerLines(tmp_path) as lines:
+        assert LedgerState(lines, counts_only=True).counts() == state.counts()
     assert {name: count for name, count in state.counts().items() if count} == counts
     assert (state.get("a") is not None) == (counts == {"done": 1} or words == ["begun", "done", "kept"])
 

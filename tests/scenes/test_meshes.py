@@ -12,33 +12,23 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("embreex")
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
+from plain_room import PLAIN, make_scene  # noqa: E402
+
 from cortexia_video.scenes.atlas import atlas_of  # noqa: E402
 from cortexia_video.scenes.description import (  # noqa: E402
     Camera,
-    Lamp,
     Material,
     MeshModel,
     Placement,
     Scene,
     Shape,
-    Shell,
 )
 from cortexia_video.scenes.noise import SIDE  # noqa: E402
 from cortexia_video.scenes.ray_casting import blocked_share, cast_views, solids_of, views_of  # noqa: E402
 from cortexia_video.scenes.rendering import BuiltScene, render_built  # noqa: E402
 from cortexia_video.scenes.shading import find_surfaces  # noqa: E402
 
-PLAIN = Material("plain", 0, 1.0, (0.0, 0.0), False, np.ones(3))
 HEIGHT, WIDTH = 48, 64
-
-
-def make_scene() -> Scene:
-    """An empty room of 20 m, its middle at the origin, seen from there with a lens of 60 degrees."""
-    shell = Shell(np.zeros(3), np.full(3, 10.0), (PLAIN,) * 6)
-    camera = Camera(np.array([0.3, -0.2, 0.1]), 0.2, -0.1, 0.15, math.radians(60))
-    scene = Scene(np.random.default_rng(0), shell, camera)
-    scene.lights.append(Lamp(np.array([1.0, 2.0, -1.0]), np.ones(3)))
-    return scene
 
 
 def model_of(mesh: trimesh.Trimesh, **more: np.ndarray) -> MeshModel:
@@ -65,7 +55,7 @@ def cast_by_trimesh(scene: Scene, height: int, width: int) -> np.ndarray:
 
 
 def test_depth_of_meshes_is_that_of_another_ray_caster() -> None:
-    scene = make_scene()
+    scene = make_scene(0.2, -0.1, 0.15, at=(0.3, -0.2, 0.1))
     scene.add_mesh(
         Placement(np.array([0.2, -0.4, 4.0]), 0.7), model_of(trimesh.creation.torus(1, 0.4)), [PLAIN]
     )
@@ -83,7 +73,7 @@ def test_depth_of_meshes_is_that_of_another_ray_caster() -> None:
 
 
 def test_meshes_and_primitives_hide_each_other_by_distance() -> None:
-    scene = make_scene()
+    scene = make_scene(0.2, -0.1, 0.15, at=(0.3, -0.2, 0.1))
     scene.camera = Camera(np.zeros(3), 0.0, 0.0, 0.0, math.radians(60))
     box = model_of(trimesh.creation.box((0.5, 9, 0.2)))
     scene.add_mesh(Placement(np.array([0.0, 0.0, 3.1])), box, [PLAIN])
@@ -98,7 +88,7 @@ def test_meshes_and_primitives_hide_each_other_by_distance() -> None:
 
 
 def test_a_mesh_blocks_light_and_what_is_beside_it_does_not() -> None:
-    scene = make_scene()
+    scene = make_scene(0.2, -0.1, 0.15, at=(0.3, -0.2, 0.1))
     scene.add_mesh(Placement(np.array([0.0, 1.0, 0.0])), model_of(trimesh.creation.box((1, 0.1, 1))), [PLAIN])
     solids = solids_of([scene])
     origin = torch.tensor([[[0.0, 0.9, 0.0, 0.4], [0.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.4]]])
@@ -108,7 +98,7 @@ def test_a_mesh_blocks_light_and_what_is_beside_it_does_not() -> None:
 
 
 def test_each_scene_of_a_batch_has_its_own_meshes() -> None:
-    scenes = [make_scene() for _ in range(3)]
+    scenes = [make_scene(0.2, -0.1, 0.15, at=(0.3, -0.2, 0.1)) for _ in range(3)]
     ball = model_of(trimesh.creation.icosphere(2, 0.5))
     scenes[0].add_mesh(Placement(np.array([0.0, 0.0, 3.0])), ball, [PLAIN])
     scenes[2].add_mesh(Placement(np.array([0.5, 0.0, 5.0])), ball, [PLAIN])
@@ -120,7 +110,7 @@ def test_each_scene_of_a_batch_has_its_own_meshes() -> None:
 
 def test_normals_are_those_of_the_triangles_and_light_falls_by_those_of_the_corners() -> None:
     ball = trimesh.creation.icosphere(2, 1.0)
-    scene = make_scene()
+    scene = make_scene(0.2, -0.1, 0.15, at=(0.3, -0.2, 0.1))
     smooth = ball.vertex_normals[ball.faces].astype(np.float32)
     scene.add_mesh(Placement(np.array([0.2, 0.0, 4.0])), model_of(ball, normals=smooth), [PLAIN])
     solids, views = solids_of([scene]), views_of([scene.camera], HEIGHT, WIDTH)
@@ -144,7 +134,7 @@ def test_a_texture_lies_where_the_corners_say() -> None:
     corners = square[[[0, 1, 2], [0, 2, 3]]]
     model = MeshModel(corners, np.zeros(2, np.int64), uv_m=corners[:, :, :2] + 1)
     wears = Material("image", 0, 2.0, (0.0, 0.0), False, np.ones(3), image=image)
-    scene = make_scene()
+    scene = make_scene(0.2, -0.1, 0.15, at=(0.3, -0.2, 0.1))
     scene.camera = Camera(np.zeros(3), 0.0, 0.0, 0.0, math.radians(60))
     scene.add_mesh(Placement(np.array([0.0, 0.0, 3.0])), model, [wears])
     solids, views = solids_of([scene]), views_of([scene.camera], HEIGHT, WIDTH)

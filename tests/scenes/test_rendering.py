@@ -14,12 +14,13 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
+from plain_room import PLAIN, make_scene  # noqa: E402
+
 from cortexia_video.scenes import LAYOUTS, landscape, render_scene, render_scenes, vehicles  # noqa: E402  # noqa: E402
 from cortexia_video.scenes.atlas import MIP_SIDES, TEXELS, atlas_of, mip_chain  # noqa: E402
 from cortexia_video.scenes.description import (  # noqa: E402
     Camera,
     Lamp,
-    Material,
     Scene,
     Shape,
     Shell,
@@ -34,17 +35,7 @@ from cortexia_video.scenes.shading import find_surfaces, shade  # noqa: E402
 from cortexia_video.scenes.textures import PAINTERS, paint_texture  # noqa: E402
 from cortexia_video.scenes.tiles import Grid  # noqa: E402
 
-PLAIN = Material("plain", 0, 1.0, (0.0, 0.0), False, np.ones(3))
 HEIGHT, WIDTH = 48, 64
-
-
-def make_scene(yaw: float = 0.0, pitch: float = 0.0) -> Scene:
-    """An empty room of 20 m, its middle at the origin, seen from there with a lens of 60 degrees."""
-    shell = Shell(np.zeros(3), np.full(3, 10.0), (PLAIN,) * 6)
-    camera = Camera(np.zeros(3), yaw, pitch, 0.0, math.radians(60))
-    scene = Scene(np.random.default_rng(0), shell, camera)
-    scene.lights.append(Lamp(np.array([1.0, 2.0, -1.0]), np.ones(3)))
-    return scene
 
 
 def depth_of(scene: Scene) -> np.ndarray:
