@@ -24,6 +24,7 @@ from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
 from cortexia_video.jobs.clip_task import NoteFrames as NoteFrames
 from cortexia_video.jobs.outcomes import facts_of
+from cortexia_video.jobs.window_task import WindowTask
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.resources import Mark, Resources, Usage
 from cortexia_video.runtime.trace import Trace
@@ -142,7 +143,10 @@ class Worker:
             def take_apart(item: InputFile) -> Iterable[InputFile | FrameItem]:
                 if not item.is_clip:
                     return (item,)
-                clips.append(ClipTask(item, self._clip_tools))
+                window = getattr(self._estimator.model, "window", None)
+                clips.append(
+                    WindowTask(item, self._clip_tools, window) if window else ClipTask(item, self._clip_tools)
+                )
                 return clips[-1].frames()
 
             outcomes = pipeline.run(chain.from_iterable(map(take_apart, some)))
@@ -153,7 +157,7 @@ class Worker:
                         yield item, outcome
                         continue
                     if isinstance(outcome, Failure):  # of the model
-                        item.clip.finish(item, None)
+                        item.clip.fail(item, outcome)
                     if settled := item.clip.pop_outcome():
                         yield item.clip.item, settled
                         item.clip.clean()
