@@ -299,6 +299,8 @@ def estimate(
     )
     if given.settings and (unused := given.describe_unused()):
         _log.warning("%s", unused)
+    if spec.task.aligner:
+        spec.task.aligner.errors.log()
     return report
 
 
@@ -360,9 +362,12 @@ def _run(
         stack.enter_context(sink)
         ledger.keep_depth_json(sink)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
-        outcomes = Outcomes(
-            sink, ledger, doing="estimating", count=spec.find, changed=changed, stop=stop, **of_outcomes
-        )
+        of_outcomes |= {
+            "changed": changed,
+            "stop": stop,
+            "beside": spec.task.find_beside if spec.task.sparse else None,
+        }
+        outcomes = Outcomes(sink, ledger, doing="estimating", count=spec.find, **of_outcomes)
         outcomes.report.passed_over, outcomes.slowest = passed_over, lambda: executor.usage().slowest
         if may_lack_room and isinstance(root, Path):
             _warn_of_need(spec, root, found, ledger)
@@ -389,7 +394,8 @@ def _settle(outcomes: Outcomes, item: InputFile, result: ItemDone | Failure) -> 
     if isinstance(result, Failure):
         outcomes.settle(item, result)
         return
-    outcomes.ledger.record_done(item.key, item.source, result.outputs, **result.facts)
+    facts = {**result.facts, **outcomes.beside.get(item.key, {})}
+    outcomes.ledger.record_done(item.key, item.source, result.outputs, **facts)
     clip: Any = result.facts.get("clip", {})
     if clip.get("held"):
         _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])

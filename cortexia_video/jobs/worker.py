@@ -24,6 +24,7 @@ from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
 from cortexia_video.jobs.clip_task import NoteFrames as NoteFrames
 from cortexia_video.jobs.outcomes import facts_of
+from cortexia_video.jobs.window_task import WindowTask
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.resources import Mark, Resources, Usage
 from cortexia_video.runtime.trace import Trace
@@ -70,10 +71,14 @@ class TaskOptions:
         frame = self.given.apply(frame) if self.given.settings else frame
         return self.sparse.add_to(frame, [frame.key]) if self.sparse else frame
 
+    def find_beside(self, item: InputFile) -> str:
+        """Return the digest of what else than its file the depth of an input is made of, "" for nothing."""
+        return self.sparse.digest(item.key, is_clip=item.is_clip) if self.sparse else ""
+
     @property
     def known_settings(self) -> Mapping[str, object]:
         """What a run's settings say of that."""
-        return {**self.given.settings, **(self.sparse.settings if self.sparse else {})}
+        return {**self.given.settings, **(self.sparse.settings_of_each if self.sparse else {})}
 
 
 class Worker:
@@ -107,7 +112,7 @@ class Worker:
             sink,
             options.given,
             options.sparse,
-            options.known_settings,
+            {**options.given.settings, **(options.sparse.settings if options.sparse else {})},
             options.aligner,
             options.max_megapixels,
             self._budget,
@@ -138,7 +143,10 @@ class Worker:
             def take_apart(item: InputFile) -> Iterable[InputFile | FrameItem]:
                 if not item.is_clip:
                     return (item,)
-                clips.append(ClipTask(item, self._clip_tools))
+                window = getattr(self._estimator.model, "window", None)
+                clips.append(
+                    WindowTask(item, self._clip_tools, window) if window else ClipTask(item, self._clip_tools)
+                )
                 return clips[-1].frames()
 
             outcomes = pipeline.run(chain.from_iterable(map(take_apart, some)))
@@ -149,7 +157,7 @@ class Worker:
                         yield item, outcome
                         continue
                     if isinstance(outcome, Failure):  # of the model
-                        item.clip.finish(item, None)
+                        item.clip.fail(item, outcome)
                     if settled := item.clip.pop_outcome():
                         yield item.clip.item, settled
                         item.clip.clean()
@@ -209,6 +217,7 @@ class Worker:
                 kept = b"" if is_large else data
                 del data
             needed = size + header.height * header.width * _DECODE_BYTES
+            needed += self._options.sparse.count_bytes(item.key) if self._options.sparse else 0
             return self._with_memory(needed, lambda: make_ready(kept))
         except Exception as error:  # noqa: BLE001 - the boundary
             return as_failure(item.key, "decode", error)

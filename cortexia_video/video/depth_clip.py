@@ -60,6 +60,12 @@ class Coding:
         step = (high - low + 2 * margin) / INTERVALS
         return cls({"scale": step, "offset": low - margin - step})
 
+    @classmethod
+    def from_zero(cls, high: float) -> Coding:
+        """Choose a coding in equal steps from 0, which stays what it is, to `high`."""
+        step = (float(high) or 1.0) / INTERVALS
+        return cls({"scale": step, "offset": -step})
+
     def encode(self, values: NDArray[np.float32]) -> tuple[NDArray[np.uint16], int]:
         """Return the numbers of float32 (H, W) values, and how many of these lie outside and are clipped."""
         if "near" in self.metadata:
