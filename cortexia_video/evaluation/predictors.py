@@ -21,6 +21,7 @@ from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import Failure, InputError, attempt, describe, in_words, output_lost
 from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_files, index_depth_files
 from cortexia_video.evaluation.reference import Destination, EvalItem, Items
+from cortexia_video.evaluation.sparse_input import SparseInput
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import decode
@@ -87,14 +88,26 @@ class ModelPredictor:
     Args:
         name: In the table.
         model: A loaded one, or one for each device.
+        sparse: What it is given to complete, if it does that.
+
+    Raises:
+        ModelError: It completes sparse depth, and there is none.
     """
 
     needs_images = True
 
-    def __init__(self, name: str, model: DepthEstimator | Sequence[DepthEstimator]) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: DepthEstimator | Sequence[DepthEstimator],
+        sparse: SparseInput | None = None,
+    ) -> None:
         self.name = name
         self._estimators = load_estimators(model)
-        self._identity = json.dumps(self._estimators[0].identity, sort_keys=True, default=str).encode()
+        self._sparse = sparse if self.estimator.takes_sparse else None
+        self.estimator.require_sparse(given=self._sparse is not None)
+        identity = {**self.estimator.identity, **(self._sparse.settings if self._sparse else {})}
+        self._identity = json.dumps(identity, sort_keys=True, default=str).encode()
 
     @property
     def estimator(self) -> DepthEstimator:
@@ -103,7 +116,7 @@ class ModelPredictor:
 
     def identify(self, key: str) -> bytes:
         """See `Predictor`."""
-        return self._identity
+        return self._identity + (self._sparse.identify(key) if self._sparse else b"")
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
         """See `Predictor`."""
@@ -114,7 +127,10 @@ class ModelPredictor:
             if isinstance(begun, Skipped):
                 return begun
             image.item = begun
-            return estimator.prepare(begun.frame)
+            if self._sparse is None:
+                return estimator.prepare(begun.frame)
+            frame = attempt(begun.frame.key, "decode", partial(self._sparse.add_to, begun))
+            return frame if isinstance(frame, Failure) else estimator.prepare(frame)
 
         def finish(image: _Image, result: ItemResult) -> Outcome:
             return work.measure(image.opened, estimator.finish(result.origin, result.output))
@@ -390,19 +406,20 @@ def open_predictor(
     kind: DepthKind | None = None,
     convention: str | None = None,
     pattern: str | None = None,
+    sparse: SparseInput | None = None,
     **options: Any,
 ) -> Predictor:
     """Return what a name stands for: a folder that exists, of a run or of depth files; a URL of such a folder;
     else a model.
 
     kind, convention: of depth files that do not say it. pattern: of their names, by default those that others
-    write, or that of the image. options: as `load_estimators` takes them.
+    write, or that of the image. sparse: for models that complete it. options: as `load_estimators` takes them.
     Raises `InputError` for a folder without depth, and what `load_estimators` raises.
     """
     root = to_path(name)
     if isinstance(root, Path) and not root.is_dir():
         given = options if kind is None else {**options, "kind": kind}
-        return ModelPredictor(name, load_estimators(name, **given))
+        return ModelPredictor(name, load_estimators(name, **given), sparse)
     name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
     if list_files(root):
         return FolderPredictor(name, [_RunFiles(root)], run=root)
