@@ -454,8 +454,8 @@ class _RunFiles(Mapping[str, DepthSource]):
         for names, line in _read_named(root):
             found = find_depth(line)
             if found is not None:
-                about = {**model, **about_depth(line)}
-                about = alike.setdefault(repr(about), about)
+                said = {**model, **about_depth(line)}
+                about = alike.setdefault(repr(said), said)
                 packed = line if "inside" in line or "frame" in line else None
                 self._found.update(dict.fromkeys(names, (found[0], about, packed)))
         if not self._found:
@@ -463,7 +463,8 @@ class _RunFiles(Mapping[str, DepthSource]):
 
     def __getitem__(self, key: str) -> DepthSource:
         name, about, line = self._found[key]
-        return DepthSource(self._root / name, about, line and (self._root, name, line))
+        packed = None if line is None else (self._root, name, line)
+        return DepthSource(self._root / name, about, packed)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._found)
