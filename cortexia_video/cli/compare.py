@@ -12,7 +12,7 @@ from cortexia_video.evaluation.side_by_side import compare
 
 @take_options(
     compare,
-    (OPTIONS, ("images", "output", "recursive", "shown")),
+    (OPTIONS, ("images", "output", "recursive", "sparse", "sparse_from", "shown")),
     (RUN, ("device", "batch_size", "workers")),
 )
 def compare_command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -16,8 +17,8 @@ from cortexia_video.evaluation.evaluator import evaluate
 from cortexia_video.evaluation.results import PAGE, RESULTS, TABLE
 from cortexia_video.evaluation.text_table import list_lines
 from cortexia_video.inference.backend_selection import BackendSelector
-from cortexia_video.jobs.estimate import estimate
-from cortexia_video.jobs.worker import decode_readable
+from cortexia_video.jobs.estimate import estimate, open_sparse
+from cortexia_video.jobs.worker import USUAL_TASK, decode_readable
 from cortexia_video.models.registry import find_model
 from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
@@ -35,6 +36,8 @@ _OF_EVALUATION = (
     "convention",
     "truth_convention",
     "pattern",
+    "sparse",
+    "sparse_from",
 )
 _OF_READING = ("allow_outside", "allow_unregistered", "seed", "workers")
 
@@ -100,8 +103,9 @@ def _compare(images: list[str], model: str, words: str, options: dict[str, Any])
         print(f"left out: {printable(failure.key)}: {to_options(failure.reason)}", file=sys.stderr)
 
     choice = BackendSelector(model, max_error=max_error, **{**given, **compared})
+    task = replace(USUAL_TASK, sparse=open_sparse(options["sparse"], options["sparse_from"]))
     try:
-        parity = choice.check(decode_readable(find_images(images), on_failure=name_left_out))
+        parity = choice.check(decode_readable(find_images(images), task, on_failure=name_left_out))
     except ParityError as error:
         print(to_options(str(error)))
         return SOME_FAILED

@@ -43,12 +43,11 @@ def plan_command(
     """
     cost = plan(inputs, **options)
     lost = f"; {format_count(cost.lost, 'input')} cannot be opened" if cost.lost else ""
-    done = ""
+    done, left = "", cost.found - cost.done
     if options["output"]:
-        done = (
-            f"; {format_count(cost.done, 'is', 'are') if cost.done else 'none is'} done with these settings"
-        )
-        done += f", what follows is for the other {cost.found - cost.done:,}" if cost.done else ""
+        some = format_count(cost.done, "is", "are") if cost.done else "none is"
+        done = f"; {some} done with these settings"
+        done += f", what follows is for the other {left:,}" if cost.done and left else ""
     if cost.found:
         print(f"{format_count(cost.found, 'image')}, {format_bytes(cost.bytes)}{lost}{done}")
         smallest, largest = (f"{width} x {height}" for width, height in (cost.smallest, cost.largest))
@@ -57,9 +56,9 @@ def plan_command(
             f"average, {cost.unreadable} cannot be read"
         )
     shared = f", shared by {cost.num_workers} workers" if cost.num_workers > 1 else ""
-    if cost.formats:
+    if cost.formats and left:
         print(f"from {cost.timed} timed{shared}:")
-    for name, each in cost.formats.items():
+    for name, each in cost.formats.items() if left else ():
         together = format_number(each.hours * cost.num_workers)
         total = f"  {together} worker-hours" if cost.num_workers > 1 else ""
         print(f"  --format {name:<5} {_format_hours(each.hours):>12} {format_bytes(each.bytes):>10}{total}")

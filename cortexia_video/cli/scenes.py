@@ -49,7 +49,7 @@ def scenes_command(
         with stage("loading torch"):
             from cortexia_video.scenes import write_scenes
     except ImportError as error:
-        raise explain_import(error, "rendering scenes needs", "'cortexia-video[train]'") from error
+        raise explain_import(error, "rendering scenes needs", "'cortexia-video[scenes]'") from error
     plan = ScenePlan(height=size[0], width=size[1], kinds=tuple(kinds or ()), **options)
     place = to_path(output)
     rendered, there = write_scenes(place, count, plan, workers=workers)

@@ -18,6 +18,7 @@ from cortexia_video.evaluation.predictors import HeldPredictor, ModelPredictor, 
 from cortexia_video.evaluation.protocol import AlignPer, Protocol, load_protocol
 from cortexia_video.evaluation.results import PAGE, replace_file, require_own, save_results
 from cortexia_video.evaluation.score_file import ScoreFile
+from cortexia_video.evaluation.sparse_input import open_sparse_input
 from cortexia_video.evaluation.summary import Summary, summarise
 from cortexia_video.evaluation.text_table import list_lines
 from cortexia_video.html.notebook import write_text
@@ -67,6 +68,8 @@ def evaluate(
     convention: str | None = None,
     truth_convention: str | None = None,
     pattern: str | None = None,
+    sparse: PathLike | None = None,
+    sparse_from: str | None = None,
     allow_outside: bool = False,
     allow_unregistered: bool = False,
     seed: int = 0,
@@ -98,6 +101,9 @@ def evaluate(
         pattern: What the predictors' depth files are called, `{key}` standing for the image:
             `{key}_raw_depth_meter.npy`. By default those of Depth Anything V2, Marigold and MoGe are known, and
             names or ends of paths that only one image has.
+        sparse: For models that complete a sensor's depth, such as prompt-depth-anything-small: a folder of maps of the
+            images, as `estimate` takes it; or truth:500, so many pixels of each ground truth, drawn at random.
+        sparse_from: Whose files that folder has, where they do not say it: tum, kitti, nyu, scannet ...
         allow_outside: Read also what set.json and lists of the ground truth name outside of its folder.
         allow_unregistered: Measure also against depth that does not lie on its image.
         seed: Of the confidence intervals.
@@ -151,14 +157,17 @@ def evaluate(
             allow_outside=allow_outside,
             allow_unregistered=allow_unregistered,
         )
-    options = {"convention": convention, "pattern": pattern, **model_options}
+    given = open_sparse_input(sparse, sparse_from)
+    options = {"convention": convention, "pattern": pattern, "sparse": given, **model_options}
     opened: list[Predictor] = []
     for each in predictors:
         if isinstance(each, DepthEstimator):
-            each = ModelPredictor(each.model.name, each)
+            each = ModelPredictor(each.model.name, each, given)
         elif isinstance(each, str | os.PathLike):
             each = open_predictor(os.fspath(each), **options)
         opened.append(each)
+    if given and not any(isinstance(each, ModelPredictor) and each.estimator.takes_sparse for each in opened):
+        raise InputError("no model here completes sparse depth (`sparse`): leave that out")
     with ScoreFile(root) as kept:
         if root is None:
             groups, tiles = [*metrics], None

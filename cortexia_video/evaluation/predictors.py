@@ -21,6 +21,7 @@ from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import Failure, InputError, attempt, describe, in_words, output_lost
 from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_files, index_depth_files
 from cortexia_video.evaluation.reference import Destination, EvalItem, Items
+from cortexia_video.evaluation.sparse_input import SparseInput
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import decode
@@ -87,14 +88,26 @@ class ModelPredictor:
     Args:
         name: In the table.
         model: A loaded one, or one for each device.
+        sparse: What it is given to complete, if it does that.
+
+    Raises:
+        ModelError: It completes sparse depth, and there is none.
     """
 
     needs_images = True
 
-    def __init__(self, name: str, model: DepthEstimator | Sequence[DepthEstimator]) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: DepthEstimator | Sequence[DepthEstimator],
+        sparse: SparseInput | None = None,
+    ) -> None:
         self.name = name
         self._estimators = load_estimators(model)
-        self._identity = json.dumps(self._estimators[0].identity, sort_keys=True, default=str).encode()
+        self._sparse = sparse if self.estimator.takes_sparse else None
+        self.estimator.require_sparse(given=self._sparse is not None)
+        identity = {**self.estimator.identity, **(self._sparse.settings if self._sparse else {})}
+        self._identity = json.dumps(identity, sort_keys=True, default=str).encode()
 
     @property
     def estimator(self) -> DepthEstimator:
@@ -103,7 +116,7 @@ class ModelPredictor:
 
     def identify(self, key: str) -> bytes:
         """See `Predictor`."""
-        return self._identity
+        return self._identity + (self._sparse.identify(key) if self._sparse else b"")
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
         """See `Predictor`."""
@@ -114,7 +127,10 @@ class ModelPredictor:
             if isinstance(begun, Skipped):
                 return begun
             image.item = begun
-            return estimator.prepare(begun.frame)
+            if self._sparse is None:
+                return estimator.prepare(begun.frame)
+            frame = attempt(begun.frame.key, "decode", partial(self._sparse.add_to, begun))
+            return frame if isinstance(frame, Failure) else estimator.prepare(frame)
 
         def finish(image: _Image, result: ItemResult) -> Outcome:
             return work.measure(image.opened, estimator.finish(result.origin, result.output))
@@ -390,22 +406,23 @@ def open_predictor(
     kind: DepthKind | None = None,
     convention: str | None = None,
     pattern: str | None = None,
+    sparse: SparseInput | None = None,
     **options: Any,
 ) -> Predictor:
     """Return what a name stands for: a folder that exists, of a run or of depth files; a URL of such a folder;
     else a model.
 
     kind, convention: of depth files that do not say it. pattern: of their names, by default those that others
-    write, or that of the image. options: as `load_estimators` takes them.
+    write, or that of the image. sparse: for models that complete it. options: as `load_estimators` takes them.
     Raises `InputError` for a folder without depth, and what `load_estimators` raises.
     """
     root = to_path(name)
     if isinstance(root, Path) and not root.is_dir():
         given = options if kind is None else {**options, "kind": kind}
-        return ModelPredictor(name, load_estimators(name, **given))
+        return ModelPredictor(name, load_estimators(name, **given), sparse)
     name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
     if list_files(root):
-        return FolderPredictor(name, [_list_run(root)], run=root)
+        return FolderPredictor(name, [_RunFiles(root)], run=root)
     about = {} if kind is None else {"kind": kind}
     with in_words(f"cannot read {root}", of=RemoteError), remember_listings():
         found = find_depth_files(root)
@@ -422,29 +439,45 @@ def open_predictor(
     return FolderPredictor(name, readings, convention)
 
 
-def _list_run(root: AnyPath) -> dict[str, DepthSource]:
-    """Return the depth that a run has done; views, that are to look at only, are left out."""
-    files, made_by = {}, read_depth_json(root).get("model")
-    model = {"model": made_by} if isinstance(made_by, str) else {}
-    for names, line in _read_named(root):
-        found = find_depth(line)
-        if found is not None:
-            packed = (root, found[0], line) if "inside" in line or "frame" in line else None
-            source = DepthSource(root / found[0], {**model, **about_depth(line)}, packed)
-            files.update(dict.fromkeys(names, source))
-    if not files:
-        raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
-    return files
+class _RunFiles(Mapping[str, DepthSource]):
+    """The depth that a run has done; views, that are to look at only, are left out.
+
+    Of a million only what differs is kept: paths are made when they are asked for.
+    """
+
+    def __init__(self, root: AnyPath) -> None:
+        made_by = read_depth_json(root).get("model")
+        model = {"model": made_by} if isinstance(made_by, str) else {}
+        self._root = root
+        self._found: dict[str, tuple[str, Mapping[str, Any], Line | None]] = {}
+        alike: dict[str, Mapping[str, Any]] = {}
+        for names, line in _read_named(root):
+            found = find_depth(line)
+            if found is not None:
+                said = {**model, **about_depth(line)}
+                about = alike.setdefault(repr(said), said)
+                packed = line if "inside" in line or "frame" in line else None
+                self._found.update(dict.fromkeys(names, (found[0], about, packed)))
+        if not self._found:
+            raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
+
+    def __getitem__(self, key: str) -> DepthSource:
+        name, about, line = self._found[key]
+        packed = None if line is None else (self._root, name, line)
+        return DepthSource(self._root / name, about, packed)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def _read_named(root: AnyPath) -> Iterator[tuple[list[str], Line]]:
     """Yield the lines of what a run has done, of each frame of a clip its own, with the names of their images."""
     for whole in read_done(root):
-        images, folder = (
-            list[str](),
-            Path(whole.get("path") or ""),
-        )  # names, of a clip that was a folder of images
-        if "clip" in whole and folder.is_dir():
+        images: list[str] = []  # names, of a clip that was a folder of images
+        if "clip" in whole and (folder := Path(whole.get("path") or "")).is_dir():
             found = list_images(folder)
             images = [each.name for each in found] if [*describe_images(found)] == whole["source"] else []
         for line in expand_clip(whole):

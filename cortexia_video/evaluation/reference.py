@@ -95,12 +95,13 @@ class Destination(NamedTuple):
 
 
 class EvalItem(NamedTuple):
-    """An image. frame: with its key among all sets. digest: of protocol, image and reference."""
+    """An image. frame: with its key among all sets. digest: of protocol, image and reference. sample: all of it."""
 
     within: GroundTruthSet
     frame: Frame
     reference: Reference
     digest: str
+    sample: RGBDSample
 
 
 class Items:
@@ -146,7 +147,7 @@ class Items:
             parts = (reference.depth_m, reference.mask, image)
             content = (np.ascontiguousarray(part).tobytes() for part in parts)
             digest = find_digest(self._facts, repr((*facts, *around)).encode(), *content)
-            return EvalItem(within, frame, reference, digest)
+            return EvalItem(within, frame, reference, digest, sample)
 
         opened = attempt(place.key, "decode", prepare)
         if isinstance(opened, Failure):

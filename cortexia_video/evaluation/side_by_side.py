@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from cortexia_video.depth_estimation import DepthEstimator
+from cortexia_video.depth_estimation import DepthEstimator, load_estimator
 from cortexia_video.errors import Failure, InputError, OutputExistsError, attempt
 from cortexia_video.evaluation.comparison import (
     ComparedImage,
@@ -48,6 +48,8 @@ def compare(
     output: str | os.PathLike[str],
     images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     recursive: bool = False,
+    sparse: str | os.PathLike[str] | None = None,
+    sparse_from: str | None = None,
     shown: int = 24,
     device: str = "auto",
     batch_size: BatchSize = 4,
@@ -66,6 +68,8 @@ def compare(
         output: A folder: compare.html, and a run of each model, which a second call continues.
         images: What models look at: files, folders or lists, as `estimate` takes them.
         recursive: Look into the folders inside, too.
+        sparse: Folder of sensors' depth of the images, for those of the models that complete it.
+        sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
         shown: Images on the page at most, up to 1000: those on which the models disagree most.
         device: auto, cpu, cuda, cuda:1 or mps.
         batch_size: Images in one call of a model, or auto: what proves fastest.
@@ -93,6 +97,7 @@ def compare(
     if sink.holds(PAGE) and not sink.holds_own(PAGE):
         raise OutputExistsError(f"{root / PAGE} exists and is no page of ours: choose another `output`")
     folders: dict[str, AnyPath] = {}
+    completes = False
     for model in named:
         name = model if isinstance(model, str) else model.model.name
         if name in folders:
@@ -106,9 +111,16 @@ def compare(
         if folder != to_path(name):
             if images is None:
                 raise InputError(f"{name} is no output folder of a run: give `images` for it to look at")
+            if sparse is not None and isinstance(model, str):  # loaded, it says whether it completes that
+                model = load_estimator(model, device=device, batch_size=batch_size, size="native")
             options: dict[str, Any] = {"recursive": recursive, "device": device, "batch_size": batch_size}
             options |= {"size": "native" if isinstance(model, str) else model.size, "workers": workers}
+            if isinstance(model, DepthEstimator) and model.takes_sparse:
+                options |= {"sparse": sparse, "sparse_from": sparse_from}
+                completes = True
             estimate(images, to_text(folder), model=model, on_outcome=on_outcome, **options)
+    if (sparse is not None or sparse_from) and not completes:
+        raise InputError("no model here completes sparse depth (`sparse`): leave that out")
     states = [read_state(folder) for folder in folders.values()]
     found = _measure(states, [*folders.values()], threads, shown)
     if not found.images:

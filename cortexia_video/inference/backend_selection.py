@@ -215,13 +215,10 @@ class BackendSelector:
         trials = [f"{best}: {speed:.3g} images/s; the reference"]
         for way in ways:
             try:
-                estimator = load_estimator(self._model, **self._on_first({**self._options, **way._asdict()}))
-                speed = _time(estimator, frames)
                 least = fastest * (_WORTH_IT if best == self._reference_way else 1)
-                said = "slower"
-                if speed > least:
-                    said = str(self._compare(estimator, reference, frames))
-                    best, fastest, winner = way, speed, estimator
+                speed, said, faster = self._try_one(way, reference, frames, least)
+                if faster:
+                    best, fastest, winner = way, speed, faster
                 trials.append(f"{way}: {speed:.3g} images/s; {said}")
             except (ModelError, MissingExtraError) as error:
                 trials.append(f"{way}: not used: {error}")
@@ -229,6 +226,16 @@ class BackendSelector:
             _log.info("%s", trial)
         memory.write(str(best), trials=trials)
         return best, winner
+
+    def _try_one(
+        self, way: BackendConfig, reference: DepthEstimator, frames: Sequence[Frame], least: float
+    ) -> tuple[float, str, DepthEstimator | None]:
+        """Return a way's speed, what is said of it, and the model if it is faster; of a loser nothing is kept."""
+        estimator = load_estimator(self._model, **self._on_first({**self._options, **way._asdict()}))
+        speed = _time(estimator, frames)
+        if speed <= least:
+            return speed, "slower", None
+        return speed, str(self._compare(estimator, reference, frames)), estimator
 
     def _compare(
         self,

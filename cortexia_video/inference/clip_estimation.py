@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DecodeError, Failure, format_count
+from cortexia_video.errors import DecodeError, Failure, ModelError, ModelOutputError, format_count
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.images.resampling import resize_depth
+from cortexia_video.models.protocol import Window
 from cortexia_video.storage.paths import PathLike, to_path
 from cortexia_video.video.clip_index import ClipIndex, choose_probes
 from cortexia_video.video.frames import read_frames, read_some
 from cortexia_video.video.image_sequence import read_any_index
 from cortexia_video.video.steady import Steady, SteadyMode, to_grey
+from cortexia_video.video.windows import Stitch, choose_steady, fill_window
 
 if TYPE_CHECKING:
-    from cortexia_video.depth_estimation import DepthEstimator
+    from cortexia_video.depth_estimation import DepthEstimator, FrameInfo
 
 
 def estimate_video(
@@ -49,7 +52,6 @@ def estimate_video(
         found = [each.f_px for each in native.estimate(some) if isinstance(each, DepthMap) and each.f_px]
         if found:
             f_px, f_source = float(np.median(found)), "estimated"
-    sequencer = Steady(steady, estimator.model.kind)
     waiting: deque[Frame] = deque()
 
     def read() -> Iterator[Frame]:
@@ -58,7 +60,10 @@ def estimate_video(
             waiting.append(known)
             yield known
 
-    for position, depth in enumerate(native.estimate(read())):
+    window: Window | None = getattr(estimator.model, "window", None)
+    sequencer = Steady(choose_steady(steady, estimator.model), estimator.model.kind)
+    depths = _estimate_windows(native, window, read(), waiting) if window else native.estimate(read())
+    for position, depth in enumerate(depths):
         frame = waiting.popleft()
         if isinstance(depth, Failure):
             yield frame, depth
@@ -68,6 +73,34 @@ def estimate_video(
             values = resize_depth(values, frame.height, frame.width)
         full_size = (frame.height, frame.width) if values.shape != (frame.height, frame.width) else None
         yield frame, replace(depth.without_maps(), values=values, full_size=full_size)
+
+
+def _estimate_windows(
+    native: DepthEstimator, window: Window, frames: Iterator[Frame], waiting: Collection[Frame]
+) -> Iterator[DepthMap]:
+    """Yield the depth of frames, as many as are waiting in the end, by windows; what a window fails by raises."""
+    stitch, carried = Stitch(window, native.model.kind), list[NDArray[Any]]()
+    origin: FrameInfo | None = None
+    while True:
+        inputs: list[NDArray[Any]] = []
+        for frame in islice(frames, window.frames - len(carried)):
+            prepared = native.prepare(frame)
+            if isinstance(prepared, Failure):
+                raise prepared.error
+            origin = prepared.origin
+            inputs.append(prepared.pixels)
+        if not waiting or origin is None:
+            return
+        pixels = fill_window(window, carried, inputs)
+        carried = [*pixels[[*window.carried]]]
+        (output,) = map(native.check, native.run(pixels[None]))
+        if isinstance(output, ModelOutputError) and native.can_run_again:
+            (output,) = map(native.check, native.run_again(pixels[None]))
+        if isinstance(output, ModelError):
+            raise output
+        settled = stitch.add(output.values.reshape(window.frames, -1, output.values.shape[1]))
+        for values in settled[: len(waiting)]:
+            yield native.finish(origin, replace(output, values=values))
 
 
 def _to_frames(index: ClipIndex, images: Iterable[tuple[int, NDArray[np.uint8] | None]]) -> Iterator[Frame]:

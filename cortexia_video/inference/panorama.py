@@ -40,6 +40,10 @@ class Panorama:
             raise InputError(
                 f"{printable(model.name)} completes a sensor's depth: panoramas have none (`projection`)"
             )
+        if hasattr(model, "window"):
+            raise InputError(
+                f"{printable(model.name)} is for clips of a perspective camera, not for panoramas (`projection`)"
+            )
         self.name = model.name
         self.kind: DepthKind = model.kind
         self.weights_digest = model.weights_digest

@@ -147,6 +147,7 @@ def align_folder(
     more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
     job = DepthFileJob(reader, FORMATS[format], change, allow_loss)
     report = job.run(found, files, sink, settings, doing="aligning", workers=workers, **more)
+    aligner.errors.log()
     if write and isinstance(root, Path):
         source = aligner.source
         if write == "transforms.json" and isinstance(source, NerfstudioPoints):

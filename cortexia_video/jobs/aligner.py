@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import statistics
+import threading
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from cortexia_video.depth_map import Alignment, DepthMap, Share, require_perspective
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, format_count, printable
 from cortexia_video.geometry.alignment import (
+    UNKNOWNS,
     Fit,
     Floats,
     Samples,
@@ -21,9 +26,15 @@ from cortexia_video.geometry.anchors import fit_extremes, require_distances
 from cortexia_video.geometry.ground_plane import fit_camera_height, fit_known_length
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.sparse_depth.source import SparseDepth, read_length
+from cortexia_video.storage.paths import to_absolute, to_text
 
 OF_EACH = 400  # samples of an image that a shared fit takes
+_PATHS = ("to", "points", "colmap", "transforms", "sparse")
+_FAR = 0.2  # of the distance: known ones so far off their fit are hardly of this image
+_MANY = 1 / 3  # of an image's points, which no fit of the others takes
 _OF_CLIP = 16  # frames whose samples the fit of a clip takes
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +84,52 @@ class AlignTo:
         return [name for name in names if getattr(self, name) not in (None, ())]
 
 
+class FitErrors:
+    """How far known distances are from their fits, of all images of a run. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._adding = threading.Lock()
+        self._shares = array("d")
+        self._exact = self._bad = 0
+        self._worst = (0.0, "")
+        self._first = ""  # of the bad ones, for people
+
+    def add(self, key: str, found: Alignment) -> None:
+        """Count an image."""
+        share, points = found.residual_share, found.points_used + found.points_rejected
+        if share is None:
+            return
+        with self._adding:
+            if found.points_used <= UNKNOWNS[found.kind] and not found.points_rejected:
+                self._exact += 1
+                return
+            self._shares.append(share)
+            self._worst = max(self._worst, (share, key))
+            if share > _FAR or found.points_rejected > _MANY * points:
+                self._first = self._first or (
+                    f"{printable(key)}: {share:.1%} off, {found.points_rejected} of {points} points rejected"
+                )
+                self._bad += 1
+
+    def log(self) -> None:
+        """Say it, in a line or two."""
+        if self._exact:
+            many = format_count(self._exact, "image")
+            _log.info("of %s no more is known than a fit needs: nobody can say how far off it is", many)
+        if self._shares:
+            middle, (worst, key) = statistics.median(self._shares), self._worst
+            said = f"; at most {worst:.1%}: {printable(key)}" if len(self._shares) > 1 else ""
+            many = format_count(len(self._shares), "image")
+            _log.info("known distances are %.1f%% off their fits (median of %s%s)", 100 * middle, many, said)
+        if self._bad:
+            _log.warning(
+                "%d of %s do not fit what is known of them (%s): are the distances theirs?",
+                self._bad,
+                format_count(len(self._shares), "image"),
+                self._first,
+            )
+
+
 class Aligner:
     """Makes depth metric by what is known of it. Threads may share it.
 
@@ -87,7 +144,7 @@ class Aligner:
             said = f"{len(given)} are given ({', '.join(given)})" if given else "nothing is given"
             sources = "`points`, `known`, `colmap`, `transforms`, `sparse`, `near_m`, `camera_height`, `size`"
             raise InputError(f"{said}: align to one of `to`, {sources}")
-        self._to = to
+        self._to, self.errors = to, FitErrors()
         self.source: SparseDepth | None = None
         self.settings: dict[str, object] = {"unknown_beyond": True} if to.unknown_beyond else {}
         if to.near_m is not None and to.far_m is not None:
@@ -112,8 +169,12 @@ class Aligner:
             self.settings |= self.source.settings
 
     def __reduce__(self) -> tuple[type[Self], tuple[AlignTo]]:
-        """Let another process open the source anew."""
-        return type(self), (self._to,)
+        """Let another process, which may stand in another folder, open the source anew."""
+        given = {name: getattr(self._to, name) for name in _PATHS}
+        paths: dict[str, Any] = {
+            name: to_text(to_absolute(path)) for name, path in given.items() if path is not None
+        }
+        return type(self), (replace(self._to, **paths),)
 
     def take(self, key: str, depth: DepthMap) -> Samples:
         """Return what is known of an image's depth; raises `InputError` where that is nothing."""
@@ -148,7 +209,10 @@ class Aligner:
             samples = take_samples(depth, [])
         fit = shared or self.fit(depth, samples)
         unknown_beyond = self._to.unknown_beyond
-        return apply_fit(depth, fit, samples, self.by, share=share, unknown_beyond=unknown_beyond)
+        aligned = apply_fit(depth, fit, samples, self.by, share=share, unknown_beyond=unknown_beyond)
+        if aligned.alignment:
+            self.errors.add(key, aligned.alignment)
+        return aligned
 
     def find_clip(
         self, name: Callable[[int], Sequence[str]], numbers: Iterable[int], width: int, height: int

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_estimation import DepthEstimator, FrameInfo, Size
+from cortexia_video.depth_estimation import DepthEstimator, FrameInfo, ModelOutput, Size
 from cortexia_video.depth_map import Alignment, DepthMap
 from cortexia_video.errors import InputError, ModelError, format_count, output_lost
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.frame import FocalSource
 from cortexia_video.geometry.alignment import Floats, to_metres
+from cortexia_video.geometry.normals import SHAPED
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
 from cortexia_video.jobs.aligner import Aligner
@@ -26,6 +27,7 @@ from cortexia_video.jobs.clip_files import ScratchFile, disk_errors, place_frame
 from cortexia_video.jobs.clip_parts import ClipParts, FilePieces
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
+from cortexia_video.models.protocol import Window
 from cortexia_video.runtime.resources import StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.paths import AnyPath
@@ -34,11 +36,14 @@ from cortexia_video.video.depth_clip import Coding, DepthClip, DepthClipWriter, 
 from cortexia_video.video.preview import SUFFIX as PREVIEW
 from cortexia_video.video.preview import write_preview
 from cortexia_video.video.steady import Steady, SteadyMode
+from cortexia_video.video.windows import Stitch, choose_steady
 
 PROVEN = 16  # frames before a part: they must come out again where decoding begins near it
 _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most
 _LONGEST_WINDOW = 1000  # frames that a filter may see at once
 _MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
+_HEADROOM = 4  # times the largest number of the first window that there is room for
+_NOTHING: NDArray[Any] = np.empty(0)
 RecordBegun = Callable[[str, Sequence[str]], None]
 
 
@@ -112,6 +117,9 @@ class ClipOutput:
     """Writes the depth of one clip. What earlier runs did of it is taken up; `following` is what comes next.
 
     place: the video. numbers: of the frames that are taken. record_begun: is told before the file is placed.
+
+    Attributes:
+        carried: For a model that sees windows of frames, the inputs with which the next window begins.
     """
 
     def __init__(
@@ -129,7 +137,8 @@ class ClipOutput:
         clock: StageClock,
         record_begun: RecordBegun,
     ) -> None:
-        self._key, self._numbers, self._index, self._options = key, numbers, index, options
+        self._key, self._numbers, self._index = key, numbers, index
+        self._options = replace(options, steady=choose_steady(options.steady, estimator.model))
         self._place = place
         self._native = DepthEstimator(estimator.model, size="native", sky=estimator.sky)
         self._sink, self._parts, self._clock, self._record_begun = sink, parts, clock, record_begun
@@ -139,7 +148,12 @@ class ClipOutput:
         arrays = dict(self._state.arrays)
         self._shown = arrays.pop("shown", None)  # the numbers of the last frame
         self._last: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None  # grey and depth
-        self._steady = Steady(options.steady, estimator.model.kind, arrays)
+        self._window: Window | None = getattr(estimator.model, "window", None)
+        self.carried = arrays.pop("carried", _NOTHING)
+        self._stitch: Stitch | None = None
+        if self._window:
+            self._stitch, arrays = Stitch(self._window, estimator.model.kind, arrays), {}
+        self._steady = Steady(self._options.steady, estimator.model.kind, arrays)
         sides = (index.height, index.width)
         height, width = sides if options.size == "full" else estimator.model.processed_size(*sides)
         self.part_frames = max(PROVEN, min(_PART_FRAMES, _PART_PIXELS // (height * width)))
@@ -150,6 +164,11 @@ class ClipOutput:
     def following(self) -> int:
         """The position, among the frames that are taken, of the one that comes next."""
         return self._progress.following
+
+    @property
+    def unread(self) -> int:
+        """The position of the first frame that no part depends on; a window depends on some beyond what it settles."""
+        return self.following + (self._window.blended if self._window and self.following else 0)
 
     @property
     def total(self) -> int:
@@ -185,7 +204,10 @@ class ClipOutput:
         ranges = [each.values[np.isfinite(each.values)] for each in depths.values()]
         low = min((float(each.min()) for each in ranges if each.size), default=0.0)
         high = max((float(each.max()) for each in ranges if each.size), default=1.0)
-        progress.coding = Coding.of(kind, low, high).metadata
+        coding = Coding.of(kind, low, high)
+        if self._window and kind not in SHAPED:
+            coding = Coding.from_zero(_HEADROOM * high)
+        progress.coding = coding.metadata
 
     def add(
         self,
@@ -195,21 +217,60 @@ class ClipOutput:
     ) -> bool:
         """Write the frame that comes next; return whether that was the last. result: None where there is none."""
         progress = self._progress
-        time_s = self._index.time_s(self._numbers[progress.following])
-        progress.time_ms = max(progress.time_ms + 1, round(1000 * (time_s - self._begin_s)))
         has_depth = result is not None and grey is not None
-        progress.waiting.append((progress.time_ms, has_depth))
         progress.held += not has_depth
         finished = self._steady_frame(result, grey) if result is not None and grey is not None else []
         if digest:
             progress.proof[str(self._numbers[progress.following])] = digest
+        is_last = self._advance(finished, has_depth=has_depth)
+        if progress.following % self.part_frames == 0 and not is_last and self._shown is not None:
+            self._keep_part()
+        return is_last
+
+    def add_window(
+        self, result: ItemResult, known: Mapping[int, Floats], *, held: int, proof: dict[str, str]
+    ) -> bool:
+        """Write the frames that the next window settles; return whether the last is among them.
+
+        result: its maps lie one below the other. known: distances in some of the first frames, where depth is aligned.
+        held: frames of it that cannot be decoded. proof: digests of its last images. `carried` is what the next
+        window begins with.
+        """
+        progress, window = self._progress, self._window
+        assert window is not None and self._stitch is not None
+        with self._clock.measure("steady", self._key):
+            values = result.output.values
+            settled = self._stitch.add(values.reshape(window.frames, -1, values.shape[1]))
+        numbers = self._numbers[progress.following :][: len(settled)]
+        frames = {
+            number: replace(result, output=ModelOutput(each))
+            for number, each in zip(numbers, settled, strict=False)
+        }
+        if not self.knows_coding:
+            self.choose_coding(frames, known)
+        if result.origin.f_px:
+            progress.f_px, progress.f_source = result.origin.f_px, result.origin.f_source
+        progress.held += held
+        progress.in_float32 += result.in_float32 * len(frames)
+        for each in frames.values():
+            is_last = self._advance([each.output.values], has_depth=True)
+        progress.proof = proof
+        windows = (progress.following - window.fitted) // window.step
+        if windows % max(1, self.part_frames // window.step) == 0 and not is_last:
+            self._keep_part()
+        return is_last
+
+    def _advance(self, finished: list[NDArray[np.float32]], *, has_depth: bool) -> bool:
+        """Go on by a frame, and write those that are finished now; return whether that was the last."""
+        progress = self._progress
+        time_s = self._index.time_s(self._numbers[progress.following])
+        progress.time_ms = max(progress.time_ms + 1, round(1000 * (time_s - self._begin_s)))
+        progress.waiting.append((progress.time_ms, has_depth))
         progress.following += 1
         self._write_finished(finished)
         is_last = progress.following == len(self._numbers)
         if is_last:
             self._write_rest()
-        if progress.following % self.part_frames == 0 and not is_last and self._shown is not None:
-            self._keep_part()
         return is_last
 
     def finish(self, tick: Callable[[], None] = lambda: None) -> ItemDone:
@@ -346,7 +407,10 @@ class ClipOutput:
     def _keep_part(self) -> None:
         assert self._shown is not None
         self._state.facts = asdict(self._progress)
-        self._state.arrays = {**self._steady.state(), "shown": self._shown}
+        arrays: dict[str, NDArray[Any]] = {**self._steady.state(), "shown": self._shown}
+        if self._stitch:
+            arrays |= {**self._stitch.state(), "carried": self.carried}
+        self._state.arrays = arrays
         with self._clock.measure("write", self._key), self._end_part() as file:
             self._parts.keep(self._state, FilePieces(file))
         self._progress.proof = {}

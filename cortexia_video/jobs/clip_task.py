@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # readers that other runs do not need
 
 NoteFrames = Callable[[str, int, int], None]
 _WAITING = 12  # frames that may wait for the one that comes next
-_DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
+DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
 
 
 @dataclass(slots=True, eq=False)
@@ -160,7 +160,7 @@ class ClipTask:
             self._reader = self._open()
         height, width = self._index.stored
         prepared: PreparedFrame | Failure | None = None
-        with tools.budget.hold(height * width * _DECODE_BYTES):
+        with tools.budget.hold(height * width * DECODE_BYTES):
             with tools.clock.measure("decode", self.item.key):
                 read = next(self._reader, None)
             with self._turn:
@@ -187,7 +187,18 @@ class ClipTask:
         return known if image is not None and digest_of(image) == digest else None
 
     def _preprocess(self, item: FrameItem, number: int, image: NDArray[np.uint8]) -> PreparedFrame | Failure:
-        estimator, given, sparse = self._tools.estimator, self._tools.given, self._tools.sparse
+        prepared = self._prepare_image(number, image)
+        if isinstance(prepared, PreparedFrame):
+            if item.position is None or -(item.position + 1) % self._output.part_frames < PROVEN:
+                item.digest = digest_of(image)
+            if item.position is not None:
+                height, width = self._tools.estimator.model.processed_size(*image.shape[:2])
+                item.grey = to_grey(image, height, width)
+        return prepared
+
+    def _prepare_image(self, number: int, image: NDArray[np.uint8]) -> PreparedFrame | Failure:
+        """Preprocess a frame of the clip, with what is known of it."""
+        given, sparse = self._tools.given, self._tools.sparse
         f_px = self._index.f_px
         frame = Frame(
             self.item.key, image, f_px, "exif" if f_px else None, timestamp_s=self._index.time_s(number)
@@ -198,14 +209,7 @@ class ClipTask:
             if isinstance(known, Failure):
                 return known
             frame = known
-        prepared = estimator.prepare(frame)
-        if isinstance(prepared, PreparedFrame):
-            if item.position is None or -(item.position + 1) % self._output.part_frames < PROVEN:
-                item.digest = digest_of(image)
-            if item.position is not None:
-                height, width = estimator.model.processed_size(frame.height, frame.width)
-                item.grey = to_grey(image, height, width)
-        return prepared
+        return self._tools.estimator.prepare(frame)
 
     def _open(self) -> Generator[_Read, None, None]:
         """Read the clip's index, and what is done of it; return a reader of what is not."""
@@ -237,15 +241,20 @@ class ClipTask:
                 clock=tools.clock,
                 record_begun=tools.record_begun,
             )
-        probes: list[int] = []
-        if not self._output.knows_coding and self._needs_probes(index):
-            probes = choose_probes(index, numbers)
-        if tools.aligner and not self._output.knows_coding:
-            some = [*choose_probes(index, numbers), *numbers]
-            self._known = tools.aligner.find_clip(self._name, some, index.width, index.height)
-            probes = sorted({*probes, *self._known})
+        probes = [] if self._output.knows_coding else self._choose_probes(numbers)
         self._missing_probes = len(probes)
         return self._read(place, numbers, probes)
+
+    def _choose_probes(self, numbers: range) -> list[int]:
+        """Return the frames that are looked at first; find what is known of them, where depth is aligned."""
+        index, probes = self._index, list[int]()
+        if self._needs_probes(index):
+            probes = choose_probes(index, numbers)
+        if aligner := self._tools.aligner:
+            some = [*choose_probes(index, numbers), *numbers]
+            self._known = aligner.find_clip(self._name, some, index.width, index.height)
+            probes = sorted({*probes, *self._known})
+        return probes
 
     def _needs_probes(self, index: ClipIndex) -> bool:
         """Return whether some frames are to say what is one for all: the range, or the focal length."""
@@ -258,14 +267,18 @@ class ClipTask:
     def _read(self, place: Any, numbers: range, probes: list[int]) -> Generator[_Read, None, None]:
         for number, image in read_some(place, self._index, probes) if probes else ():
             yield _Read(None, number, image)
-        begin = self._output.following
+        begin = self._output.unread
         self._stage.total = len(numbers)
-        self._stage.skip(begin)
+        self._stage.skip(self._output.following)
         frames = read_frames(place, self._index, numbers[begin:], proof=self._output.proof)
         for position, (number, image) in enumerate(frames, begin):
             yield _Read(position, number, image)
 
     # ---- write workers, and whoever learns that a frame has no depth ---------------------------------------
+
+    def fail(self, item: FrameItem, failure: Failure) -> None:
+        """Take that the network failed: the frame shows the one before."""
+        self.finish(item, None)
 
     def finish(self, item: FrameItem, result: ItemResult | None) -> None:
         """Take the network's output of a frame, or that there is none."""
@@ -293,9 +306,6 @@ class ClipTask:
 
     def _write_waiting(self) -> ItemDone | None:
         """Write what comes next while it is there; return the outcome after the last frame."""
-        if not self._output.knows_coding:
-            self._output.choose_coding(self._results, self._known)
-            self._results = {}
         while True:
             with self._order:
                 item, result = self._waiting.pop(self._output.following, (None, None))
@@ -303,11 +313,19 @@ class ClipTask:
                 self._order.notify_all()
             if item is None:
                 return None
-            is_last = self._output.add(result, item.grey, item.digest)
-            self._stage.advance()
+            begin = self._output.following
+            is_last = self._write(item, result)
+            self._stage.advance(self._output.following - begin)
             self._note()
             if is_last:
                 return self._output.finish(self._note)
+
+    def _write(self, item: FrameItem, result: ItemResult | None) -> bool:
+        """Write the depth of an item; return whether it was the last."""
+        if not self._output.knows_coding:
+            self._output.choose_coding(self._results, self._known)
+            self._results = {}
+        return self._output.add(result, item.grey, item.digest)
 
     def _note(self) -> None:
         self._tools.note_frames(self.item.key, self._output.following, self._output.total)

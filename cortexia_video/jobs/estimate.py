@@ -15,9 +15,8 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
 from cortexia_video.depth_map import DepthKind, Projection
@@ -25,14 +24,11 @@ from cortexia_video.errors import (
     Failure,
     InputError,
     ModelError,
-    attempt,
     printable,
-    require_at_least_1,
     require_one_of,
     require_positive,
 )
 from cortexia_video.formats.registry import FormatName, choose_maps
-from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import NO_INTRINSICS, load_intrinsics
 from cortexia_video.geometry.normals import SHAPED
 from cortexia_video.images.decode import read_image_bytes
@@ -52,7 +48,7 @@ from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition, parse_partition
 from cortexia_video.ledger.state import DEPTH_JSON
 from cortexia_video.models.protocol import AUTO, CommercialOnly, InputSize
-from cortexia_video.runtime.resources import Usage, choose_workers, count_cores
+from cortexia_video.runtime.resources import Usage, choose_workers, count_cores, share_heaps
 from cortexia_video.runtime.trace import ChromeTrace
 from cortexia_video.sinks.archives import ArchiveSink, Packing, PackName
 from cortexia_video.sinks.sink import Sink, open_sink
@@ -233,12 +229,15 @@ def estimate(
     is_remote = any(isinstance(each, RemotePath) for each in (root, *places))
     if workers is None and is_remote:
         workers = _THREADS_A_CORE * count_cores()
-    require_positive(max_megapixels=max_megapixels, max_error=max_error)
-    require_positive(fps=fps, most=MAX_FPS)
-    require_at_least_1(every=every)
-    require_one_of(decode=(decode, Decoding), changed=(changed, Changed), sky=(sky, Sky))
-    require_one_of(projection=(projection, Projection), steady=(steady, SteadyMode))
-    require_one_of(video_size=(video_size, Size), video_format=(video_format, VideoFormat))
+    numbers = {"max_megapixels": max_megapixels, "max_error": max_error, "every": every}
+    if not (all(each > 0 for each in numbers.values()) and 0 < fps <= MAX_FPS):
+        require_positive(**numbers)
+        require_positive(fps=fps, most=MAX_FPS)
+    words: dict[str, tuple[object, object]] = {"decode": (decode, Decoding), "changed": (changed, Changed)}
+    words |= {"sky": (sky, Sky), "projection": (projection, Projection), "steady": (steady, SteadyMode)}
+    words |= {"video_size": (video_size, Size), "video_format": (video_format, VideoFormat)}
+    if any(each not in get_args(choices) for each, choices in words.values()):
+        require_one_of(**words)
     given = NO_INTRINSICS
     if f_px is not None or intrinsics is not None:
         given = load_intrinsics(f_px, intrinsics)
@@ -299,6 +298,8 @@ def estimate(
     )
     if given.settings and (unused := given.describe_unused()):
         _log.warning("%s", unused)
+    if spec.task.aligner:
+        spec.task.aligner.errors.log()
     return report
 
 
@@ -360,9 +361,12 @@ def _run(
         stack.enter_context(sink)
         ledger.keep_depth_json(sink)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
-        outcomes = Outcomes(
-            sink, ledger, doing="estimating", count=spec.find, changed=changed, stop=stop, **of_outcomes
-        )
+        of_outcomes |= {
+            "changed": changed,
+            "stop": stop,
+            "beside": spec.task.find_beside if spec.task.sparse else None,
+        }
+        outcomes = Outcomes(sink, ledger, doing="estimating", count=spec.find, **of_outcomes)
         outcomes.report.passed_over, outcomes.slowest = passed_over, lambda: executor.usage().slowest
         if may_lack_room and isinstance(root, Path):
             _warn_of_need(spec, root, found, ledger)
@@ -389,7 +393,8 @@ def _settle(outcomes: Outcomes, item: InputFile, result: ItemDone | Failure) -> 
     if isinstance(result, Failure):
         outcomes.settle(item, result)
         return
-    outcomes.ledger.record_done(item.key, item.source, result.outputs, **result.facts)
+    facts = {**result.facts, **outcomes.beside.get(item.key, {})}
+    outcomes.ledger.record_done(item.key, item.source, result.outputs, **facts)
     clip: Any = result.facts.get("clip", {})
     if clip.get("held"):
         _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])
@@ -482,6 +487,7 @@ class RunSpec:
 
     def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
         """Load the model; of one by name also what its backend is compared by, unless it is the reference."""
+        share_heaps()  # before threads have heaps of their own
         if not isinstance(self.model, str):
             return None, load_estimators(self.model, **self.asked)
         asked: dict[str, Any] = {"commercial_only": self.commercial_only, **self.asked}
@@ -516,7 +522,7 @@ class RunSpec:
             return selector, load_kept(selector, estimators, kept, self.root)
         if self.partition is None:
             has = (lambda _: True) if goes_on else InputCount(inputs.look(), self.task.video).has
-            frames = self._decode(each for each in inputs.look() if isinstance(each, InputFile))
+            frames = decode_readable(inputs.look(), self.task)
             if chosen := selector.choose(estimators, frames, has):
                 return None, chosen
         return selector, estimators
@@ -525,18 +531,12 @@ class RunSpec:
         self, selector: BackendSelector, estimators: Sequence[DepthEstimator], items: Iterable[InputFile]
     ) -> None:
         """Compare what is to run with the reference, by as many of the inputs as need be decoded for that."""
-        selector.settle(estimators, self._decode(items))
+        selector.settle(estimators, decode_readable(items, self.task))
 
     def remember_limits(self, estimator: DepthEstimator) -> None:
         """Let a model by name begin with what earlier runs found to fit in memory, and keep what it finds."""
         if isinstance(self.model, str):
             estimator.limits.remember({**estimator.identity, "on": estimator.model.device})
-
-    def _decode(self, items: Iterable[InputFile]) -> Iterator[Frame]:
-        task = self.task
-        frames = decode_readable(items, max_megapixels=task.max_megapixels, sparse=task.sparse)
-        known = (attempt(each.key, "decode", partial(task.given.apply, each)) for each in frames)
-        return (each for each in known if isinstance(each, Frame))
 
     def describe(self, estimator: DepthEstimator) -> dict[str, object]:
         """Return what the outputs depend on: outputs of other settings are not taken for done.

@@ -107,7 +107,9 @@ class Outcomes:
     doing: the work in a word, such as "estimating". count: finds the inputs once more, to count them.
     overwrite: redo what is done, and replace files that no ledger knows.
     changed: what becomes of outputs made with other settings, `redo` or `keep`.
-    on_outcome: called after each input. stop: no further input is taken once it is set.
+    on_outcome: called after each input. stop: no further input is taken once it is set. beside: gives the digest of
+    what else than its source an input is made of, "" for nothing; the attribute has what lines say of it, by the key
+    of what is at work.
     """
 
     def __init__(
@@ -121,8 +123,10 @@ class Outcomes:
         changed: Changed,
         on_outcome: Listener | None,
         stop: threading.Event,
+        beside: Callable[[InputFile], str] | None = None,
     ) -> None:
         self.report = Report()
+        self._find_beside, self.beside = beside, dict[str, Mapping[str, str]]()
         self._doing, self._count = doing, count
         self.sink = sink
         self.ledger = ledger
@@ -159,6 +163,7 @@ class Outcomes:
 
     def settle(self, item: InputFile, failure: Failure | None, images: int = 1) -> None:
         """Count an input that was worked on, of so many images; of one that is done the ledger has the line."""
+        self.beside.pop(item.key, None)
         if failure:
             self.fail(failure, item)
         else:
@@ -247,6 +252,9 @@ class Outcomes:
             return False
         others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
         known = self.ledger.look_up(item.key, item.source, besides=others)
+        beside = self._find_beside(item) if self._find_beside else ""
+        if beside and known.state != "missing" and self.ledger.read_beside(item.key) != beside:
+            known = known._replace(state="missing")
         state, other, is_moved, outputs = LookUp("missing") if self._overwrite else known
         if state == "changed" and not self._told:
             self._told = True
@@ -265,6 +273,8 @@ class Outcomes:
         obstacle = self._find_obstacle(item, other)
         if obstacle:
             self.fail(Failure(item.key, "write", OutputExistsError(obstacle)), item)
+        elif beside:
+            self.beside[item.key] = {"beside": beside}
         return obstacle is None
 
     def require_own(self, key: str, names: Iterable[str]) -> None:

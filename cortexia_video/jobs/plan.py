@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.backend_choice import WAY, find_kept, load_kept
 from cortexia_video.jobs.estimate import Decoding, estimate, open_sparse
 from cortexia_video.jobs.input_sample import Tally, find_existing, read_headers
-from cortexia_video.jobs.worker import decode_readable
+from cortexia_video.jobs.worker import USUAL_TASK, decode_readable
 from cortexia_video.ledger.artifacts import find_depth, list_maps, list_outputs
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
@@ -237,7 +237,9 @@ def plan(
     ]  # to time; huge ones are fewer
     estimators: Sequence[DepthEstimator]
     if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
-        frames = decode_readable(chosen or clips.shuffle(), sparse=open_sparse(sparse, sparse_from))
+        frames = decode_readable(
+            chosen or clips.shuffle(), replace(USUAL_TASK, sparse=open_sparse(sparse, sparse_from))
+        )
         estimators = _load(model, asked, root, frames, images, clips)
     else:
         estimators = load_estimators(model, **asked)

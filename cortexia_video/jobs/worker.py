@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import Failure, as_failure, attempt
 from cortexia_video.frame import Frame
-from cortexia_video.geometry.intrinsics import Intrinsics
+from cortexia_video.geometry.intrinsics import NO_INTRINSICS, Intrinsics
 from cortexia_video.images.decode import decode, read_header, read_image_bytes
 from cortexia_video.inference.batches import is_out_of_memory
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
@@ -24,6 +24,7 @@ from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
 from cortexia_video.jobs.clip_task import NoteFrames as NoteFrames
 from cortexia_video.jobs.outcomes import facts_of
+from cortexia_video.jobs.window_task import WindowTask
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.resources import Mark, Resources, Usage
 from cortexia_video.runtime.trace import Trace
@@ -31,7 +32,7 @@ from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import to_path
 from cortexia_video.video.frames import read_frame
-from cortexia_video.video.image_sequence import read_any_index
+from cortexia_video.video.image_sequence import name_frames, read_any_index
 
 if TYPE_CHECKING:  # readers that other runs do not need
     from cortexia_video.sparse_depth.depth_folder import DepthFolder
@@ -65,15 +66,35 @@ class TaskOptions:
     also: tuple[str, ...] = ()
     sparse: DepthFolder | None = None
 
-    def add_known(self, frame: Frame) -> Frame:
-        """Return a frame with its focal length and sparse depth, where these are given; raises `InputError`."""
+    def add_known(self, frame: Frame, names: Sequence[str] = ()) -> Frame:
+        """Return a frame with its focal length and sparse depth, where these are given; raises `InputError`.
+
+        names: by which sparse depth of it may go, by default its key.
+        """
         frame = self.given.apply(frame) if self.given.settings else frame
-        return self.sparse.add_to(frame, [frame.key]) if self.sparse else frame
+        return self.sparse.add_to(frame, names or [frame.key]) if self.sparse else frame
+
+    def read_frame(self, clip: InputFile) -> Frame:
+        """Return the first frame of a clip that is taken and, where sparse depth is given, that has some."""
+        place = to_path(clip.place)
+        index = read_any_index(place, max_megapixels=self.max_megapixels)
+        name, numbers = name_frames(place, index, clip.key), self.video.choose(index.frames)
+        known = (number for number in numbers if self.sparse is None or self.sparse.knows(name(number)))
+        number = next(known, 0)
+        image, f_px = read_frame(place, number, index), index.f_px
+        return self.add_known(Frame(clip.key, image, f_px, "exif" if f_px else None), name(number))
+
+    def find_beside(self, item: InputFile) -> str:
+        """Return the digest of what else than its file the depth of an input is made of, "" for nothing."""
+        return self.sparse.digest(item.key, is_clip=item.is_clip) if self.sparse else ""
 
     @property
     def known_settings(self) -> Mapping[str, object]:
         """What a run's settings say of that."""
-        return {**self.given.settings, **(self.sparse.settings if self.sparse else {})}
+        return {**self.given.settings, **(self.sparse.settings_of_each if self.sparse else {})}
+
+
+USUAL_TASK = TaskOptions(1, "exact", NO_INTRINSICS, 200.0)
 
 
 class Worker:
@@ -107,7 +128,7 @@ class Worker:
             sink,
             options.given,
             options.sparse,
-            options.known_settings,
+            {**options.given.settings, **(options.sparse.settings if options.sparse else {})},
             options.aligner,
             options.max_megapixels,
             self._budget,
@@ -138,7 +159,10 @@ class Worker:
             def take_apart(item: InputFile) -> Iterable[InputFile | FrameItem]:
                 if not item.is_clip:
                     return (item,)
-                clips.append(ClipTask(item, self._clip_tools))
+                window = getattr(self._estimator.model, "window", None)
+                clips.append(
+                    WindowTask(item, self._clip_tools, window) if window else ClipTask(item, self._clip_tools)
+                )
                 return clips[-1].frames()
 
             outcomes = pipeline.run(chain.from_iterable(map(take_apart, some)))
@@ -149,7 +173,7 @@ class Worker:
                         yield item, outcome
                         continue
                     if isinstance(outcome, Failure):  # of the model
-                        item.clip.finish(item, None)
+                        item.clip.fail(item, outcome)
                     if settled := item.clip.pop_outcome():
                         yield item.clip.item, settled
                         item.clip.clean()
@@ -209,6 +233,7 @@ class Worker:
                 kept = b"" if is_large else data
                 del data
             needed = size + header.height * header.width * _DECODE_BYTES
+            needed += self._options.sparse.count_bytes(item.key) if self._options.sparse else 0
             return self._with_memory(needed, lambda: make_ready(kept))
         except Exception as error:  # noqa: BLE001 - the boundary
             return as_failure(item.key, "decode", error)
@@ -278,25 +303,20 @@ def _begin(stage: str) -> Mark:
 
 def decode_readable(
     images: Iterable[Found],
+    task: TaskOptions = USUAL_TASK,
     *,
-    max_megapixels: float = 200.0,
-    sparse: DepthFolder | None = None,
     on_failure: Callable[[Failure], None] = lambda failure: None,
 ) -> Iterator[Frame]:
-    """Yield frames to compare backends on: of what can be decoded, in its order; of a clip the first.
+    """Yield frames to compare backends on: of what can be decoded, in its order; of a clip one.
 
-    sparse: what a sensor measured of them. on_failure: called for each of the others.
+    task: as it is worked on. on_failure: called for each of the others.
     """
 
     def read(image: InputFile) -> Frame:
         if image.is_clip:
-            place = to_path(image.place)
-            pixels = read_frame(place, 0, read_any_index(place, max_megapixels=max_megapixels))
-            frame, keys = Frame(image.key, pixels), [f"{image.key}/{0:06}"]
-        else:
-            frame = decode(read_image_bytes(image.place), image.key, max_megapixels=max_megapixels)
-            keys = [image.key]
-        return sparse.add_to(frame, keys) if sparse else frame
+            return task.read_frame(image)
+        data = read_image_bytes(image.place)
+        return task.add_known(decode(data, image.key, max_megapixels=task.max_megapixels))
 
     for each in images:
         frame = each if isinstance(each, Failure) else attempt(each.key, "decode", partial(read, each))

@@ -5,7 +5,7 @@
   {"key": ..., "outcome": "begun", "outputs": [name, ...]}               its files are about to be placed
   {"key": ..., "outcome": "done", "run": id, "path": ..., "source": [size, mtime_ns],
    "outputs": {name: [size, digest]}, "height": ..., "width": ..., ...}
-                 packed, with "inside": {name: [place in the shard, size, digest]}
+                 packed, with "inside": {name: [place in the shard, size, digest]}; "beside": digest of a sensor's maps
   {"key": ..., "outcome": "failed", "run": id, "path": ..., "stage": ..., "reason": ...}
                  with "unplaced": true where the begun line before it came to nothing
   {"key": ..., "outcome": "requeued", "reason": ...}                     its files were found wrong
@@ -291,6 +291,11 @@ class Ledger:
             self._alike[entry.run, besides] = same
         state: State = "done" if self._alike[entry.run, besides] else "changed"
         return LookUp(state, other, entry.path != source.path, entry.outputs)
+
+    def read_beside(self, key: str) -> str | None:
+        """Return the digest of what `key`, which is done, was made of beside its source; None where nobody said it."""
+        said = self._state.read_line(self._state.place(key)).get("beside")
+        return said if isinstance(said, str) else None
 
     def difference(self, key: str) -> str:
         """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""

@@ -22,6 +22,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
             "weights_sha256",
             "lost",
             "made_of",
+            "beside",
             "aligned_by",
             "projection",
             "scale_from",

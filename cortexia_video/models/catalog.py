@@ -33,7 +33,8 @@ def _publish(
 ) -> ModelInfo:
     facts |= {"licence_code": code, "licence_weights": licence, "size": size, "hub_id": hub_id, "load": load}
     weights = f"downloaded when first used, {size}"
-    return ModelInfo(name=name, summary=summary, weights=weights, needs=NEEDS, backends=BACKENDS, **facts)
+    given = {"backends": BACKENDS, **facts}
+    return ModelInfo(name=name, summary=summary, weights=weights, needs=NEEDS, **given)
 
 
 def _publish_depth_anything(letters: str, size: str, *, variant: str = "", metres: int = 0) -> ModelInfo:
@@ -133,6 +134,23 @@ def _publish_prompt_depth_anything(
     )
 
 
+def _publish_video_depth_anything(variant: str, what: str, *, kind: DepthKind, then: str = "") -> ModelInfo:
+    return _publish(
+        f"video-depth-anything-{variant.lower()}small",
+        f"depth-anything/{variant.title()}Video-Depth-Anything-Small",
+        f"Video Depth Anything {variant.replace('-', ' ').title()}Small: {what} of clips, 32 frames at a time",
+        kind=kind,
+        licence="Apache-2.0",
+        commercial=True,
+        size="116 MB",
+        load="cortexia_video.models.torch.video_depth_anything:load_video_depth_anything",
+        trained_from=f"'a joint dataset of video depth and unlabeled images', on from Depth Anything V2, which learned "
+        f"from Virtual KITTI 2 (CC BY-NC-SA) (Chen et al., CVPR 2025, whose abstract names no dataset){then}",
+        free_training=False,
+        backends=BACKENDS[:1],
+    )
+
+
 _SIZES = {"Small": "99 MB", "Base": "390 MB", "Large": "1.3 GB"}
 _VARIANTS = {"": 0, "Indoor": 20, "Outdoor": 80}
 
@@ -180,6 +198,10 @@ PUBLISHED: tuple[ModelInfo, ...] = (
         "); of Small it is not stated; then HAMMER (the authors' README",
     ),
     _publish_prompt_depth_anything("large", "vitl", "1.4 GB", "Large"),
+    _publish_video_depth_anything("", "relative depth", kind="disparity"),
+    _publish_video_depth_anything(
+        "metric-", "metres", kind="metric", then="; then Virtual KITTI and IRS (the authors' README)"
+    ),
     _publish(
         "zoedepth",
         "Intel/zoedepth-nyu-kitti",

@@ -26,6 +26,28 @@ CommercialOnly = bool | Literal["strict"]
 InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
 
 
+class Window(NamedTuple):
+    """How a network that sees frames of a clip together takes a long one, window by window.
+
+    frames: of a window. carried: which of a window's frames begin the next one. fitted: how many of these tell scale
+    and shift of relative depth; over the others, which must be a window's last, its depth goes over into the next's.
+    """
+
+    frames: int
+    carried: tuple[int, ...]
+    fitted: int
+
+    @property
+    def step(self) -> int:
+        """Return how many frames each window adds."""
+        return self.frames - len(self.carried)
+
+    @property
+    def blended(self) -> int:
+        """Return over how many frames one window's depth goes over into the next's."""
+        return len(self.carried) - self.fitted
+
+
 class DepthModel(Protocol):
     """A network that turns images into depth. Outside this package nobody sees its tensors.
 
@@ -36,7 +58,9 @@ class DepthModel(Protocol):
     `Prediction` that has them; where they are not, no `also`. A mask needs no asking: it says what the depth is.
     `preprocess_frame(frame, size)`, called in place of `preprocess`: for a network whose depth depends on more of
     a frame than its pixels, such as its focal length, which its input then holds. `takes_sparse`: True of one that
-    completes `Frame.sparse`, which it then needs, and from which its metres are.
+    completes `Frame.sparse`, which it then needs, and from which its metres are. `window`, a `Window`: of a network
+    that sees frames of a clip together. It takes images, and of clips windows of them (B, frames, h, w, 3), of which it
+    gives the maps one below the other, (B, frames h, w); its `max_batch` counts windows.
 
     Attributes:
         name: As it was asked for.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind
+from cortexia_video.errors import InputError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.models.protocol import DepthModel, Prediction
 
@@ -26,6 +27,8 @@ class Thorough:
     """
 
     def __init__(self, model: DepthModel) -> None:
+        if hasattr(model, "window"):
+            raise InputError(f"{printable(model.name)} sees frames of clips together: leave `thorough` out")
         self.name = model.name
         self.kind: DepthKind = model.kind
         self.weights_digest = model.weights_digest

@@ -26,6 +26,7 @@ MODEL = "model"  # the stage
 _GOOD = 0.8
 Mark = tuple[str, float, float]  # a stage that begins, `time.perf_counter`, `time.thread_time`
 _DYNAMIC_MOST = (32 << 20) - (1 << 16)
+_M_ARENA_MAX = -8  # of malloc.h
 
 
 def count_cores() -> int:
@@ -82,6 +83,20 @@ def keep_freed_memory() -> None:
     M_MMAP_THRESHOLD), unless the environment says it; this is one, of which no page is touched.
     """
     bytes(_DYNAMIC_MOST)
+
+
+@cache
+def share_heaps() -> None:
+    """Let glibc have a heap for each core, not eight: what one thread frees, another can take.
+
+    Threads hand images and depth on to each other, and each heap keeps some of what was freed in it (mallopt(3),
+    M_ARENA_MAX). What the environment says counts.
+    """
+    mallopt = (
+        getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    )  # musl has none
+    if mallopt and "MALLOC_ARENA_MAX" not in os.environ:
+        mallopt(_M_ARENA_MAX, count_cores())
 
 
 class BufferPool:

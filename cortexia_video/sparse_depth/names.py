@@ -31,12 +31,14 @@ class NameIndex:
         """
         folders = PurePosixPath(key).parts[-2::-1]
 
-        def keep(names: Iterable[str]) -> list[tuple[int, str]]:
-            """Return names whose folders, as far as both have some, are the key's, with how many these are."""
+        def keep(names: Iterable[str]) -> list[tuple[float, str]]:
+            """Return names whose folders, as far as both have some, are the key's, with how many these are.
+
+            Of those with as many one with no others is better.
+            """
             parts = [(PurePosixPath(name).parts[-2::-1], name) for name in names]
-            return [
-                (min(len(each), len(folders)), name) for each, name in parts if all(map(eq, each, folders))
-            ]
+            fitting = [(each, name) for each, name in parts if all(map(eq, each, folders))]
+            return [(min(len(each), len(folders)) + (each == folders) / 2, name) for each, name in fitting]
 
         found = keep(self._by_file.get(PurePosixPath(key).name, ())) or keep(
             self._by_stem.get(_find_stem(key), ())

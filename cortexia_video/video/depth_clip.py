@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import DecodeError, DepthFileError, printable
+from cortexia_video.errors import DecodeError, DepthFileError, format_count, printable
 from cortexia_video.formats.decode_depth import interpret
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import INTERVALS, LAST
@@ -59,6 +59,12 @@ class Coding:
         margin = _MARGIN * (high - low) or 1.0
         step = (high - low + 2 * margin) / INTERVALS
         return cls({"scale": step, "offset": low - margin - step})
+
+    @classmethod
+    def from_zero(cls, high: float) -> Coding:
+        """Choose a coding in equal steps from 0, which stays what it is, to `high`."""
+        step = (float(high) or 1.0) / INTERVALS
+        return cls({"scale": step, "offset": -step})
 
     def encode(self, values: NDArray[np.float32]) -> tuple[NDArray[np.uint16], int]:
         """Return the numbers of float32 (H, W) values, and how many of these lie outside and are clipped."""
@@ -184,7 +190,7 @@ class DepthClip:
             said = self.metadata["clip"].get("frames", len(self._pts))
             if len(self._pts) != said or not self._pts:
                 raise DepthFileError(
-                    f"{self._name}: it has {len(self._pts)} frames, but says {said}: is it whole?"
+                    f"{self._name}: it has {format_count(len(self._pts), 'frame')}, but says {said}: is it whole?"
                 )
             self._open = stack.pop_all()
         self.times_s = (np.array(self._pts) - self._pts[0]) * float(self._stream.time_base or _MILLISECOND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,9 @@ EXPORTED = {  # a graph takes some 5 s to export
     "moge-2-vitl": (84, 112),
     "da3-mono-large": (84, 112),
     "da3-metric-large": (84, 112),
+}
+SMALLER: dict[str, dict[str, Any]] = {  # an image is a clip of 32 frames to them
+    f"video-depth-anything-{each}small": {"input_size": 70} for each in ("", "metric-")
 }
 EVERY = pytest.mark.parametrize(
     "name",
@@ -66,7 +70,7 @@ def load(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Load:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("HF_HOME", str(hub_cache))
                 patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub_cache / "hub"))
-                loaded[name] = load_model(write(name))
+                loaded[name] = load_model(write(name), **SMALLER.get(name, {}))
         return loaded[name]
 
     return get

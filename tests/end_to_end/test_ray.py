@@ -24,6 +24,7 @@ from PIL import Image
 pytest.importorskip("s3fs")
 pytest.importorskip("ray")
 
+import completing_model
 import ray
 import ray_doubles
 from clips import write_clip
@@ -316,3 +317,29 @@ def test_a_cluster_makes_the_metres_that_one_machine_makes(nodes: Any, tmp_path:
         for place in ("metres", "metres-here")
     )
     assert len(made) == 2 * report.done > 0 and made == here
+
+
+@pytest.mark.slow
+def test_a_cluster_completes_what_one_machine_completes(
+    nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers stand in another folder than the command, whose folder of maps is relative."""
+    ray.cloudpickle.register_pickle_by_value(completing_model)
+    monkeypatch.chdir(tmp_path)
+    for seed in range(6):
+        for folder in ("photos", "lidar"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        rng = np.random.default_rng(seed)
+        Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).save(f"photos/{seed}.png")
+        cx.write_depth(
+            cx.DepthMap(rng.uniform(1, 5, (12, 16)).astype(np.float32), "metric"), f"lidar/{seed}.npz"
+        )
+    Path("lidar/5.npz").unlink()
+    options: dict[str, Any] = {"model": wrap(completing_model.Completing()), "sparse": "lidar"}
+    with RayExecutor(num_workers=2) as executor:
+        report = cx.estimate("photos", "there", executor=executor, **options)
+        assert (report.done, report.failed) == (5, 1), report.failures
+        assert cx.estimate("photos", "there", executor=executor, **options).skipped == 5
+    cx.estimate("photos", "here", **options)
+    made, here = (all_outputs(read_folder(tmp_path / name)) for name in ("there", "here"))
+    assert made == here and len(made) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -461,6 +462,25 @@ def test_estimate_with_archives_has_no_room_for_relative_maps(tmp_path: Path) ->
     assert report.done == 1
     with pytest.raises(InputError, match="says no metres"):
         cx.estimate(photos, tmp_path / "out", model="synthetic", align_to="nothing")
+
+
+def test_how_far_off_known_distances_are_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Points of one photo for another, as of a camera that was moved: a fit there is, of whatever."""
+    metres = make_metres(0)
+    other = np.random.default_rng(0).uniform(1, 6, metres.shape).astype(metres.dtype)
+    depth = write_relative(tmp_path / "depth", {"a.jpg": metres, "b.jpg": other}, kind="scale_invariant")
+    known = tuple(f"{x},{y}={z!r}" for x, y, z in take_points(metres, 12))
+    caplog.set_level(logging.INFO)
+    cx.align_folder(depth, tmp_path / "out", cx.AlignTo(known=known), format="npz")
+    found = cx.read_depth(tmp_path / "out/b.jpg.npz").alignment
+    assert found is not None and found.residual_share is not None
+    said, warned = (record.getMessage() for record in caplog.records)
+    assert said.startswith("known distances are ") and f"at most {found.residual_share:.1%}: b.jpg" in said
+    assert warned.startswith("1 of 2 images do not fit what is known of them (b.jpg: ")
+    caplog.clear()
+    cx.align_folder(depth, tmp_path / "few", cx.AlignTo(known=known[:1]), format="npz")
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert said == "of 2 images no more is known than a fit needs: nobody can say how far off it is"
 
 
 def test_the_report_says_which_images_fit_badly_and_where(tmp_path: Path) -> None:

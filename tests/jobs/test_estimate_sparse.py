@@ -18,9 +18,11 @@ from PIL import Image
 import cortexia_video as cx
 from cortexia_video import DepthMap, Report, estimate
 from cortexia_video.cli import main as run_main
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, ParityError
 from cortexia_video.formats.metadata import with_metadata
+from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.inspect import inspect
+from cortexia_video.jobs.status import status
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.sparse_depth.depth_folder import DepthFolder
 from cortexia_video.video.depth_clip import DepthClip
@@ -63,7 +65,7 @@ def test_images_are_completed_and_the_one_without_a_map_fails_alone(photos: Path
     assert (report.done, report.failed) == (2, 1), report.failures
     (failure,) = report.failures
     assert failure.key == "trip/c.jpg"
-    assert failure.reason == "none of the 2 files of sparse depth has its name"
+    assert failure.reason == "none of 2 files of sparse depth has its name"
     for name in "ab":
         depth = cx.read_depth(photos.parent / f"out/{name}.jpg.npz")
         measured = np.asarray(Image.open(photos.parent / f"lidar/{name}.png")) / np.float32(1000)
@@ -94,11 +96,19 @@ def test_where_the_metres_are_from_is_said(photos: Path, model: str) -> None:
         with_metadata(np.ones((2, 2), np.float32), {"kind": "metric", "scale_from": "guess"})
 
 
-def test_maps_that_changed_are_completed_again(photos: Path, model: str) -> None:
-    (photos / "trip/c.jpg").unlink()
-    assert run(photos, model).done == 2 and run(photos, model).skipped == 2
-    write_millimetres(photos.parent / "lidar/b.png", seed=9)
-    assert run(photos, model).done == 2
+def test_an_image_is_completed_again_when_what_is_in_its_map_changes(photos: Path, model: str) -> None:
+    assert run(photos, model).counts == {"found": 3, "done": 2, "skipped": 0, "failed": 1}
+    (photos.parent / "lidar/a.png").touch()
+    write_millimetres(photos.parent / "lidar/b.png", (60, 80), seed=9, share=0.1)
+    write_millimetres(photos.parent / "lidar/trip/c.png", seed=4)
+    report = run(photos, model)
+    assert report.counts == {"found": 3, "done": 2, "skipped": 1, "failed": 0}, report.failures
+    assert run(photos, model).skipped == 3
+    lines = {each["key"]: each["beside"] for each in read_done(photos.parent / "out")}
+    assert (
+        len({*lines.values()}) == 3
+        and status(photos.parent / "out", inputs=[photos], recursive=True).left == 0
+    )
 
 
 def test_what_is_wrong_with_a_map_costs_its_image(photos: Path, model: str) -> None:
@@ -141,6 +151,7 @@ def test_the_command_speaks_of_its_options(
 def test_a_clip_has_a_map_for_each_frame(tmp_path: Path, model: str) -> None:
     pytest.importorskip("av")
     write_clip(tmp_path / "clip.mp4", 8)
+    sensor = tmp_path / "lidar/clip.mp4"
     options = {"model": model, "sparse": tmp_path / "lidar", "sparse_from": "scannet", "steady": "off"}
 
     def run_on(*numbers: int) -> Report:
@@ -159,10 +170,43 @@ def test_a_clip_has_a_map_for_each_frame(tmp_path: Path, model: str) -> None:
     assert line["scale_from"] == "sparse"
     with DepthClip(tmp_path / "out/clip.mp4.mkv") as clip:
         assert len(clip) == 8 and clip.metadata["scale_from"] == "sparse"
+    (sensor / "000003.png").touch()
+    assert run_on().skipped == 1
+    (sensor / "000003.png").unlink()
+    assert run_on().done == 1
+    (sensor / "000000.png").unlink()
+    with pytest.raises(ParityError, match="worst of 1 image: clip.mp4"):  # by a frame that has one
+        estimate(tmp_path / "clip.mp4", tmp_path / "half", precision="bfloat16", max_error=1e-9, **options)  # type: ignore[arg-type]
 
 
-def test_other_processes_open_the_folder_anew(photos: Path) -> None:
-    folder = DepthFolder(photos.parent / "lidar", "scannet")
-    other = pickle.loads(pickle.dumps(folder))
+def test_photos_and_videos_of_one_folder_each_have_their_own_maps(tmp_path: Path) -> None:
+    for seed, name in enumerate(
+        ("000001.png", "clip.mp4/000001.png", "clip.mp4/000002.png", "trip/b.png", "b.png")
+    ):
+        write_millimetres(tmp_path / f"lidar/{name}", seed=seed)
+    folder = DepthFolder(tmp_path / "lidar", "scannet")
+
+    corners = [np.random.default_rng(seed).integers(900, 6000, (24, 32))[0, 0] for seed in range(5)]
+
+    def seen(key: str) -> int:
+        sparse = folder.add_to(cx.Frame(key, np.zeros((24, 32, 3), np.uint8)), [key]).sparse
+        assert sparse is not None
+        return corners.index(round(1000 * float(sparse[0, 0])))
+
+    assert [seen(key) for key in ("000001.jpg", "clip.mp4/000001", "trip/b.jpg", "b.jpg")] == [0, 1, 3, 4]
+    assert not folder.knows(["000002.jpg"]) and folder.knows(["films/clip.mp4/000002"])
+    digests = [folder.digest(*each) for each in (("000001.jpg",), ("trip/b.jpg",), ("b.jpg",), ("none.jpg",))]
+    of_clip = folder.digest("clip.mp4", is_clip=True)
+    assert len({*digests, of_clip}) == 5 and digests[3] == "" != of_clip
+    assert folder.count_bytes("b.jpg") > 24 * 32 * 20 and folder.count_bytes("none.jpg") == 0
+
+
+def test_other_processes_open_the_folder_anew(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+    folder, aligner = DepthFolder("lidar", "scannet"), Aligner(AlignTo(sparse="lidar", sparse_from="scannet"))
+    packed, packed_aligner = pickle.dumps(folder), pickle.dumps(aligner)
+    monkeypatch.chdir("/")
+    other = pickle.loads(packed)
+    assert pickle.loads(packed_aligner).settings == aligner.settings
     assert other.settings == folder.settings
     np.testing.assert_array_equal(other.find("a.jpg", 80, 60), folder.find("a.jpg", 80, 60))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import HANG_S
@@ -22,6 +23,34 @@ for turn in range(21):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+
+
+_HEAPS = """
+import ctypes, os, sys, threading
+from pathlib import Path
+from cortexia_video.runtime.resources import count_cores, share_heaps
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+share_heaps()
+begin = threading.Barrier(9)
+libc = ctypes.CDLL(None)
+libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+threads = [threading.Thread(target=lambda: (begin.wait(), libc.malloc(3000), begin.wait())) for _ in range(8)]
+[each.start() for each in threads]
+begin.wait()
+libc.fopen.restype, libc.malloc_info.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+libc.fclose.argtypes = [ctypes.c_void_p]
+file = libc.fopen(sys.argv[1].encode(), b"w")
+libc.malloc_info(0, file), libc.fclose(file), begin.wait()
+print(Path(sys.argv[1]).read_text().count("<heap nr") / count_cores())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others have no such heaps")
+def test_threads_share_heaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    command = [sys.executable, "-c", _HEAPS, str(tmp_path / "heaps.xml")]
+    ran = subprocess.run(command, capture_output=True, timeout=HANG_S, check=True)
+    assert float(ran.stdout) == 1
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others give back by other rules")

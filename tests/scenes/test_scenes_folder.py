@@ -215,7 +215,7 @@ def test_without_torch_one_line_says_what_to_install(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 2
-    line = say_install("'cortexia-video[train]'")
+    line = say_install("'cortexia-video[scenes]'")
     assert ran.stderr == f"cortexia: rendering scenes needs torch: {line}\n"
 
 

@@ -55,7 +55,7 @@ def views() -> tuple[Any, Any]:
     pytest.importorskip("torch")
     from cortexia_video.scenes.moves import render_move
 
-    first, _, last = render_move(1, "orbit", 3, 96, 128)
+    first, last = render_move(1, "orbit", 2, 96, 128)
     return first, last
 
 

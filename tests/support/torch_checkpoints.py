@@ -33,8 +33,10 @@ from transformers import (
     ZoeDepthForDepthEstimation,
 )
 
-from cortexia_video.models.torch.depth_anything_3 import DepthAndSky, DptHead
+from cortexia_video.models.torch.depth_anything_3 import DepthAndSky
 from cortexia_video.models.torch.dinov2 import DinoV2
+from cortexia_video.models.torch.dpt_head import DptHead
+from cortexia_video.models.torch.video_depth_anything import DepthOfFrames
 
 torch.set_num_threads(1)  # networks as small as these lose more than they gain by a second
 
@@ -95,6 +97,8 @@ def save_checkpoint(family: str, folder: Path, seed: int = 0) -> Path:
     """Save a network of a family in `folder`, with the files that the hub's checkpoints have."""
     if family in _DEPTH_ANYTHING_3:
         return _save_depth_anything_3(family, folder)
+    if family.endswith("video_depth_anything_vits.pth"):
+        return _save_video_depth_anything(family, folder)
     if family.startswith("moge-2-"):
         return save_moge(folder, row=family, seed=seed)
     torch.manual_seed(seed)
@@ -113,6 +117,8 @@ def name_family(published: str) -> str:
     """Name the family of small checkpoints that stands for a published model."""
     if published.startswith("da3-"):
         return _DA3_NAMES[published]
+    if published.startswith("video-depth-anything"):
+        return f"{'metric_' if 'metric' in published else ''}video_depth_anything_vits.pth"
     if published.startswith("prompt-"):
         return "prompt-depth-anything"
     if published.startswith("depth-anything"):
@@ -313,9 +319,23 @@ def make_prompt_depth_anything() -> nn.Module:
 def make_depth_anything_3() -> nn.Module:
     """Make a Depth Anything 3 for one image, as narrow as it can be, with weights that follow from their names."""
     backbone = DinoV2(width=64, layers=12, hidden=128, side=37)
-    network = DepthAndSky(backbone, DptHead(64, (8, 8, 16, 16), width=16, last=8))
+    outputs = ("output_conv2", "sky_output_conv2")
+    network = DepthAndSky(backbone, DptHead(64, (8, 8, 16, 16), width=16, last=8, outputs=outputs))
     for name, parameter in network.named_parameters():
         parameter.data = torch.from_numpy(weigh(f"model.{name}", tuple(parameter.shape)))
+    return network.eval()
+
+
+def make_video_depth_anything() -> nn.Module:
+    """Make a Video Depth Anything, as narrow as it can be, with weights that follow from their names."""
+    backbone = DinoV2(width=64, layers=12, hidden=128, side=37)
+    head = DptHead(64, (8, 8, 32, 32), width=32, last=8, keeps_unused=True)
+    network = DepthOfFrames(backbone, head)
+    for name, parameter in network.named_parameters():
+        shape = tuple(parameter.shape)
+        weights = weigh(name, shape) * (np.prod(shape) ** 0.5 if name.endswith(".pe") else 1)  # its own size
+        parameter.data = torch.from_numpy(weights.astype(np.float32))
+    network.head.scratch["output_conv2"][-1].bias.data += 1  # above zero, most of it
     return network.eval()
 
 
@@ -334,6 +354,13 @@ def _save_depth_anything_3(family: str, folder: Path) -> Path:
     weights = {f"model.{name}": each for name, each in make_depth_anything_3().state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_name": family}))
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    return folder
+
+
+def _save_video_depth_anything(family: str, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(make_video_depth_anything().state_dict(), folder / family)
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     return folder
 

@@ -217,7 +217,7 @@ class OnnxModel:
         if missing:
             batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
         also = [*([_FOV_DEG] if estimate_fov else []), *([_SKY] if self._sky_from else [])]
-        output, *more = self._session.run([self._output, *also], {self._input.name: batch})
+        output, *more = self._run([self._output, *also], batch)
         if output.ndim == 4 and output.shape[1] == 1:
             output = output[:, 0]
         if output.ndim != 3 or len(output) != len(batch):
@@ -244,6 +244,18 @@ class OnnxModel:
             values = values.copy()  # the backend's
             sky = find_sky(values, score, self._sky_from)
         return Prediction(values, told.get(_FOV_DEG), sky=sky)
+
+    def _run(self, outputs: Sequence[str], batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run the network on a batch, in smaller ones where these are as fast: each image takes memory."""
+        count, enough = len(batch), self._session.enough_pixels
+        together = (
+            count if self.max_batch or not enough else max(1, enough // (batch.shape[2] * batch.shape[3]))
+        )
+        parts = [
+            self._session.run(outputs, {self._input.name: batch[at : at + together]})
+            for at in range(0, count, together)
+        ]
+        return parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def _try_size(self, height: int, width: int) -> tuple[int, ...]:
         """Run one grey image of this size; return the size of the output."""

@@ -55,10 +55,12 @@ class Session(Protocol):
     """A graph on a device.
 
     device: where it runs, for people. precision: what it computes in. metadata: what the file says of itself.
+    enough_pixels: in one call, from which on more images at once bring no speed, and take memory; None: not known.
     """
 
     device: str
     precision: str
+    enough_pixels: int | None
     metadata: Mapping[str, str]
     inputs: Sequence[Port]
     outputs: Sequence[Port]
@@ -111,6 +113,8 @@ def _import_openvino() -> Any:
 
 class OnnxRuntimeSession:
     """A `Session` of ONNX Runtime, in the precision that the file has."""
+
+    enough_pixels: int | None = None
 
     def __init__(self, path: Path, device: str, precision: str) -> None:
         import onnxruntime as ort

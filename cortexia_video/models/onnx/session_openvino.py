@@ -33,6 +33,8 @@ class OpenVinoSession:
     A free batch size stays free: with fixed ones an image's numbers would depend on them.
     """
 
+    enough_pixels: int | None = 1 << 16  # docs/decisions/video.md
+
     def __init__(self, path: Path, device: str, precision: str) -> None:
         core = openvino.Core()
         self.device = "cpu"

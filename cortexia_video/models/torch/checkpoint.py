@@ -2,7 +2,7 @@
 
 A folder holds `config.json`, `*.safetensors`, and perhaps `preprocessor_config.json` and a README.md whose
 front matter names the licence. Nothing in it is run: no pickled weights, no code. Where authors publish a file
-of torch's alone (MoGe), it is read by `weights_only`, which makes tensors and plain values.
+of torch's alone (MoGe, Video Depth Anything), it is read by `weights_only`, which makes tensors and plain values.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Checkpoint:
     hub_id: where it came from, or None for a folder of the user's. revision: the commit that was downloaded.
     config: `config.json`. preprocessor: `preprocessor_config.json`, or empty.
     weights_digest: SHA-256 over the weight files' own, in the order of their names.
-    config_digest: SHA-256 of `config.json`; it changes numbers too.
+    config_digest: SHA-256 of `config.json`, which changes numbers too; "" where there is none.
     """
 
     folder: Path
@@ -51,7 +51,8 @@ class Checkpoint:
     def describe(self) -> dict[str, object]:
         """Return what depth depends on beside the weights, as a model's `settings`."""
         commit = {"revision": self.revision} if self.revision else {}
-        return {"config_sha256": self.config_digest[:16], **commit}
+        config = {"config_sha256": self.config_digest[:16]} if self.config_digest else {}
+        return {**config, **commit}
 
 
 def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
@@ -153,7 +154,7 @@ def is_cached(hub_id: str, revision: str | None = None) -> bool:
     """Return whether the weights of a hub checkpoint are on this machine; the hub is not asked."""
     try:
         folder = _find_snapshot(hub_id, revision, _FILES, cached=True)
-        return _is_whole(folder) or any(folder.glob("*.pt"))
+        return _is_whole(folder) or any(folder.glob("*.pt*"))
     except Exception:  # noqa: BLE001 - the hub's library has many for what is not there
         return False
 

@@ -8,15 +8,14 @@ network sees it (`canonical_depth`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, relu
+from torch.nn.functional import relu
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError
@@ -28,15 +27,16 @@ from cortexia_video.models.protocol import InputSize, Prediction
 from cortexia_video.models.sky import SKY_FROM, find_sky
 from cortexia_video.models.torch.checkpoint import Checkpoint, open_checkpoint
 from cortexia_video.models.torch.device import Placement, choose_placement
-from cortexia_video.models.torch.dinov2 import PATCH, DinoV2, load_strictly, shape_dinov2
-from cortexia_video.models.torch.model import TorchModel, keep_in_float32
+from cortexia_video.models.torch.dinov2 import PATCH, DinoV2, load_strictly
+from cortexia_video.models.torch.dpt_head import DEPTH, TAKEN, DptHead, shape_network
+from cortexia_video.models.torch.model import TorchModel, keep_in_float32, put_on
 
 KINDS: dict[str, DepthKind] = {"da3mono-large": "affine_invariant", "da3metric-large": "metric"}
 
 _CANONICAL_F = 300
 _PREPROCESSING = Preprocessing((504, 504), PATCH, "area", *IMAGENET, scaling="long_side")
 _PORTS = Ports(("pixels",), ("depth", "sky"))
-_TAKEN = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # the layers that DPT takes, by how many there are
+_SKY = "sky_output_conv2"
 _LAST_EPS = 1e-5  # of the backbone's last norm
 
 
@@ -117,27 +117,14 @@ class DepthAnything3(TorchModel):
 def read_network(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
     """Read the network that a checkpoint holds, of the sizes of its weights. Raises `ModelLoadError`."""
     weights = _read_weights(checkpoint)
-    try:
-        levels = [len(weights[f"head.projects.{level}.bias"]) for level in range(4)]
-        width, last = (
-            len(weights[f"head.scratch.{name}.bias"]) for name in ("output_conv1", "output_conv2.0")
-        )
-    except KeyError as error:
-        raise ModelLoadError(f"{checkpoint.folder} holds no Depth Anything 3: it lacks {error}") from error
-    with torch.device("meta"):
-        backbone = shape_dinov2(weights, "backbone.pretrained.", checkpoint.folder)
-        if len(backbone.blocks) not in _TAKEN:
-            raise ModelLoadError(
-                f"{checkpoint.folder} holds a network of {len(backbone.blocks)} layers: Depth Anything 3 has "
-                f"{' or '.join(map(str, _TAKEN))}"
-            )
-        network: Any = DepthAndSky(backbone, DptHead(len(backbone.norm.weight), levels, 2 * width, last))
+    backbone, head = shape_network(
+        weights, "backbone.pretrained.", checkpoint.folder, "Depth Anything 3", outputs=(DEPTH, _SKY)
+    )
+    network: Any = DepthAndSky(backbone, head)
     load_strictly(network, weights, checkpoint.folder)
-    network.eval().requires_grad_(False).to(placement.device, placement.dtype)
-    if placement.device.type != "mps":
-        network.to(memory_format=torch.channels_last)
+    put_on(placement, network)
     if placement.is_half:  # depth would come in steps
-        for name in ("output_conv2", "sky_output_conv2"):
+        for name in (DEPTH, _SKY):
             keep_in_float32(network.head.scratch[name][-1])
     return network
 
@@ -168,82 +155,6 @@ class DepthAndSky(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         backbone: Any = self.backbone["pretrained"]
-        tokens = backbone(pixels, _TAKEN[len(backbone.blocks)])
-        found: tuple[Tensor, Tensor] = self.head([each[:, 1:].mT for each in tokens], pixels.shape[2:])
-        return found
-
-
-class DptHead(nn.Module):
-    """DPT: features of four layers -> depth and sky. Ranftl et al., Vision Transformers for Dense Prediction, 2021.
-
-    taken: channels of the features. levels: of each of the four levels. width: of what these are fused to.
-    last: before the last layers.
-    """
-
-    def __init__(self, taken: int, levels: Sequence[int], width: int, last: int) -> None:
-        super().__init__()
-        self.projects = nn.ModuleList(nn.Conv2d(taken, level, 1) for level in levels)
-        self.resize_layers = nn.ModuleList(
-            [
-                nn.ConvTranspose2d(levels[0], levels[0], 4, 4),
-                nn.ConvTranspose2d(levels[1], levels[1], 2, 2),
-                nn.Identity(),
-                nn.Conv2d(levels[3], levels[3], 3, 2, 1),
-            ]
-        )
-        self.scratch: Any = nn.ModuleDict(
-            {
-                f"layer{n}_rn": nn.Conv2d(level, width, 3, 1, 1, bias=False)
-                for n, level in enumerate(levels, 1)
-            }
-        )
-        self.scratch.update({f"refinenet{n}": _Fusion(width, is_last=n == 4) for n in range(1, 5)})
-        self.scratch["output_conv1"] = nn.Conv2d(width, width // 2, 3, 1, 1)
-        for name in ("output_conv2", "sky_output_conv2"):
-            layers = nn.Conv2d(width // 2, last, 3, 1, 1), nn.ReLU(), nn.Conv2d(last, 1, 1)
-            self.scratch[name] = nn.Sequential(*layers)
-
-    def forward(self, features: Sequence[Tensor], size: torch.Size) -> tuple[Tensor, Tensor]:
-        parts, grid = self.scratch, [side // PATCH for side in size]
-        levels = []
-        for n, (feature, project, resize) in enumerate(
-            zip(features, self.projects, self.resize_layers, strict=True), 1
-        ):
-            feature = feature.reshape(*feature.shape[:2], *grid)
-            levels.append(parts[f"layer{n}_rn"](resize(project(feature))))
-        fused = levels[3]
-        for n in (4, 3, 2, 1):
-            finer = levels[n - 2].shape[2:] if n > 1 else [2 * side for side in levels[0].shape[2:]]
-            fused = parts[f"refinenet{n}"](fused, levels[n - 1], finer)
-        fused = _stretch(parts["output_conv1"](fused), size)
-        return parts["output_conv2"](fused).exp()[:, 0], relu(parts["sky_output_conv2"](fused))[:, 0]
-
-
-class _Fusion(nn.Module):
-    """What coarser levels gave, and this one's features, at the next one's size. The last has no coarser one."""
-
-    def __init__(self, width: int, *, is_last: bool) -> None:
-        super().__init__()
-        self.resConfUnit1 = None if is_last else _Residual(width)
-        self.resConfUnit2 = _Residual(width)
-        self.out_conv = nn.Conv2d(width, width, 1)
-
-    def forward(self, coarser: Tensor, level: Tensor, size: Sequence[int]) -> Tensor:
-        if self.resConfUnit1 is not None:
-            level = coarser + self.resConfUnit1(level)
-        fused: Tensor = self.out_conv(_stretch(self.resConfUnit2(level), size))
-        return fused
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = (nn.Conv2d(width, width, 3, 1, 1) for _ in range(2))
-
-    def forward(self, values: Tensor) -> Tensor:
-        found: Tensor = values + self.conv2(relu(self.conv1(relu(values))))
-        return found
-
-
-def _stretch(values: Tensor, size: Sequence[int]) -> Tensor:
-    return interpolate(values, tuple(size), mode="bilinear", align_corners=True)
+        tokens = backbone(pixels, TAKEN[len(backbone.blocks)])
+        depth, sky = self.head([each[:, 1:].mT for each in tokens], pixels.shape[2:])
+        return depth.exp()[:, 0], relu(sky)[:, 0]

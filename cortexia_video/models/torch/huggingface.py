@@ -32,6 +32,11 @@ from cortexia_video.models.torch.model import TorchModel, keep_in_float32
 from cortexia_video.models.torch.moge import MoGe, holds_moge, open_moge
 from cortexia_video.models.torch.prompt_depth_anything import PromptDepthAnything
 from cortexia_video.models.torch.transformers_loader import load_network, save_network
+from cortexia_video.models.torch.video_depth_anything import (
+    VideoDepthAnything,
+    find_file,
+    open_video_depth_anything,
+)
 from cortexia_video.models.torch.zoedepth import OneByOne
 
 _COMPLETES = "prompt_depth_anything"
@@ -71,13 +76,23 @@ def load_hf(
     """
     source = name.removeprefix("hf:")
     placement = choose_placement(**placing)
-    is_moge = holds_moge(source)
-    checkpoint = open_moge(source) if is_moge else open_checkpoint(source)
+    is_moge, of_clips = holds_moge(source), find_file(source)
+    if of_clips:
+        checkpoint = open_video_depth_anything(source, of_clips)
+    else:
+        checkpoint = open_moge(source) if is_moge else open_checkpoint(source)
     shown = redact(f"hf:{source if checkpoint.hub_id else Path(source).expanduser().resolve().name}")
     if is_moge:
         if kind not in (None, "metric"):
             raise ModelLoadError(f"{checkpoint.folder} gives metric, not {kind}: leave `kind` out")
         return MoGe(name=shown, checkpoint=checkpoint, placement=placement, input_size=input_size)
+    if of_clips:
+        model = VideoDepthAnything(
+            name=shown, checkpoint=checkpoint, placement=placement, input_size=input_size
+        )
+        if kind not in (None, model.kind):
+            raise ModelLoadError(f"{checkpoint.folder} gives {model.kind}, not {kind}: leave `kind` out")
+        return model
     if checkpoint.model_type in DEPTH_ANYTHING_3:
         return open_depth_anything_3(shown, checkpoint, placement, input_size, kind)
     _require_depth_network(checkpoint)

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate, pad
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.images.resampling import Filter
-from cortexia_video.models.onnx.session import Ports
+from cortexia_video.models.onnx.session import Ports, first_line
 from cortexia_video.models.preprocessing import Preprocessing
 from cortexia_video.models.torch.checkpoint import Checkpoint
 from cortexia_video.models.torch.device import Placement, import_export
@@ -162,6 +162,23 @@ def average_by_torch(image: NDArray[np.uint8], height: int, width: int, filter: 
     planes = torch.from_numpy(writable).permute(2, 0, 1)[None]
     small = interpolate(planes, (height, width), mode=filter, antialias=True)
     return small[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def put_on(placement: Placement, network: nn.Module) -> None:
+    """Move a network where it is to run, in its precision, and make it ready for that."""
+    network.eval().requires_grad_(False).to(placement.device, placement.dtype)
+    if placement.device.type != "mps":
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def read_pickled(path: Path) -> Any:
+    """Read a file of torch's: tensors and plain values, and no other objects. Raises `ModelLoadError`."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelLoadError(
+            f"{path} cannot be read as weights of torch ({first_line(error)}): it may be cut off; download it again"
+        ) from error
 
 
 def keep_in_float32(module: nn.Module) -> None:

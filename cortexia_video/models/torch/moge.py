@@ -40,7 +40,7 @@ from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.torch.checkpoint import Checkpoint, hash_files, open_folder
 from cortexia_video.models.torch.device import Placement, choose_placement
 from cortexia_video.models.torch.dinov2 import load_strictly, shape_dinov2
-from cortexia_video.models.torch.model import TorchModel, keep_in_float32
+from cortexia_video.models.torch.model import TorchModel, keep_in_float32, put_on, read_pickled
 
 FILE = "model.pt"
 _FAMILY = "moge-2-"
@@ -119,14 +119,12 @@ class MoGe(TorchModel):
         weights = _read_file(path)["model"]
         network: Any = _build(self._checkpoint.config, weights, path)
         load_strictly(network, weights, path)
-        network.eval().requires_grad_(False).to(placement.device, placement.dtype)
+        put_on(placement, network)
         if placement.is_half:  # points are exponents: they would come in steps
             for head in (network.points_head, network.mask_head, getattr(network, "normal_head", None)):
                 if head is not None:
                     keep_in_float32(head.output_blocks[-1])
             keep_in_float32(network.scale_head)
-        if placement.device.type != "mps":
-            network.to(memory_format=torch.channels_last)
         self._loaded[placement] = network
         return _Asked(network, normals=False)
 
@@ -191,13 +189,7 @@ def open_moge(source: str, revision: str | None = None) -> Checkpoint:
 
 def _read_file(path: Path) -> Mapping[str, Any]:
     """Read configuration and weights, and no other objects: `weights_only` makes tensors and plain values."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelLoadError(
-            f"{path} cannot be read as weights of torch ({reason}): it may be cut off; download it again"
-        ) from error
+    content = read_pickled(path)
     parts = {"model_config", "model"}
     if not isinstance(content, Mapping) or not parts <= content.keys():
         raise ModelLoadError(f"{path} is no checkpoint of MoGe: it lacks {' and '.join(sorted(parts))}")
