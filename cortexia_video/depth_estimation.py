@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -120,7 +120,8 @@ class DepthEstimator:
         also: str | Iterable[str] = (),
         sky: Sky = "unknown",
     ) -> None:
-        require_one_of(size=(size, Size), sky=(sky, Sky))
+        if size not in get_args(Size) or sky not in get_args(Sky):
+            require_one_of(size=(size, Size), sky=(sky, Sky))
         self.model = model
         self.size = size
         self.also, self.sky = frozenset(choose_maps(also, MAPS) if also else ()), sky
@@ -601,7 +602,8 @@ def load_estimator(
     """
     if commercial_only:
         require_commercial(model, strict=commercial_only == "strict")
-    require_one_of(projection=(projection, Projection))
+    if projection not in get_args(Projection):
+        require_one_of(projection=(projection, Projection))
     loaded = load_model(model, device=device, thorough=thorough, **_keep_given(options))
     if projection == "equirectangular":
         from cortexia_video.inference.panorama import Panorama

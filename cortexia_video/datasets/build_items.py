@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,6 @@ from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.sequences import find_sequences
-from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import AnyPath, to_path, to_text
 
 _OF_MODEL = ("model", "weights_sha256")
@@ -80,44 +79,45 @@ def list_run_items(
     images: what was given to `cortexia estimate`. left: how many images get no item, by reason. passed_over:
     counts files that are no inputs, by type. Raises `InputError` where there are no images or no ledger.
     """
-    origin = images.resolve().name
-    with LedgerLines(run) as ledger:
-        state = LedgerState(ledger)
-        runs, places = state.runs, state.places()
-        del state
-        lines = {line["key"]: json.dumps(line) for line in ledger.at(places)}
-    for image in _find_inputs(images, run, lines, passed_over):
-        if isinstance(image, Failure):
-            yield image
-            continue
-        line = parse_json(lines.get(image.key, "null"), image.key)
-        if line is None or not any(map(find_depth, expand_clip(line, 1))):
-            left[NO_DEPTH if line is None else VIEW_ONLY] += 1
-            continue
-        settings = runs[line["run"]].settings if line["run"] in runs else {}
-        line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}
-        for each in expand_clip(line):
-            # what the row depends on: the image as the run found it, and the files that the run wrote
-            facts = [each["key"], origin, line["source"], line["outputs"], line["kind"], line.get("f_px")]
-            facts += [line[name] for name in _OF_MODEL]
-            fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
-            load = partial(_load_result, each["key"], to_path(image.place), run, each, origin)
-            yield BuildItem(each["key"], fingerprint, load, scale_is_said=True)
+    origin, given, has_clips, clips = images.resolve().name, [to_text(images)], False, set[str]()
 
+    def look(lines: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal has_clips
+        for line in lines:
+            has_clips = has_clips or b'"clip"' in line
+            yield line
 
-def _find_inputs(
-    images: AnyPath, run: AnyPath, lines: Mapping[str, str], passed_over: Counter[str] | None
-) -> Iterator[Found]:
-    """Yield the images and videos of a folder; folders of frames that a run took for clips are clips, too."""
-    given, folders = [to_text(images)], set[str]()
-    if any('"clip"' in text for text in lines.values()) and isinstance(images, Path) and images.is_dir():
-        for each in find_sequences(given, recursive=True, output=run):
-            if each.key in lines and isinstance(each, InputFile):
-                folders.add(each.source.path)
+    def find_inputs(state: LedgerState) -> Iterator[Found]:
+        """Yield images and videos; folders of frames that the run took for clips are clips, too."""
+        if has_clips and isinstance(images, Path) and images.is_dir():
+            for each in find_sequences(given, recursive=True, output=run):
+                if state.get(each.key) and isinstance(each, InputFile):
+                    clips.add(each.source.path)
+                    yield each
+        for each in find_images(given, recursive=True, output=run, passed_over=passed_over, videos=True):
+            if isinstance(each, Failure) or each.is_clip or os.path.dirname(each.source.path) not in clips:  # noqa: PTH120
                 yield each
-    for each in find_images(given, recursive=True, output=run, passed_over=passed_over, videos=True):
-        if isinstance(each, Failure) or each.is_clip or os.path.dirname(each.source.path) not in folders:  # noqa: PTH120
-            yield each
+
+    with LedgerLines(run) as ledger:
+        state = LedgerState(look(ledger))
+        for image in find_inputs(state):
+            if isinstance(image, Failure):
+                yield image
+                continue
+            place = [state.place(image.key)] if state.get(image.key) else []
+            line = next(ledger.at(place), None)
+            if line is None or not any(map(find_depth, expand_clip(line, 1))):
+                left[NO_DEPTH if line is None else VIEW_ONLY] += 1
+                continue
+            settings = state.settings(line["run"]) or {}
+            line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}
+            for each in expand_clip(line):
+                # what the row depends on: the image as the run found it, and the files that the run wrote
+                facts = [each["key"], origin, line["source"], line["outputs"], line["kind"], line.get("f_px")]
+                facts += [line[name] for name in _OF_MODEL]
+                fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
+                load = partial(_load_result, each["key"], to_path(image.place), run, each, origin)
+                yield BuildItem(each["key"], fingerprint, load, scale_is_said=True)
 
 
 def _load_result(

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +39,11 @@ from cortexia_video.storage.retries import RemoteError
 from cortexia_video.video.container import VIDEO_SUFFIXES
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
 from cortexia_video.video.depth_clip import is_depth_clip, list_numbers, read_about
+
+# of depth files and images, the longest first
+_ENDINGS = (
+    *sorted({each for reader in READERS for each in reader.suffixes} | IMAGE_SUFFIXES, key=len, reverse=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,12 +272,12 @@ def bare(key: str) -> str:
     So are those of videos off the folder of their frames: `a.mp4/000123` is `a/000123`.
     """
     folder, slash, name = key.rpartition("/")
-    suffix = PurePosixPath(folder).suffix
-    if suffix.lower() in VIDEO_SUFFIXES:
-        key = folder.removesuffix(suffix) + slash + name
-    endings = {suffix for reader in READERS for suffix in reader.suffixes} | set(IMAGE_SUFFIXES)
-    while True:
-        ending = next((each for each in endings if key.lower().endswith(each)), None)
-        if ending is None or key.lower() == ending or key.endswith("/" + ending):
-            return key
+    stem, dot, end = folder.rpartition(".")
+    if dot + end.lower() in VIDEO_SUFFIXES and stem and not stem.endswith("/"):
+        key = stem + slash + name
+    while (lower := key.lower()).endswith(_ENDINGS):
+        ending = next(each for each in _ENDINGS if lower.endswith(each))
+        if lower == ending or lower.endswith("/" + ending):
+            break
         key = key[: -len(ending)]
+    return key

@@ -422,7 +422,7 @@ def open_predictor(
         return ModelPredictor(name, load_estimators(name, **given), sparse)
     name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
     if list_files(root):
-        return FolderPredictor(name, [_list_run(root)], run=root)
+        return FolderPredictor(name, [_RunFiles(root)], run=root)
     about = {} if kind is None else {"kind": kind}
     with in_words(f"cannot read {root}", of=RemoteError), remember_listings():
         found = find_depth_files(root)
@@ -439,29 +439,45 @@ def open_predictor(
     return FolderPredictor(name, readings, convention)
 
 
-def _list_run(root: AnyPath) -> dict[str, DepthSource]:
-    """Return the depth that a run has done; views, that are to look at only, are left out."""
-    files, made_by = {}, read_depth_json(root).get("model")
-    model = {"model": made_by} if isinstance(made_by, str) else {}
-    for names, line in _read_named(root):
-        found = find_depth(line)
-        if found is not None:
-            packed = (root, found[0], line) if "inside" in line or "frame" in line else None
-            source = DepthSource(root / found[0], {**model, **about_depth(line)}, packed)
-            files.update(dict.fromkeys(names, source))
-    if not files:
-        raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
-    return files
+class _RunFiles(Mapping[str, DepthSource]):
+    """The depth that a run has done; views, that are to look at only, are left out.
+
+    Of a million only what differs is kept: paths are made when they are asked for.
+    """
+
+    def __init__(self, root: AnyPath) -> None:
+        made_by = read_depth_json(root).get("model")
+        model = {"model": made_by} if isinstance(made_by, str) else {}
+        self._root = root
+        self._found: dict[str, tuple[str, Mapping[str, Any], Line | None]] = {}
+        alike: dict[str, Mapping[str, Any]] = {}
+        for names, line in _read_named(root):
+            found = find_depth(line)
+            if found is not None:
+                said = {**model, **about_depth(line)}
+                about = alike.setdefault(repr(said), said)
+                packed = line if "inside" in line or "frame" in line else None
+                self._found.update(dict.fromkeys(names, (found[0], about, packed)))
+        if not self._found:
+            raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
+
+    def __getitem__(self, key: str) -> DepthSource:
+        name, about, line = self._found[key]
+        packed = None if line is None else (self._root, name, line)
+        return DepthSource(self._root / name, about, packed)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def _read_named(root: AnyPath) -> Iterator[tuple[list[str], Line]]:
     """Yield the lines of what a run has done, of each frame of a clip its own, with the names of their images."""
     for whole in read_done(root):
-        images, folder = (
-            list[str](),
-            Path(whole.get("path") or ""),
-        )  # names, of a clip that was a folder of images
-        if "clip" in whole and folder.is_dir():
+        images: list[str] = []  # names, of a clip that was a folder of images
+        if "clip" in whole and (folder := Path(whole.get("path") or "")).is_dir():
             found = list_images(folder)
             images = [each.name for each in found] if [*describe_images(found)] == whole["source"] else []
         for line in expand_clip(whole):

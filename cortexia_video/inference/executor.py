@@ -27,7 +27,7 @@ from cortexia_video.depth_estimation import (
     PreparedFrame,
     as_model_error,
 )
-from cortexia_video.errors import Failure, ModelError, ModelOutputError, format_count
+from cortexia_video.errors import Failure, ModelError, ModelOutputError
 from cortexia_video.inference.batches import BATCHES_WAITING, Batcher
 from cortexia_video.runtime.resources import Mark, StageClock
 
@@ -300,7 +300,7 @@ class PipelineExecutor(Generic[Item, Outcome]):
                 run = estimator.run_again if batch.in_float32 else estimator.run
                 began = [("model", time.perf_counter(), time.thread_time())]
                 answers = run(batch.pixels, batch.estimate_fov)
-                self._clock.add_up(began, format_count(len(batch.items), "image"))
+                self._clock.add_up(began, f"{len(batch.items)} image{'s'[: len(batch.items) != 1]}")
                 self._events.put(_Inferred(batch, answers))
             except BaseException as error:  # noqa: BLE001 - the calling thread raises it
                 self._events.put(_Broken(error))

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
 from cortexia_video.depth_map import DepthKind, Projection
@@ -25,7 +25,6 @@ from cortexia_video.errors import (
     InputError,
     ModelError,
     printable,
-    require_at_least_1,
     require_one_of,
     require_positive,
 )
@@ -230,12 +229,15 @@ def estimate(
     is_remote = any(isinstance(each, RemotePath) for each in (root, *places))
     if workers is None and is_remote:
         workers = _THREADS_A_CORE * count_cores()
-    require_positive(max_megapixels=max_megapixels, max_error=max_error)
-    require_positive(fps=fps, most=MAX_FPS)
-    require_at_least_1(every=every)
-    require_one_of(decode=(decode, Decoding), changed=(changed, Changed), sky=(sky, Sky))
-    require_one_of(projection=(projection, Projection), steady=(steady, SteadyMode))
-    require_one_of(video_size=(video_size, Size), video_format=(video_format, VideoFormat))
+    numbers = {"max_megapixels": max_megapixels, "max_error": max_error, "every": every}
+    if not (all(each > 0 for each in numbers.values()) and 0 < fps <= MAX_FPS):
+        require_positive(**numbers)
+        require_positive(fps=fps, most=MAX_FPS)
+    words: dict[str, tuple[object, object]] = {"decode": (decode, Decoding), "changed": (changed, Changed)}
+    words |= {"sky": (sky, Sky), "projection": (projection, Projection), "steady": (steady, SteadyMode)}
+    words |= {"video_size": (video_size, Size), "video_format": (video_format, VideoFormat)}
+    if any(each not in get_args(choices) for each, choices in words.values()):
+        require_one_of(**words)
     given = NO_INTRINSICS
     if f_px is not None or intrinsics is not None:
         given = load_intrinsics(f_px, intrinsics)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from cortexia_video.errors import in_words, printable
-from cortexia_video.ledger.state import LEDGER_NAME, LedgerState, parse_line, require_ledger
+from cortexia_video.ledger.state import LEDGER_NAME, LedgerState, require_ledger
+from cortexia_video.storage.documents import parse_object
 from cortexia_video.storage.paths import AnyPath, open_named
 
 _IN_MEMORY = 1 << 26  # bytes
@@ -57,8 +58,7 @@ class LedgerLines:
             in_main = place < self._main_size
             file = self._main if in_main else self._others
             file.seek(place if in_main else place - self._main_size)
-            line = parse_line(file.readline())
-            if line:
+            if line := parse_object(file.readline()):  # the state found it sound
                 yield line
 
 

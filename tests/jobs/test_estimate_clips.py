@@ -484,7 +484,7 @@ def test_a_video_of_others_in_the_place_is_not_replaced(tmp_path: Path) -> None:
     ("options", "told"),
     [
         ({"steady": "strong"}, "`steady` must be one of"),
-        ({"every": 0}, "`every` must be at least 1, got 0"),
+        ({"every": 0}, "`every` must be above 0, got 0"),
         ({"frames": "5-9"}, "`frames` must be like 0:500"),
         ({"frames": "9:5"}, "`frames` must be like 0:500"),
         ({"video_size": "half"}, "`video_size` must be one of full, native"),

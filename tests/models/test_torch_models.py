@@ -143,6 +143,34 @@ def test_in_float32_the_numbers_are_as_near_as_float32_is(family: str, checkpoin
     assert distance(model.infer(seen)[0], reference.numpy()) < 1e-3
 
 
+def test_a_batch_is_shared_among_the_cores(checkpoints: Checkpoints) -> None:
+    model = load_model(f"hf:{checkpoints('depth-anything')}", device="cpu")
+    size = model.processed_size(60, 80)
+    batch = np.stack([model.preprocess(make_pixels((60, 80), seed), size) for seed in range(5)])
+    alone = np.concatenate([model.infer(batch[index : index + 1]) for index in range(5)])
+    seen: list[tuple[int, int]] = []
+
+    def look(network: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
+        seen.append((len(given[0]), torch.get_num_threads()))
+        if len(seen) > 5:
+            raise MemoryError
+
+    model._network.register_forward_pre_hook(look)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        together = model.infer(batch)
+        assert sorted(seen) == [(1, 1), (1, 1), (1, 1), (2, 1)]
+        model.infer(batch[:1])
+        assert seen[-1] == (1, 4)  # one image has all of them
+        with pytest.raises(MemoryError):
+            model.infer(batch)
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(together, alone, atol=1e-5 * np.ptp(alone))
+
+
 @pytest.mark.parametrize("corners", [False, True])
 @pytest.mark.parametrize(
     ("old", "new"),

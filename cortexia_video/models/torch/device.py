@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from cortexia_video.errors import ModelLoadError, explain_import, not_known
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS, Graph, Ports, choose_graph
 
+_Values = NDArray[np.float32]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -80,6 +82,26 @@ class Placement:
         host.copy_(values, non_blocking=True)
         torch.cuda.current_stream(self.device).synchronize()
         return host.numpy()
+
+    def run_in_parts(self, run: Callable[[NDArray[Any]], _Values], batch: NDArray[Any]) -> _Values:
+        """Run parts of a batch side by side on the processor's cores; where that cannot be, all of it at once.
+
+        Threads of one network wait for each other at every layer, and for whoever else needs their core.
+        """
+        cores = torch.get_num_threads()
+        parts = 1 if self.device.type != "cpu" or self.graph or self.compiled else min(cores, len(batch))
+        if parts == 1:
+            return run(batch)
+
+        def run_part(part: NDArray[Any]) -> _Values:
+            torch.set_num_threads(cores // parts)
+            return run(part)
+
+        try:
+            with ThreadPoolExecutor(parts, thread_name_prefix="part of a batch") as pool:
+                return np.concatenate([*pool.map(run_part, np.array_split(batch, parts))])
+        finally:
+            torch.set_num_threads(cores)  # it is half the thread's and half the process's
 
     @contextmanager
     def running(self) -> Iterator[None]:

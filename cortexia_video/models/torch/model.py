@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class TorchModel:
 
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network on images (B, h, w, 3); return float32 (B, h', w')."""
-        return self._run(self._network, self._placement, batch)
+        return self._placement.run_in_parts(partial(self._run, self._network, self._placement), batch)
 
     def export(self, path: Path, about: Mapping[str, str]) -> tuple[int, int]:
         """Write the network as an ONNX file for the one size that it was loaded for; return (height, width).
