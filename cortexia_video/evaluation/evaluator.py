@@ -166,7 +166,10 @@ def evaluate(
         elif isinstance(each, str | os.PathLike):
             each = open_predictor(os.fspath(each), **options)
         opened.append(each)
-    if given and not any(isinstance(each, ModelPredictor) and each.estimator.takes_sparse for each in opened):
+    loaded = [each.estimator for each in opened if isinstance(each, ModelPredictor)]
+    for each in loaded:
+        each.require_sparse(given=each.takes_sparse and given is not None)
+    if given and not any(each.takes_sparse for each in loaded):
         raise InputError("no model here completes sparse depth (`sparse`): leave that out")
     with ScoreFile(root) as kept:
         if root is None:
