@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,13 +159,7 @@ def evaluate(
         )
     given = open_sparse_input(sparse, sparse_from)
     options = {"convention": convention, "pattern": pattern, "sparse": given, **model_options}
-    opened: list[Predictor] = []
-    for each in predictors:
-        if isinstance(each, DepthEstimator):
-            each = ModelPredictor(each.model.name, each, given)
-        elif isinstance(each, str | os.PathLike):
-            each = open_predictor(os.fspath(each), **options)
-        opened.append(each)
+    opened = [_open(each, options) for each in predictors]
     if given and not any(isinstance(each, ModelPredictor) and each.estimator.takes_sparse for each in opened):
         raise InputError("no model here completes sparse depth (`sparse`): leave that out")
     with ScoreFile(root) as kept:
@@ -187,6 +181,13 @@ def evaluate(
                 error.report = result
                 raise
         return result
+
+
+def _open(given: AnyPredictor, options: Mapping[str, Any]) -> Predictor:
+    """Return what is measured of a name, a path or a loaded model; a predictor as it is."""
+    if isinstance(given, DepthEstimator):
+        return ModelPredictor(given.model.name, given, options["sparse"])
+    return open_predictor(os.fspath(given), **options) if isinstance(given, str | os.PathLike) else given
 
 
 def evaluate_pairs(

@@ -243,63 +243,43 @@ def estimate(
         given = load_intrinsics(f_px, intrinsics)
         given.require_square()
     maps = choose_maps(also) if also else ()
-    if maps and sequence:
-        raise InputError(_NO_CLIPS)
-    if maps and pack == "parquet":
-        raise InputError("`pack='parquet'` has no column for other maps (`also`): use `pack='tar'`")
-    if align_to and pack and not drop_relative:
-        raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
     if sequence:
         require_video()
     taken = parse_frames(frames) if frames else (0, None)
     files = format if video_format == "frames" else None
     video = VideoOptions(steady, video_size, every, taken, fps, files)
-    options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
-    options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
-    options |= {"normalize": normalize, "output_name": output_name, "canonical_f": canonical_f}
-    options |= {"thorough": thorough}
+    asked: dict[str, object] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
+    asked |= {"backend": backend, "precision": precision, "compile": compile, "kind": kind}
+    asked |= {"input_size": input_size, "multiple_of": multiple_of, "normalize": normalize}
+    asked |= {"output_name": output_name, "canonical_f": canonical_f, "thorough": thorough}
+    asked |= {"also": tuple(each for each in maps if each != "points"), "sky": sky, "projection": projection}
+    to = AlignTo(to=align_to) if isinstance(align_to, str) else align_to
+    aligner, known = Aligner(to) if to else None, open_sparse(sparse, sparse_from)
+    task = TaskOptions(choose_workers(workers), decode, given, max_megapixels, video, aligner, maps, known)
     spec = RunSpec(
         inputs=[*inputs],
         root=root,
         recursive=recursive,
         partition=parse_partition(partition) if partition else None,
         model=model,
-        asked={"device": device, "batch_size": batch_size, "size": size, **options, **model_options}
-        | {"also": tuple(each for each in maps if each != "points"), "sky": sky, "projection": projection},
+        asked=asked,
         commercial_only=commercial_only,
         max_error=max_error,
         format=format,
         preview=preview,
-        task=TaskOptions(
-            choose_workers(workers),
-            decode,
-            given,
-            max_megapixels,
-            video,
-            Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
-            maps,
-            open_sparse(sparse, sparse_from),
-        ),
+        task=task,
         drop_relative=drop_relative,
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
         sequence=sequence,
     )
     found = LookAhead(_find_some(spec, places, passed_over), stop)
-    more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
-    report = _run(
-        spec,
-        executor or LocalExecutor(),
-        found,
-        passed_over,
-        may_lack_room=size == "full" and not is_remote,
-        profile=profile,
-        changed=changed,
-        **more,
-    )
+    more: dict[str, Any] = {"overwrite": overwrite, "changed": changed, "profile": profile}
+    more |= {"on_outcome": on_outcome, "stop": stop, "may_lack_room": size == "full" and not is_remote}
+    report = _run(spec, executor or LocalExecutor(), found, passed_over, **more)
     if given.settings and (unused := given.describe_unused()):
         _log.warning("%s", unused)
-    if spec.task.aligner:
-        spec.task.aligner.errors.log()
+    if aligner:
+        aligner.errors.log()
     return report
 
 
@@ -452,6 +432,16 @@ class RunSpec:
     packing: Packing | None = None
     sequence: bool = False
     drop_relative: bool = False
+
+    def __post_init__(self) -> None:
+        if self.task.also and self.sequence:
+            raise InputError(_NO_CLIPS)
+        if self.task.also and self.packing and self.packing.name == "parquet":
+            raise InputError("`pack='parquet'` has no column for other maps (`also`): use `pack='tar'`")
+        if self.task.aligner and self.packing and not self.drop_relative:
+            raise InputError(
+                "`pack` has no room for the depth before its alignment: give `drop_relative=True`"
+            )
 
     def find(self, passed_over: Counter[str] | None = None) -> Iterator[Found]:
         """Find the inputs of this part. passed_over: counts what is none, as `find_images` does."""

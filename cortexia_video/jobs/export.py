@@ -142,10 +142,15 @@ def export(
                     f"the export of {model} is too far from it: {parity}; nothing was written "
                     f"(`precision='float32'`, or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
                 )
-        written = sum(each.stat().st_size for each in folder.iterdir())
-        files = sorted(folder.iterdir(), key=lambda each: each == path)  # the file itself last
-        for each in files:
-            require_free(place.parent / each.name, "remove it")
-        for each in files:
-            move_whole(each, place.parent / each.name)
-    return Export(place, size, written, parity)
+        return Export(place, size, _move(path, place), parity)
+
+
+def _move(path: Path, place: AnyPath) -> int:
+    """Move a file, last, and what lies beside it to its place; return the bytes of all."""
+    files = sorted(path.parent.iterdir(), key=lambda each: each == path)
+    written = sum(each.stat().st_size for each in files)
+    for each in files:
+        require_free(place.parent / each.name, "remove it")
+    for each in files:
+        move_whole(each, place.parent / each.name)
+    return written

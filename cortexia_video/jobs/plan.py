@@ -29,6 +29,7 @@ from cortexia_video.errors import (
 )
 from cortexia_video.formats.registry import FORMATS, choose_maps
 from cortexia_video.frame import Frame
+from cortexia_video.images.decode import Header
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.backend_choice import WAY, find_kept, load_kept
@@ -222,32 +223,22 @@ def plan(
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = read_headers(track(samples, "looking", total=len(samples)))
     if samples and not headers:
-        raise InputError(
-            f"none of {format_count(len(samples), 'image')} looked at can be read, such as {samples[0].key}"
-        )
+        several = format_count(len(samples), "image")
+        raise InputError(f"none of {several} looked at can be read, such as {samples[0].key}")
     maps = choose_maps(also)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
     run: dict[str, Any] = {"decode": decode, "f_px": f_px, "intrinsics": intrinsics}
     run |= {"sparse": sparse, "sparse_from": sparse_from}
-    pixels = itertools.accumulate(each.width * each.height for each in headers.values())
-    few = itertools.takewhile(lambda seen: seen[1] <= _TIMED_PIXELS, zip(headers, pixels, strict=True))
-    chosen = [image for image, _ in itertools.islice(few, _TIMED)] or [*headers][
-        :1
-    ]  # to time; huge ones are fewer
-    estimators: Sequence[DepthEstimator]
+    chosen = _choose(headers)
     if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
-        frames = decode_readable(
-            chosen or clips.shuffle(), replace(USUAL_TASK, sparse=open_sparse(sparse, sparse_from))
-        )
+        task = replace(USUAL_TASK, sparse=open_sparse(sparse, sparse_from))
+        frames = decode_readable(chosen or clips.shuffle(), task)
         estimators = _load(model, asked, root, frames, images, clips)
     else:
         estimators = load_estimators(model, **asked)
     ours = {**estimators[0].identity, "decode": decode, **({"also": maps} if maps else {})}
-    settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
-    settings |= {name: settings.get(name) for name in WAY}
-    theirs = {name: {**dict.fromkeys(WAY), **each.settings} for name, each in state.runs.items()}
-    fitting = [name for name, each in theirs.items() if settings.items() <= each.items()]
+    fitting = _find_fitting(state, ours)
     left = images.found - sum(found.done[name] for name in fitting)
     # on the disk that the output would be on, if that can be written
     beside = find_existing(root) if isinstance(root, Path) else None
@@ -264,13 +255,6 @@ def plan(
     if clips.found:
         finished = sum(found.done_clips[name] for name in fitting)
         clip_cost = _plan_clips(clips, finished, estimators, beside, num_workers, run)
-    # what object stores will be asked: they charge for it
-    remote, stored = any(is_remote(each) for each in inputs), isinstance(root, RemotePath)
-    requests = {
-        "LIST": math.ceil((images.found + clips.found) * (remote + stored) / _LISTED),
-        "GET": left if remote else 0,
-        "PUT": left + 2 * math.ceil(left / CLAIMED) if stored else 0,
-    }
     return Plan(
         found=images.found,
         done=images.found - left,
@@ -284,7 +268,7 @@ def plan(
         timed=count,
         formats=formats,
         num_workers=num_workers,
-        requests=requests,
+        requests=_count_requests(images.found + clips.found, left, inputs, root),
         clips=clip_cost,
         maps=of_maps,
     )
@@ -314,6 +298,33 @@ def _count(inputs: Iterable[Found], root: AnyPath | None, state: LedgerState) ->
             (found.done_clips if item.is_clip else found.done)[entry.run] += whole
         (found.clips if item.is_clip else found.images).add(item)
     return found
+
+
+def _choose(headers: Mapping[InputFile, Header]) -> list[InputFile]:
+    """Choose a few images to time, fewer where they are huge, at least one."""
+    pixels = itertools.accumulate(each.width * each.height for each in headers.values())
+    few = itertools.takewhile(lambda seen: seen[1] <= _TIMED_PIXELS, zip(headers, pixels, strict=True))
+    return [image for image, _ in itertools.islice(few, _TIMED)] or [*headers][:1]
+
+
+def _find_fitting(state: LedgerState, ours: Mapping[str, object]) -> list[str]:
+    """Return the runs whose settings are these, whatever else they were told."""
+    settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
+    settings |= {name: settings.get(name) for name in WAY}
+    theirs = {name: {**dict.fromkeys(WAY), **each.settings} for name, each in state.runs.items()}
+    return [name for name, each in theirs.items() if settings.items() <= each.items()]
+
+
+def _count_requests(
+    found: int, left: int, inputs: Iterable[str | os.PathLike[str]], root: AnyPath | None
+) -> dict[str, int]:
+    """Return what object stores will be asked: they charge for it."""
+    remote, stored = any(is_remote(each) for each in inputs), isinstance(root, RemotePath)
+    return {
+        "LIST": math.ceil(found * (remote + stored) / _LISTED),
+        "GET": left if remote else 0,
+        "PUT": left + 2 * math.ceil(left / CLAIMED) if stored else 0,
+    }
 
 
 def _load(

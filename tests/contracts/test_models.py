@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_files import write_mean_network, write_point_network
+from PIL import Image
 from telling_model import Telling
 
-from cortexia_video import DepthEstimator, Frame, list_models
+from cortexia_video import DepthEstimator, DepthMap, Frame, list_models, write_depth
 from cortexia_video.inference.maps import find_maps
+from cortexia_video.inference.panorama import Panorama
+from cortexia_video.jobs.check_model import check_model
 from cortexia_video.jobs.export import export
 from cortexia_video.models.protocol import DepthModel
 from cortexia_video.models.registry import find_model, load_model
 
 TELLING = "telling"  # no row: the one that is known to have every map
+AROUND = "telling, of panoramas"
 ROWS = [info.name for info in list_models() if ":" not in info.name and "broken" not in info.summary]
 _SKY = {"kind": "affine_invariant", "short_side": "48", "multiple_of": "4", "normalize": "unit", "sky": "0.5"}
 FILES: dict[str, Callable[[Path], Path]] = {
@@ -42,6 +46,7 @@ EVERY = pytest.mark.parametrize(
     [
         *ROWS,
         TELLING,
+        AROUND,
         *FILES,
         *(pytest.param(f"exported {each}", marks=pytest.mark.slow) for each in EXPORTED),
     ],
@@ -52,7 +57,7 @@ Load = Callable[[str], DepthModel]
 @pytest.fixture(scope="module")
 def load(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Load:
     """Return load(name), a model of the table with small weights; each is loaded once."""
-    loaded: dict[str, DepthModel] = {TELLING: Telling()}
+    loaded: dict[str, DepthModel] = {TELLING: Telling(), AROUND: Panorama(Telling())}
     folder = tmp_path_factory.mktemp("files")
 
     def write(name: str) -> str:
@@ -79,11 +84,13 @@ def load(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Load:
 def photo(seed: int, model: DepthModel, size: tuple[int, int] = (90, 120)) -> Frame:
     """Return an image, with a focal length where the model needs one and estimates none, and sparse depth."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    rows, columns = (np.arange(side) * count // side for side, count in zip(size, coarse.shape, strict=False))
+    if getattr(model, "projection", "perspective") == "equirectangular":
+        size = (size[0], 2 * size[0])
     f_px = None if getattr(model, "estimates_fov", True) else 100.0
     sparse = None
     if getattr(model, "takes_sparse", False):
         sparse = np.random.default_rng(seed).uniform(1, 6, [side // 2 for side in size]).astype(np.float32)
+    rows, columns = (np.arange(side) * count // side for side, count in zip(size, coarse.shape, strict=False))
     return Frame(f"{seed}", coarse[rows][:, columns], f_px, "given" if f_px else None, sparse=sparse)
 
 
@@ -94,8 +101,9 @@ def test_depth_is_of_the_kind_that_the_row_says_and_as_large_as_its_image(name: 
         assert model.kind == (find_model(row).kind or model.kind)
         assert {*find_maps(model)} >= {*find_maps(load(row))}, "an exported file gives back what the row does"
     for size in ((90, 120), (64, 33)):
-        depth = DepthEstimator(model)(photo(0, model, size))
-        assert depth.values.shape == size and depth.kind == model.kind
+        frame = photo(0, model, size)
+        depth = DepthEstimator(model)(frame)
+        assert depth.values.shape == frame.image.shape[:2] and depth.kind == model.kind
         known = depth.values[np.isfinite(depth.values)]
         assert known.size and (model.kind not in ("metric", "scale_invariant") or known.min() >= 0)
 
@@ -144,3 +152,21 @@ def test_what_is_not_asked_for_is_not_carried(name: str, load: Load) -> None:
     model = load(name)
     depth = DepthEstimator(model)(photo(2, model))
     assert depth.normals is None and depth.confidence is None
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_its_published_weights_can_be_checked_in_one_command(
+    name: str, load: Load, tmp_path: Path, use_hub_cache: Path
+) -> None:
+    """As `cortexia models check` does it, here by the small weights of each row against its own depth."""
+    model = load(name)
+    frame = photo(0, model, (64, 80))
+    Image.fromarray(frame.image).save(tmp_path / "a.png")
+    expected = DepthEstimator(model, sky="keep")(frame).values
+    np.save(tmp_path / "expected.npy", expected)
+    given: dict[str, Any] = {"f_px": frame.f_px, **SMALLER.get(name, {})}
+    if frame.sparse is not None:
+        write_depth(DepthMap(frame.sparse, "metric"), tmp_path / "sparse.npz")
+        given["sparse"] = tmp_path / "sparse.npz"
+    check = check_model(name, tmp_path / "a.png", expect=tmp_path / "expected.npy", **given)
+    assert check.passed and check.difference.mean < 1e-5 and check.compared > 0.5

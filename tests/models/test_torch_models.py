@@ -20,7 +20,7 @@ pytest.importorskip("transformers")
 import torch
 from onnx_files import write_mean_network
 from torch.nn.functional import interpolate
-from torch_checkpoints import COMMIT, save_checkpoint
+from torch_checkpoints import COMMIT, put_in_cache, save_checkpoint
 from transformers import AutoModelForDepthEstimation, DepthProForDepthEstimation
 from transformers.models.dpt.image_processing_pil_dpt import (
     DPTImageProcessorPil,
@@ -439,8 +439,14 @@ def drop_weight(folder: Path, name: str) -> None:
             lambda at: (at / "model.safetensors").rename(at / "model.bin"),
             "holds model.bin and no .safetensors",
         ),
-        (lambda at: (at / "model.safetensors").write_bytes(b"no"), "cannot be loaded by transformers"),
-        (lambda at: drop_weight(at, "head.conv3.bias"), "weights are missing .* such as head.conv3.bias"),
+        (
+            lambda at: (at / "model.safetensors").write_bytes(b"no"),
+            "cannot be loaded by transformers: .*: damaged or half written; download it again",
+        ),
+        (
+            lambda at: drop_weight(at, "head.conv3.bias"),
+            "1 weight missing, or of another shape, such as head.conv3.bias",
+        ),
         (lambda at: change_json(at / "config.json", auto_map={"AutoModel": "m.M"}), "wants code of its own"),
         (lambda at: change_json(at / "config.json", model_type="vit"), "of type 'vit', which is no depth"),
         (lambda at: change_json(at / "config.json", model_type="chmv2"), "height of trees"),
@@ -458,6 +464,18 @@ def test_unusable_checkpoints_say_why(
     spoil(folder)
     with pytest.raises(ModelLoadError, match=message):
         load_model(f"hf:{folder}")
+
+
+def test_another_network_in_the_place_of_a_name_is_refused(
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_cache(checkpoints("zoedepth"), "depth-anything/Depth-Anything-V2-Small-hf", "main", tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(
+        ModelLoadError, match="of type zoedepth, and depth-anything-v2-small is depth_anything: another"
+    ):
+        load_model("depth-anything-v2-small")
 
 
 def test_weights_that_nothing_runs_may_be_missing(copy: Callable[[str], Path]) -> None:

@@ -172,9 +172,7 @@ class OnnxModel:
             self._preprocessing = replace(self._preprocessing, multiple_of=step)
             if step > 1:
                 _log.info("%s: sides must be multiples of %d, as trying shows", self.name, step)
-        self.processed_size = (
-            self._preprocessing.fit
-        )  # the file's own, or nearest to the image's aspect ratio
+        self.processed_size = self._preprocessing.fit  # its own, or nearest to the image's aspect ratio
         if not is_known or self.device != "cpu":
             with self._trying():
                 self._try_size(*self.processed_size(64, 64))

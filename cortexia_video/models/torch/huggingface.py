@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
 
 from cortexia_video.depth_map import KINDS, DepthKind
-from cortexia_video.errors import ModelLoadError, not_known, redact
+from cortexia_video.errors import ModelLoadError, not_known, printable, redact
 from cortexia_video.models.catalog import find_published
 from cortexia_video.models.onnx.session import Ports
 from cortexia_video.models.preprocessing import (
@@ -56,6 +56,15 @@ _REFUSED = {  # types of network that transformers counts among those of depth
 }
 
 
+_TYPES = {  # in the words of config.json, by the beginning of a name
+    "depth-pro": "depth_pro",
+    "depth-anything-v2": "depth_anything",
+    "prompt-depth-anything": "prompt_depth_anything",
+    "zoedepth": "zoedepth",
+    "dpt": "dpt",
+}
+
+
 def load_published(name: str, *, input_size: InputSize | None = None, **placing: Any) -> TorchModel:
     """Load a checkpoint that `published` lists; options are those of `load_hf`, without `kind`."""
     placement = choose_placement(**placing)
@@ -63,6 +72,12 @@ def load_published(name: str, *, input_size: InputSize | None = None, **placing:
     assert info.hub_id is not None
     checkpoint = open_checkpoint(info.hub_id, info.revision)
     _require_depth_network(checkpoint)
+    wanted = next(of_type for family, of_type in _TYPES.items() if name.startswith(family))
+    if checkpoint.model_type != wanted:
+        raise ModelLoadError(
+            f"{checkpoint.folder} holds a network of type {printable(str(checkpoint.model_type))}, and {name} is "
+            f"{wanted}: another checkpoint lies in its place; download it again"
+        )
     return _load(name, checkpoint, info.kind, placement, input_size)
 
 

@@ -176,8 +176,9 @@ def read_pickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        reason = first_line(error).partition(". ")[0]
         raise ModelLoadError(
-            f"{path} cannot be read as weights of torch ({first_line(error)}): it may be cut off; download it again"
+            f"{path} cannot be read as weights of torch ({reason}): it may be cut off; download it again"
         ) from error
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForDepthEstimation
 from transformers.utils import logging
 
-from cortexia_video.errors import ModelLoadError
+from cortexia_video.errors import ModelLoadError, format_count
 from cortexia_video.models.torch.checkpoint import Checkpoint
 from cortexia_video.models.torch.device import Placement
 
@@ -46,13 +47,16 @@ def load_network(
         raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelLoadError(f"{checkpoint.folder} cannot be loaded by transformers: {reason}") from error
+        broken = ": damaged or half written; download it again" if isinstance(error, SafetensorError) else ""
+        raise ModelLoadError(
+            f"{checkpoint.folder} cannot be loaded by transformers: {reason}{broken}"
+        ) from error
     lacking = [name for name in found["missing_keys"] if not _NEVER_RUN.search(name)]
     lacking += [str(each[0]) for each in found.get("mismatched_keys", ())]
     if lacking:
         raise ModelLoadError(
-            f"{checkpoint.folder} does not hold the whole network: {len(lacking)} weights are missing or of "
-            f"another shape, such as {sorted(lacking)[0]}"
+            f"{checkpoint.folder} does not hold the whole network: {format_count(len(lacking), 'weight')} missing, or "
+            f"of another shape, such as {sorted(lacking)[0]}"
         )
     network = network.eval().requires_grad_(False).to(placement.device)
     if placement.device.type == "mps":
