@@ -145,6 +145,9 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", type=Path, default=[Path("tests")], help="files and folders")
     asked = parser.parse_args()
     sys.path[0] = ""  # as of `python -m pytest`
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background ignores it, and what tests start would
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     files = {file for path in asked.paths for file in ([path] if path.is_file() else path.rglob("test_*.py"))}
