@@ -196,3 +196,16 @@ def test_nothing_of_some_systems_is_imported_before_it_is_needed() -> None:
     for path in FILES:
         early = {module.split(".")[0] for module, _ in find_imports(path, lazy=False)}
         assert not early & {"fcntl", "grp", "msvcrt", "pty", "pwd", "resource", "termios", "tty", "winreg"}
+
+
+def test_no_function_has_a_body_over_60_lines() -> None:
+    """A function tells one story; its signature and its docstring do not count."""
+    long = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                said = node.body[0] if ast.get_docstring(node) else None
+                first = node.body[0].lineno if said is None else (said.end_lineno or 0) + 1
+                if (node.end_lineno or 0) - first >= 60:
+                    long.append(f"{path.name}: {node.name}")
+    assert long == []

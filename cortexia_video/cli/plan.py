@@ -85,6 +85,9 @@ def _print_clips(cost: ClipCost, shared: str, lost: str) -> None:
 
 
 def _format_hours(hours: float) -> str:
-    if hours >= 1:
-        return f"{format_number(hours)} hours"
-    return f"{hours * 60:.2g} minutes" if hours * 60 >= 1 else f"{hours * 3600:.2g} seconds"
+    number, unit = format_number(hours), "hour"
+    if hours < 1:
+        number, unit = (
+            (f"{hours * 60:.2g}", "minute") if hours * 60 >= 1 else (f"{hours * 3600:.2g}", "second")
+        )
+    return f"{number} {unit}{'' if number == '1' else 's'}"

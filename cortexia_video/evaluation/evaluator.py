@@ -160,7 +160,10 @@ def evaluate(
     given = open_sparse_input(sparse, sparse_from)
     options = {"convention": convention, "pattern": pattern, "sparse": given, **model_options}
     opened = [_open(each, options) for each in predictors]
-    if given and not any(isinstance(each, ModelPredictor) and each.estimator.takes_sparse for each in opened):
+    loaded = [each.estimator for each in opened if isinstance(each, ModelPredictor)]
+    for estimator in loaded:
+        estimator.require_sparse(given=estimator.takes_sparse and given is not None)
+    if given and not any(each.takes_sparse for each in loaded):
         raise InputError("no model here completes sparse depth (`sparse`): leave that out")
     with ScoreFile(root) as kept:
         if root is None:

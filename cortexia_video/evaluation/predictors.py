@@ -89,9 +89,6 @@ class ModelPredictor:
         name: In the table.
         model: A loaded one, or one for each device.
         sparse: What it is given to complete, if it does that.
-
-    Raises:
-        ModelError: It completes sparse depth, and there is none.
     """
 
     needs_images = True
@@ -105,7 +102,6 @@ class ModelPredictor:
         self.name = name
         self._estimators = load_estimators(model)
         self._sparse = sparse if self.estimator.takes_sparse else None
-        self.estimator.require_sparse(given=self._sparse is not None)
         identity = {**self.estimator.identity, **(self._sparse.settings if self._sparse else {})}
         self._identity = json.dumps(identity, sort_keys=True, default=str).encode()
 

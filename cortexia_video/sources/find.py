@@ -276,6 +276,7 @@ class _Scan:
         entries = [each for each in entries if not each.name.startswith(".") and not is_ledger(each.name)]
         names = [entry.name for entry in entries]
         keys = self.rule.name_keys(names) if self.rule.name_keys else dict(zip(names, names, strict=True))
+        absolute = os.path.abspath(folder)  # noqa: PTH100 - resolve() would follow links
         for entry in entries:
             key = prefix + keys.get(entry.name, entry.name)
             if _is_folder(entry):
@@ -287,7 +288,7 @@ class _Scan:
                     self.passed_over[DEPTH] += 1
                 else:
                     is_clip = self.rule.takes_clips and is_video_name(entry.name)
-                    yield _stat(key, entry.path, is_clip=is_clip)
+                    yield _stat(key, entry.path, os.path.join(absolute, entry.name), is_clip=is_clip)  # noqa: PTH118
         yield from self.rule.list_packed(
             Path(folder), (each.name for each in entries), prefix, self.partition
         )
@@ -325,17 +326,17 @@ def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]
             key = pure.with_name(f"{pure.stem}~{mark}{pure.suffix}").as_posix()
         keys.add(key)
         if partition.count == 1 or partition.holds(each.key):
-            yield dataclasses.replace(each, key=key)
+            yield each if key == each.key else dataclasses.replace(each, key=key)
 
 
-def _stat(key: str, path: str, *, is_clip: bool = False) -> Found:
+def _stat(key: str, path: str, absolute: str | None = None, *, is_clip: bool = False) -> Found:
     try:
         status = os.stat(path)  # noqa: PTH116 - of each of a million, half the time
     except (OSError, ValueError) as error:
         return Failure(key, "find", _cannot_open(path, error))
     if not stat.S_ISREG(status.st_mode):
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
-    absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
+    absolute = absolute or os.path.abspath(path)  # noqa: PTH100
     return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns), absolute, is_clip=is_clip)
 
 

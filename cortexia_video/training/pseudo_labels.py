@@ -36,7 +36,12 @@ def check_teacher(images: str, labels: Path, teacher: str, *, any_licence: bool 
         raise InputError(f"{images} holds no images to label: name another folder")
     if not any_licence:
         _require_permissive(teacher)
-    return load_model(teacher, device="cpu").kind
+    model = load_model(teacher, device="cpu")
+    if getattr(model, "takes_sparse", False):
+        raise InputError(
+            f"{teacher} completes a sensor's depth, which these images lack: name another teacher"
+        )
+    return model.kind
 
 
 def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:

@@ -102,6 +102,10 @@ def _open_beside(
     """Open what has depth of images with these keys: a run, a folder of files, or a model."""
     predictor = open_predictor(path, kind=kind, convention=convention)
     if isinstance(predictor, ModelPredictor):
+        if predictor.estimator.takes_sparse:
+            raise InputError(
+                f"{printable(path)} completes a sensor's depth: run cortexia estimate, and give its output folder"
+            )
         return ModelColumn(name, predictor.estimator)
     assert isinstance(predictor, StoredPredictor)
     return StoredColumn(name, predictor, keys)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 from camera_model import FOV_DEG, Camera, InPlace
 from clips import decode_by_ffmpeg, draw, ffmpeg, times_by_ffmpeg, write_clip
+from conftest import HANG_S
 from file_digests import file_digests
 from numpy.typing import NDArray
 from PIL import Image
@@ -428,6 +431,24 @@ def test_a_bad_clip_costs_itself_alone(tmp_path: Path, make_image: Make, name: s
     assert (failure.key, failure.stage) == ("bad.mp4", "decode")
     assert reason in failure.reason
     assert [*sorted(files(tmp_path / "out"))] == ["good.mp4.mkv", "z.jpg.npy"]
+
+
+_PEAK = """
+import resource, sys
+from cortexia_video import DepthEstimator, SyntheticModel, estimate
+estimate(sys.argv[1], sys.argv[2], model=DepthEstimator(SyntheticModel(short_side=120)), frames=f"0:{sys.argv[3]}")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", [draw(number, 120, 160) for number in range(1000)])
+    peaks = []
+    for count in (100, 1000):
+        command = [sys.executable, "-c", _PEAK, str(path), str(tmp_path / f"{count}"), str(count)]
+        peaks.append(int(subprocess.run(command, capture_output=True, check=True, timeout=HANG_S).stdout))
+    assert peaks[1] < peaks[0] + 20, peaks  # the depth of 900 frames is 66 MB
 
 
 def test_large_videos_are_refused(tmp_path: Path) -> None:

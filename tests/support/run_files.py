@@ -85,10 +85,17 @@ class FileRun:
             keeper.join()
 
     def _keep(self, file: Path) -> None:
-        """Wait for the tests of a file, whatever their process dies of; then another may begin."""
+        """Wait for the tests of a file, whatever their process dies of; then another may begin.
+
+        Its folder is its own: what pytest removes of earlier runs, others may be removing, which is an error to it.
+        """
         began = time.monotonic()
-        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as counted:
-            tests = _start(self._test, file, said.fileno(), counted.fileno())
+        with (
+            tempfile.TemporaryFile() as said,
+            tempfile.TemporaryFile() as counted,
+            tempfile.TemporaryDirectory(prefix="pytest-", ignore_cleanup_errors=True) as folder,
+        ):
+            tests = _start(self._test, file, folder, said.fileno(), counted.fileno())
             tests.join()
             os.write(self._give_back, b".")
             said.seek(0), counted.seek(0)
@@ -103,14 +110,15 @@ class FileRun:
         shown = lines[-1:] if code == 0 else lines
         print(f"{file} ({time.monotonic() - began:.1f} s)", *shown, sep="\n", flush=True)
 
-    def _test(self, file: Path, said: int, counted: int) -> None:
+    def _test(self, file: Path, folder: str, said: int, counted: int) -> None:
         import pytest
 
         os.dup2(said, 1)
         os.dup2(said, 2)
         sys.argv = ["pytest", str(file)]
         notes = Notes()
-        code = pytest.main(["-m", self._marker, str(file)], plugins=[notes])
+        options = ["-m", self._marker, "--basetemp", f"{folder}/{file.stem}"]
+        code = pytest.main([*options, str(file)], plugins=[notes])
         os.write(counted, json.dumps([notes.outcomes, notes.seconds]).encode())
         atexit._run_exitfuncs()
         sys.exit(int(code))
@@ -137,6 +145,9 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", type=Path, default=[Path("tests")], help="files and folders")
     asked = parser.parse_args()
     sys.path[0] = ""  # as of `python -m pytest`
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background ignores it, and what tests start would
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     files = {file for path in asked.paths for file in ([path] if path.is_file() else path.rglob("test_*.py"))}

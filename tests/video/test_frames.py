@@ -189,7 +189,15 @@ def make_sound(path: Path) -> None:
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", path)
 
 
+def blank(path: Path) -> None:
+    data = bytearray(write_clip(path).read_bytes())
+    begin, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    data[begin:end] = bytes(end - begin)
+    path.write_bytes(data)
+
+
 BAD: dict[str, tuple[Any, str]] = {
+    "no frame": (blank, "no frame of it can be decoded"),
     "empty": (lambda path: path.write_bytes(b""), "empty file"),
     "text": (lambda path: path.write_text("hello"), "plain text"),
     "sound": (make_sound, "only sound"),
