@@ -296,7 +296,7 @@ def test_an_interruption_is_one_line_and_130(
             os.kill(os.getpid(), number)
         return parse_line(line)
 
-    for module in ("ledger", "state", "lines", "index"):
+    for module in ("ledger", "state", "index"):
         monkeypatch.setattr(f"cortexia_video.ledger.{module}.parse_line", press_ctrl_c)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in the foreground of a shell
     try:
