@@ -35,7 +35,7 @@ furniture:
 test: $(VENV)/test
 	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python tests/support/run_files.py -m "$(WHICH)"
 
-# What `make test` leaves out, to stay under a quarter of an hour.
+# What `make test` leaves out: tests of minutes.
 test-slow:
 	$(MAKE) test WHICH=slow
 

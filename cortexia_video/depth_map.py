@@ -257,7 +257,7 @@ def find_usable(values: NDArray[Any], kind: str) -> NDArray[np.bool_]:
 def require_perspective(depth: DepthMap, what: str) -> None:
     """Raise `InputError` for a panorama, where `what`, in the plural, takes none."""
     if depth.projection != "perspective":
-        raise InputError(f"it is a panorama: {what} are of images of perspective cameras")
+        raise InputError(f"it is a panorama: {what} need a perspective camera")
 
 
 def require_depth(depth: object) -> None:

@@ -112,7 +112,7 @@ def read_maps(image: ComparedImage, folders: Sequence[AnyPath]) -> list[DepthMap
     projections = [each.projection for each in depths]
     if len({*projections}) > 1:
         raise InputError(
-            f"they see it differently ({', '.join(projections)}): estimate all with one `projection`"
+            f"projections differ ({', '.join(projections)}): estimate all with the same `projection`"
         )
     full = depths[0].full_size or depths[0].values.shape
     size = fit_within(full[0], full[1], _HEIGHT, _WIDTH)

@@ -164,7 +164,7 @@ def evaluate(
     for estimator in loaded:
         estimator.require_sparse(given=estimator.takes_sparse and given is not None)
     if given and not any(each.takes_sparse for each in loaded):
-        raise InputError("no model here completes sparse depth (`sparse`): leave that out")
+        raise InputError("none of these models takes sparse depth: leave `sparse` out")
     with ScoreFile(root) as kept:
         if root is None:
             groups, tiles = [*metrics], None

@@ -120,7 +120,7 @@ def compare(
                 completes = True
             estimate(images, to_text(folder), model=model, on_outcome=on_outcome, **options)
     if (sparse is not None or sparse_from) and not completes:
-        raise InputError("no model here completes sparse depth (`sparse`): leave that out")
+        raise InputError("none of these models takes sparse depth: leave `sparse` out")
     states = [read_state(folder) for folder in folders.values()]
     found = _measure(states, [*folders.values()], threads, shown)
     if not found.images:

@@ -59,7 +59,7 @@ class _OfTruth:
         depth = item.sample.depth.values
         places = np.flatnonzero(item.sample.valid & np.isfinite(depth) & (depth > 0))
         if not places.size:
-            raise InputError("its ground truth knows no pixel to take for sparse depth")
+            raise InputError("its ground truth has no known pixel to take as sparse depth")
         draw = np.random.default_rng(xxhash.xxh3_64_intdigest(item.frame.key.encode(errors="surrogatepass")))
         chosen = draw.choice(places, min(self._count, places.size), replace=False)
         sparse = np.full(depth.shape, np.nan, np.float32)

@@ -115,7 +115,7 @@ class FitErrors:
         """Say it, in a line or two."""
         if self._exact:
             many = format_count(self._exact, "image")
-            _log.info("of %s no more is known than a fit needs: nobody can say how far off it is", many)
+            _log.info("for %s only as many distances are known as a fit needs: its error is unknown", many)
         if self._shares:
             middle, (worst, key) = statistics.median(self._shares), self._worst
             said = f"; at most {worst:.1%}: {printable(key)}" if len(self._shares) > 1 else ""

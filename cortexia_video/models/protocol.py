@@ -30,7 +30,7 @@ class Window(NamedTuple):
     """How a network that sees frames of a clip together takes a long one, window by window.
 
     frames: of a window. carried: which of a window's frames begin the next one. fitted: how many of these tell scale
-    and shift of relative depth; over the others, which must be a window's last, its depth goes over into the next's.
+    and shift of relative depth; over the others, which must be a window's last, its depth is blended into the next's.
     """
 
     frames: int
@@ -44,7 +44,7 @@ class Window(NamedTuple):
 
     @property
     def blended(self) -> int:
-        """Return over how many frames one window's depth goes over into the next's."""
+        """Return over how many frames one window's depth is blended into the next's."""
         return len(self.carried) - self.fitted
 
 

@@ -83,7 +83,7 @@ def test_what_cannot_be_given_is_refused_before_anything_is_measured(truth: Grou
     completing, other = DepthEstimator(Completing()), DepthEstimator(SyntheticModel(kind="metric"))
     with pytest.raises(ModelError, match=r"completing completes a sensor's depth: give that \(`sparse`\)"):
         measure(truth, completing)
-    with pytest.raises(InputError, match="no model here completes sparse depth"):
+    with pytest.raises(InputError, match="none of these models takes sparse depth"):
         measure(truth, other, sparse="truth:5")
     with pytest.raises(InputError, match="'truth:few': truth: takes a number of pixels, as truth:500"):
         measure(truth, completing, sparse="truth:few")
@@ -102,7 +102,7 @@ def test_models_are_compared_each_with_what_it_takes(truth: GroundTruth, tmp_pat
     options = {"images": tmp_path / "photos", "output": tmp_path / "compared"}
     found = compare(models, sparse=tmp_path / "lidar", **options)  # type: ignore[arg-type]
     assert found.images == 1
-    with pytest.raises(InputError, match="no model here completes sparse depth"):
+    with pytest.raises(InputError, match="none of these models takes sparse depth"):
         compare([models[1], "compact"], sparse=tmp_path / "lidar", **options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"give that \(`sparse`\)"):
         compare(models, images=options["images"], output=tmp_path / "others")

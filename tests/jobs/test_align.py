@@ -480,7 +480,7 @@ def test_how_far_off_known_distances_are_is_said(tmp_path: Path, caplog: pytest.
     caplog.clear()
     cx.align_folder(depth, tmp_path / "few", cx.AlignTo(known=known[:1]), format="npz")
     (said,) = (record.getMessage() for record in caplog.records)
-    assert said == "of 2 images no more is known than a fit needs: nobody can say how far off it is"
+    assert said == "for 2 images only as many distances are known as a fit needs: its error is unknown"
 
 
 def test_the_report_says_which_images_fit_badly_and_where(tmp_path: Path) -> None:

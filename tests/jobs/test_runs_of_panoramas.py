@@ -60,7 +60,7 @@ def test_they_are_measured_pixel_by_pixel_and_not_against_what_is_none(work: Pat
     estimate(work / "in", tmp_path / "flat", model=DepthEstimator(SyntheticModel(kind="metric")))
     with pytest.raises(InputError, match="perspective depth for a reference that is equirectangular"):
         cx.evaluate(str(tmp_path / "flat"), truth=work / "truth", protocol="moge-metric")
-    with pytest.raises(InputError, match="they see it differently"):
+    with pytest.raises(InputError, match="projections differ"):
         compare([str(work / "out"), str(tmp_path / "flat")], output=tmp_path / "compared")
     (tmp_path / "others").mkdir()
     np.save(
@@ -99,7 +99,7 @@ def test_a_focal_length_changes_none_of_it(work: Path, tmp_path: Path) -> None:
 
 def test_what_takes_none_says_so(work: Path, tmp_path: Path) -> None:
     (item,) = list_run_items(work / "in", work / "out", Counter())
-    with pytest.raises(InputError, match="it is a panorama: datasets are of images of perspective cameras"):
+    with pytest.raises(InputError, match="it is a panorama: datasets need a perspective camera"):
         item.load()  # type: ignore[union-attr]
     report = convert(work / "out", tmp_path / "kitti", to="kitti")
     assert "read there as depth along an axis" in report.failures[0].reason
