@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -23,7 +24,7 @@ _AUTO_BYTES = 1 << 28  # of a batch's input
 _WORTH_IT = 1.05  # a doubled batch must raise the rate by this much to be kept
 _CALLS_TIMED = 2  # of each size; the faster one counts, since the first pays for warming up
 BATCHES_WAITING = 4
-_KNOWN_DAYS = 7  # for which a limit counts: another program may have had the memory that day
+_KNOWN_S = 7 * 86_400  # for which a limit counts: another program may have had the memory that day
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
 
 _log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class BatchLimits:
         self._most = min(_LARGEST_TRIED if batch_size == "auto" else batch_size, most or sys.maxsize)
         self.largest = 1 if self.is_auto else self._most
         self._fitting: dict[Group, int] = {}
+        self._found_s: dict[Group, float] = {}  # when
         self._memory: MachineMemory | None = None
         self._searches: dict[Group, _Search] = {}
         self._lock = threading.Lock()
@@ -111,9 +113,12 @@ class BatchLimits:
         about: what they depend on, besides the machine: the model.
         """
         memory = MachineMemory("batches", about)
-        known = memory.read(days=_KNOWN_DAYS)
+        since = time.time() - _KNOWN_S
         with self._lock, contextlib.suppress(TypeError, ValueError):  # nothing, or not as we wrote it
-            self._fitting.update({tuple(group): max(1, int(size)) for group, size in known})
+            for group, size, found_s in memory.read():
+                if float(found_s) > since:  # each by itself: another's does not make it new
+                    self._fitting[tuple(group)] = max(1, int(size))
+                    self._found_s[tuple(group)] = float(found_s)
         if self._fitting:
             _log.info("images that fit in memory together, as an earlier run found: %s", self.found)
         self._memory = memory
@@ -149,8 +154,9 @@ class BatchLimits:
                 search = self._search(group)
                 search.settled = True
                 self._resize(search, max(1, min(search.size, search.best[0])))
+            self._found_s[group] = time.time()
             if self._memory:
-                self._memory.write([*self._fitting.items()])
+                self._memory.write([(*known, self._found_s[known[0]]) for known in self._fitting.items()])
 
     def record_time(self, group: Group, count: int, seconds: float) -> None:
         """Record, with `auto`, the time of one call that went well."""

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +26,6 @@ from cortexia_video.storage.user_cache import find_cache
 _PACKAGES = ("cortexia-video", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "onnxscript")
 _CPU_INFO = Path("/proc/cpuinfo")
 _GPUS = Path("/proc/driver/nvidia/gpus")
-_DAY_S = 86_400
 
 
 class MachineMemory:
@@ -42,11 +40,10 @@ class MachineMemory:
         digest = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
         self.path = find_cache() / sort / f"{digest[:24]}.json"
 
-    def read(self, *, days: float | None = None) -> Any:
-        """Return what was found, in the last days where these are given; None where nothing is known."""
+    def read(self) -> Any:
+        """Return what was found; None where nothing is known."""
         with contextlib.suppress(OSError, CortexiaError):
-            is_old = days is not None and time.time() - self.path.stat().st_mtime > days * _DAY_S
-            said = None if is_old else parse_json(read_named(self.path), self.path)
+            said = parse_json(read_named(self.path), self.path)
             if isinstance(said, dict) and said.get("about") == self._about:
                 return said.get("found")
         return None
@@ -76,8 +73,10 @@ def _describe_machine() -> dict[str, Any]:
 
 
 def _read_words(path: Path) -> dict[str, str]:
-    """Return what a file of the kernel's says in lines such as `model name : ...`; nothing where there is none."""
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    """Return what a file of the kernel's says in lines such as `model name : ...`; nothing where none can be read."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = path.read_text(errors="replace").splitlines()
     return {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
 
 

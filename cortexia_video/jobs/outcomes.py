@@ -253,8 +253,12 @@ class Outcomes:
         others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
         known = self.ledger.look_up(item.key, item.source, besides=others)
         beside = self._find_beside(item) if self._find_beside else ""
-        if beside and known.state != "missing" and self.ledger.read_beside(item.key) != beside:
-            known = known._replace(state="missing")
+        if beside and known.state != "missing":
+            said = self.ledger.read_beside(item.key)
+            if said != beside and (
+                said or known.state == "done"
+            ):  # what other settings made has a word of its own
+                known = known._replace(state="missing")
         state, other, is_moved, outputs = LookUp("missing") if self._overwrite else known
         if state == "changed" and not self._told:
             self._told = True

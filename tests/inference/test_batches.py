@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,11 @@ def test_a_later_run_begins_under_the_limit_that_one_found(
     (kept,) = (tmp_path / "cache/cortexia_video/batches").iterdir()
     monkeypatch.setattr("platform.node", lambda: "another-container")
     assert run("third", model="synthetic") == []
-    os.utime(kept, (0, 0))  # the memory may be free again
+    said = json.loads(kept.read_text())
+    (limit,) = said["found"]
+    limit[2] -= 8 * 86_400  # the memory may be free again
+    said["found"].append([[9, 9, 3, "uint8"], 2, time.time()])  # which a newer limit does not change
+    kept.write_text(json.dumps(said))
     assert run("fourth", model="synthetic") == [4, 8]
     kept.write_text(kept.read_text().replace('"uint8"', "{}"))  # damaged
     assert run("fifth", model="synthetic") == [4, 8]
@@ -165,7 +170,7 @@ def test_a_later_run_begins_under_the_limit_that_one_found(
 
 def test_auto_does_not_go_beyond_a_remembered_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    MachineMemory("batches", {"model": "a"}).write([(SHAPE, 4)])
+    MachineMemory("batches", {"model": "a"}).write([(SHAPE, 4, time.time())])
     limits = BatchLimits("auto")
     limits.remember({"model": "a"})
     for _ in range(20):

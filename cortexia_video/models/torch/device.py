@@ -110,14 +110,17 @@ class Placement:
         Not in inference mode: transformers keeps tensors made there (BEiT's positions) for other networks,
         which then cannot be trained in this process.
         """
-        exact = self.device.type == "cuda" and not self.is_half
+        if self.device.type != "cuda":  # the flags are the process's, and parts of a batch would mix them up
+            with torch.no_grad():
+                yield
+            return
         with (
             torch.no_grad(),
             torch.backends.cudnn.flags(
                 enabled=torch.backends.cudnn.enabled,
                 benchmark=torch.backends.cudnn.benchmark,
                 deterministic=torch.backends.cudnn.deterministic,
-                allow_tf32=not exact,
+                allow_tf32=self.is_half,
             ),
         ):
             yield
