@@ -69,9 +69,9 @@ def load_run_py(checkpoint: Path) -> Peer:
 
     def run(photos: Sequence[Path], output: Path) -> None:
         for photo in photos:
-            photo = cv2.imread(str(photo))
-            height, width = photo.shape[:2]
-            image = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB) / 255.0
+            pixels = cv2.imread(str(photo))
+            height, width = pixels.shape[:2]
+            image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) / 255.0
             image = cv2.resize(image, _lower_bound(height, width)[::-1], interpolation=cv2.INTER_CUBIC)
             chw = np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1), dtype=np.float32)
             with torch.no_grad():
