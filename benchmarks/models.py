@@ -4,6 +4,7 @@
     python benchmarks/models.py [vit-252] [vit-518] [convolutional] [--quick] [--work FOLDER]
     python benchmarks/models.py moge --authors CHECKOUT      # of microsoft/MoGe, with what that needs installed
     python benchmarks/models.py da3 --authors CHECKOUT       # of ByteDance-Seed/Depth-Anything-3, the same
+    python benchmarks/models.py vda --authors CHECKOUT       # of DepthAnything/Video-Depth-Anything, the same
 
 Random weights take the time that trained ones take. All ways to run a network take turns in one process, the
 network alone, on batches of images that were made ready before. Progress goes to stderr, a Markdown table
@@ -36,11 +37,12 @@ from sections import Figure
 from cortexia_video import DepthEstimator, Failure, Frame, decode, load_estimator
 from cortexia_video.errors import ModelError
 from cortexia_video.inference.parity import compare
+from cortexia_video.models.registry import load_model
 from cortexia_video.runtime.resources import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx
 from cortexia_video.training.network import DepthNetwork
 
-Section = Literal["vit-252", "vit-518", "convolutional", "moge", "da3"]
+Section = Literal["vit-252", "vit-518", "convolutional", "moge", "da3", "vda"]
 Run = Callable[[], object]
 
 _PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
@@ -59,12 +61,14 @@ _GOALS = {
     ("moge", "OpenVINO float32"): 1.5,
     ("da3", "torch float32"): 0.97,
     ("da3", "OpenVINO float32"): 1.5,
+    ("vda", "torch float32"): 0.97,
 }
 _PLAIN = "torch float32"
 _CONVOLUTIONAL_BATCH = 8
 _COMPACT_SIZE = (192, 256)
 _DA3_SIZE = (378, 504)
 _MOGE_GRID = (30, 40)  # tokens
+_VDA_SIZE = (196, 266)
 
 app = App(help=__doc__)
 
@@ -91,13 +95,14 @@ def measure(
     ----------
     sections
         Depth Anything V2 Small with a short side of 252 or of 518 pixels; the network of `compact`; MoGe-2 with
-        ViT-S and 1200 tokens, and Depth Anything 3 with ViT-S at 378 x 504, beside their authors' code.
+        ViT-S and 1200 tokens, Depth Anything 3 with ViT-S at 378 x 504, and windows of Video Depth Anything Small
+        at 196 x 266, beside their authors' code.
     work
         Folder for photos, weights and models.json.
     quick
         Two rounds of two images.
     authors
-        A checkout of the authors' code, for `moge` or `da3`.
+        A checkout of the authors' code, for `moge`, `da3` or `vda`.
     """
     check_guard()
     scale = QUICK if quick else FULL
@@ -105,10 +110,11 @@ def measure(
     for section in sections or ("vit-252", "vit-518", "convolutional"):
         if section == "convolutional":
             figures += _measure_convolutional(work, scale)
-        elif section == "moge" or section == "da3":
+        elif section == "moge" or section == "da3" or section == "vda":
             if authors is None:
                 sys.exit(f"{section} is measured beside its authors' code: give its checkout (--authors)")
-            figures += {"moge": _measure_moge, "da3": _measure_da3}[section](authors, work, scale)
+            beside = {"moge": _measure_moge, "da3": _measure_da3, "vda": _measure_vda}
+            figures += beside[section](authors, work, scale)
         else:
             figures += _measure_transformer(section, int(section.removeprefix("vit-")), work, scale)
         _save(work / "models.json", scale, figures)
@@ -225,6 +231,35 @@ def _measure_da3(authors: Path, work: Path, scale: Scale) -> list[Figure]:
         )
         runs[name] = _prepare(estimator, [Frame("a", image, 500.0, "given")])
     return [*_rate_figures("da3", _take_turns("da3", runs, 1, scale), "authors' float32")]
+
+
+def _measure_vda(authors: Path, work: Path, scale: Scale) -> list[Figure]:
+    """Run windows of Video Depth Anything Small by its authors' network and by ours, one at a time, on equal weights.
+
+    Ours takes 8-bit pixels and ends with an array; theirs normalised pixels, and ends with a tensor.
+    """
+    sys.path.insert(0, str(authors))
+    from video_depth_anything.video_depth import VideoDepthAnything
+
+    torch.manual_seed(0)
+    theirs = VideoDepthAnything(encoder="vits", features=64, out_channels=[48, 96, 192, 384]).eval()
+    folder = work / "video-depth-anything-small"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(theirs.state_dict(), folder / "video_depth_anything_vits.pth")
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, *_VDA_SIZE, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(images).permute(0, 1, 4, 2, 3).float() / 255
+
+    def run_theirs() -> object:
+        with torch.no_grad():
+            return theirs(pixels)
+
+    runs: dict[str, Run] = {"authors' float32": run_theirs}
+    for name, options in _WAYS.items():
+        if options["backend"] == "torch":
+            model = load_model(f"hf:{folder}", device="cpu", input_size=_VDA_SIZE, **options)
+            runs[name] = _bind(model.infer, images)
+    rates = _take_turns("vda", runs, 1, replace(scale, images=2))
+    return [*_rate_figures("vda", rates, "authors' float32")]
 
 
 def _shrink_moge(config: dict[str, Any]) -> dict[str, Any]:
