@@ -44,7 +44,8 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> DepthModel:
     if request.param == PLUGIN_EXAMPLE:
         request.getfixturevalue("use_plugin_example")
     if request.param not in LOADED:
-        LOADED[request.param] = load_model(request.param)
+        window = "video-depth" in request.param  # of 32 frames, which take half a minute at full size
+        LOADED[request.param] = load_model(request.param, input_size=(42, 56) if window else None)
     return LOADED[request.param]
 
 
