@@ -44,8 +44,11 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> DepthModel:
     if request.param == PLUGIN_EXAMPLE:
         request.getfixturevalue("use_plugin_example")
     if request.param not in LOADED:
-        window = "video-depth" in request.param  # of 32 frames, which take half a minute at full size
-        LOADED[request.param] = load_model(request.param, input_size=(42, 56) if window else None)
+        windows = request.param.startswith(
+            "video-depth"
+        )  # of 32 frames, which take half a minute at full size
+        small = {"input_size": (42, 56)} if windows else {}
+        LOADED[request.param] = load_model(request.param, **small)
     return LOADED[request.param]
 
 
