@@ -44,10 +44,8 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> DepthModel:
     if request.param == PLUGIN_EXAMPLE:
         request.getfixturevalue("use_plugin_example")
     if request.param not in LOADED:
-        windows = request.param.startswith(
-            "video-depth"
-        )  # of 32 frames, which take half a minute at full size
-        small = {"input_size": (42, 56)} if windows else {}
+        of_frames = request.param.startswith("video-depth")  # 32 at once: half a minute at full size
+        small = {"input_size": (42, 56)} if of_frames else {}
         LOADED[request.param] = load_model(request.param, **small)
     return LOADED[request.param]
 
