@@ -369,7 +369,7 @@ def _run(
 
 
 def _settle(outcomes: Outcomes, item: InputFile, result: ItemDone | Failure) -> None:
-    """Record and count what became of an input."""
+    """Record and count the outcome of an input."""
     if isinstance(result, Failure):
         outcomes.settle(item, result)
         return

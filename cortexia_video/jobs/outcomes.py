@@ -255,9 +255,8 @@ class Outcomes:
         beside = self._find_beside(item) if self._find_beside else ""
         if beside and known.state != "missing":
             said = self.ledger.read_beside(item.key)
-            if said != beside and (
-                said or known.state == "done"
-            ):  # what other settings made has a word of its own
+            # of what other settings made, `changed` decides where no digest is said
+            if said != beside and (said or known.state == "done"):
                 known = known._replace(state="missing")
         state, other, is_moved, outputs = LookUp("missing") if self._overwrite else known
         if state == "changed" and not self._told:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from cortexia_video.errors import ModelLoadError, explain_import, not_known
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS, Graph, Ports, choose_graph
+from cortexia_video.runtime.bounded_map import map_bounded
 
 _Values = NDArray[np.float32]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -98,8 +98,7 @@ class Placement:
             return run(part)
 
         try:
-            with ThreadPoolExecutor(parts, thread_name_prefix="part of a batch") as pool:
-                return np.concatenate([*pool.map(run_part, np.array_split(batch, parts))])
+            return np.concatenate([*map_bounded(np.array_split(batch, parts), run_part, workers=parts)])
         finally:
             torch.set_num_threads(cores)  # it is half the thread's and half the process's
 
