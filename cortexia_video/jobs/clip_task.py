@@ -192,7 +192,9 @@ class ClipTask:
             if item.position is None or -(item.position + 1) % self._output.part_frames < PROVEN:
                 item.digest = digest_of(image)
             if item.position is not None:
-                height, width = self._tools.estimator.model.processed_size(*image.shape[:2])
+                height, width = self._tools.estimator.model.processed_size(
+                    self._index.height, self._index.width
+                )
                 item.grey = to_grey(image, height, width)
         return prepared
 
@@ -200,8 +202,14 @@ class ClipTask:
         """Preprocess a frame of the clip, with what is known of it."""
         given, sparse = self._tools.given, self._tools.sparse
         f_px = self._index.f_px
+        whole = self._index.height, self._index.width
         frame = Frame(
-            self.item.key, image, f_px, "exif" if f_px else None, timestamp_s=self._index.time_s(number)
+            self.item.key,
+            image,
+            f_px,
+            "exif" if f_px else None,
+            timestamp_s=self._index.time_s(number),
+            full_size=whole if image.shape[:2] != whole else None,
         )
         frame = given.apply(frame) if given.settings else frame
         if sparse:
@@ -265,12 +273,18 @@ class ClipTask:
         return estimator.uses_focal_length and known is None and index.f_px is None
 
     def _read(self, place: Any, numbers: range, probes: list[int]) -> Generator[_Read, None, None]:
-        for number, image in read_some(place, self._index, probes) if probes else ():
+        model, index = self._tools.estimator.model, self._index
+        enough = (
+            model.processed_size(index.height, index.width)
+            if getattr(model, "takes_averaged", False)
+            else None
+        )
+        for number, image in read_some(place, index, probes, enough) if probes else ():
             yield _Read(None, number, image)
         begin = self._output.unread
         self._stage.total = len(numbers)
         self._stage.skip(self._output.following)
-        frames = read_frames(place, self._index, numbers[begin:], proof=self._output.proof)
+        frames = read_frames(place, index, numbers[begin:], proof=self._output.proof, enough=enough)
         for position, (number, image) in enumerate(frames, begin):
             yield _Read(position, number, image)
 

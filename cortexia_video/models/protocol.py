@@ -58,9 +58,11 @@ class DepthModel(Protocol):
     `Prediction` that has them; where they are not, no `also`. A mask needs no asking: it says what the depth is.
     `preprocess_frame(frame, size)`, called in place of `preprocess`: for a network whose depth depends on more of
     a frame than its pixels, such as its focal length, which its input then holds. `takes_sparse`: True of one that
-    completes `Frame.sparse`, which it then needs, and from which its metres are. `window`, a `Window`: of a network
-    that sees frames of a clip together. It takes images, and of clips windows of them (B, frames, h, w, 3), of which it
-    gives the maps one below the other, (B, frames h, w); its `max_batch` counts windows.
+    completes `Frame.sparse`, which it then needs, and from which its metres are. `takes_averaged`: True of one that
+    sees images averaged to its size, whoever does it: frames of videos are then read so small. `window`, a
+    `Window`: of a network that sees frames of a clip together. It takes images, and of clips windows of them
+    (B, frames, h, w, 3), of which it gives the maps one below the other, (B, frames h, w); its `max_batch` counts
+    windows.
 
     Attributes:
         name: As it was asked for.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 ImageArray = NDArray[np.uint8]
+Size = tuple[int, int]  # height, width
 _EARLIER_S = 1  # decoding begins this much before a frame: packets lie in another order than they are shown
 _NO_PROOF: Mapping[int, str] = {}
 
@@ -33,12 +34,14 @@ def read_frames(
     *,
     only: Container[int] | None = None,
     proof: Mapping[int, str] = _NO_PROOF,
+    enough: Size | None = None,
 ) -> Iterator[tuple[int, ImageArray | None]]:
     """Yield frames, each with its number: uint8 (H, W, 3) RGB; None for one that cannot be decoded.
 
     numbers: ascending; by default all. only: yield these of them alone. proof: digests of images just before
     the first of `numbers`, as `digest_of` gives them: decoding begins near them if they come out again, else at
-    the start of the clip.
+    the start of the clip. enough: (height, width) to which an image may be averaged; one comes in that size or as
+    large as it is.
 
     Raises `DecodeError` where the size of the frames changes on the way.
     """
@@ -51,16 +54,16 @@ def read_frames(
         return
     if numbers[0] > 0 and index.pts is not None:
         with open_container(place) as container:
-            decoded = _seek(container, index, numbers[0], proof)
+            decoded = _seek(container, index, numbers[0], proof, enough)
             if decoded is not None:
-                yield from _pick(decoded, index, chosen)
+                yield from _pick(decoded, index, chosen, enough)
                 return
     with open_container(place) as container:
-        yield from _pick(_decode(container, index), index, chosen)
+        yield from _pick(_decode(container, index), index, chosen, enough)
 
 
 def read_some(
-    place: AnyPath, index: ClipIndex, numbers: Sequence[int]
+    place: AnyPath, index: ClipIndex, numbers: Sequence[int], enough: Size | None = None
 ) -> Iterator[tuple[int, ImageArray | None]]:
     """Yield frames here and there, ascending, as `read_frames` does, by decoding as little as need be.
 
@@ -70,7 +73,7 @@ def read_some(
     before = np.searchsorted(index.keyframes, numbers, "right") - 1  # where decoding would begin
     is_far = len(index.keyframes) and before[0] >= 0
     if not is_far or np.sum(numbers - index.keyframes[before] + 1) >= len(every) or index.codec == FOLDER:
-        yield from read_frames(place, index, every, only=frozenset(numbers))
+        yield from read_frames(place, index, every, only=frozenset(numbers), enough=enough)
         return
     assert index.pts is not None
     with open_container(place) as container:
@@ -78,9 +81,9 @@ def read_some(
             container.seek(int(index.pts[number]), stream=choose_stream(container), backward=True)
             found = next((each for each in _decode(container, index) if each[0] >= number), None)
             if found and found[0] == number:
-                yield number, to_image(found[1], index)
+                yield number, to_image(found[1], index, enough)
             else:
-                yield from read_frames(place, index, range(number, number + 1))
+                yield from read_frames(place, index, range(number, number + 1), enough=enough)
 
 
 def read_frame(place: AnyPath, number: int, index: ClipIndex | None = None) -> ImageArray:
@@ -100,7 +103,7 @@ def digest_of(image: ImageArray) -> str:
 
 
 def _seek(
-    container: InputContainer, index: ClipIndex, number: int, proof: Mapping[int, str]
+    container: InputContainer, index: ClipIndex, number: int, proof: Mapping[int, str], enough: Size | None
 ) -> Iterator[tuple[int, VideoFrame]] | None:
     """Return the frames from `number` on by beginning near it; None where they might not be the right ones."""
     assert index.pts is not None
@@ -115,7 +118,7 @@ def _seek(
         if found >= number:
             return chain([(found, frame)], decoded) if not unproven else None
         if found in unproven:
-            image = to_image(frame, index)
+            image = to_image(frame, index, enough)
             if image is None or digest_of(image) != unproven.pop(found):
                 return None
     return None
@@ -145,7 +148,10 @@ def _decode(container: InputContainer, index: ClipIndex) -> Iterator[tuple[int, 
 
 
 def _pick(
-    decoded: Iterator[tuple[int, VideoFrame]], index: ClipIndex, numbers: Sequence[int]
+    decoded: Iterator[tuple[int, VideoFrame]],
+    index: ClipIndex,
+    numbers: Sequence[int],
+    enough: Size | None,
 ) -> Iterator[tuple[int, ImageArray | None]]:
     wanted = iter(numbers)
     following = next(wanted, None)
@@ -156,7 +162,7 @@ def _pick(
         if following is None:
             return
         if following == number:
-            yield number, to_image(frame, index)
+            yield number, to_image(frame, index, enough)
             following = next(wanted, None)
             if following is None:
                 return
@@ -181,8 +187,11 @@ def write_frames(out: IO[bytes], images: Iterable[ImageArray], rate: int) -> Non
             container.mux(stream.encode())
 
 
-def to_image(frame: VideoFrame, index: ClipIndex) -> ImageArray | None:
-    """Return a decoded frame as it is shown, uint8 (H, W, 3) RGB; None where its colours make no sense."""
+def to_image(frame: VideoFrame, index: ClipIndex, enough: Size | None = None) -> ImageArray | None:
+    """Return a decoded frame as it is shown, uint8 (H, W, 3) RGB; None where its colours make no sense.
+
+    enough: as of `read_frames`.
+    """
     import av
 
     if (frame.height, frame.width) != index.stored:
@@ -191,16 +200,37 @@ def to_image(frame: VideoFrame, index: ClipIndex) -> ImageArray | None:
             f"its frames change from {width} x {height} to {frame.width} x {frame.height} pixels at "
             f"{float(frame.time or 0):.3f} s: cut it there into two clips"
         )
+    height, width = frame.height, max(1, round(frame.width * index.aspect))
+    small = enough if enough is None or index.rotation % 180 == 0 else enough[::-1]
     try:
-        image = _to_rgb(frame)
+        if small is not None and _can_average(frame, *small):
+            image = _average(frame, *small)
+            height, width = small
+        else:
+            image = _to_rgb(frame)
     except av.error.FFmpegError:
         return None
     if frame.interlaced_frame:
         image = image[::2]
-    width = max(1, round(frame.width * index.aspect))
-    image = resize_image(np.ascontiguousarray(image), frame.height, width)
+    image = resize_image(np.ascontiguousarray(image), height, width)
     turned: ImageArray = np.ascontiguousarray(np.rot90(image, k=index.rotation // 90))
     return turned
+
+
+def _can_average(frame: VideoFrame, height: int, width: int) -> bool:
+    """Return whether FFmpeg can make a small image of a frame in one step: of whole planes of brightness and colour."""
+    is_smaller = height < frame.height and width < frame.width
+    form = frame.format
+    return is_smaller and form.is_planar and not form.is_rgb and not frame.interlaced_frame
+
+
+def _average(frame: VideoFrame, height: int, width: int) -> ImageArray:
+    """Return a frame's pixels, each a mean of those around it: docs/decisions/video.md."""
+    from av.video.reformatter import Interpolation
+
+    exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+    small = frame.reformat(width, height, "gbrp", interpolation=exact, threads=1)
+    return cast("ImageArray", small.to_ndarray())
 
 
 def _to_rgb(frame: VideoFrame) -> ImageArray:

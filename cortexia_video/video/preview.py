@@ -59,7 +59,9 @@ def write_preview(
             packets = iter(source.demux(sound[0])) if source and copied else iter(())
             heard = _Sound(packets, index)
             for (_, image), shown in zip(
-                read_frames(place, index, numbers), _color(depth, height, width), strict=True
+                read_frames(place, index, numbers, enough=(height, width)),
+                _color(depth, height, width),
+                strict=True,
             ):
                 time_s, colors = shown
                 for packet in heard.until(time_s):

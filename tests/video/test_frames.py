@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clips import SIZE, decode_by_ffmpeg, draw, ffmpeg, times_by_ffmpeg, write_clip
+from PIL import Image
 
 from cortexia_video.errors import DecodeError
 from cortexia_video.video.clip_index import choose_probes, read_index
@@ -111,6 +112,40 @@ def test_phones_turn_their_videos(tmp_path: Path, degrees: int) -> None:
     assert image is not None
     assert np.abs(image.astype(int) - expected).mean() < 1
     assert np.abs(image.astype(int) - upright).mean() < 8
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_frames_that_are_read_small_are_means_of_the_whole(tmp_path: Path, name: str) -> None:
+    path = write_clip(tmp_path / name, 4, **KINDS[name])
+    index = read_index(path)
+    for enough in ((14, 18), (23, 31)):
+        small = dict(read_frames(path, index, enough=enough))
+        for number, image in read_frames(path, index):
+            assert image is not None and small[number] is not None
+            if small[number].shape == image.shape:  # stored as red, green, blue
+                assert index.codec == "ffv1" and np.array_equal(small[number], image)
+                continue
+            mean = np.asarray(Image.fromarray(image).resize(enough[::-1], Image.Resampling.BILINEAR))
+            assert small[number].shape == mean.shape
+            assert np.abs(small[number].astype(int) - mean).mean() < 2.5
+        far = dict(read_some(path, index, [1, 3], enough))
+        assert all(np.array_equal(image, small[number]) for number, image in far.items())
+
+
+def test_frames_that_are_read_small_are_upright_and_of_square_pixels(tmp_path: Path) -> None:
+    upright = np.full((96, 64, 3), 60, np.uint8)
+    upright[:32, :32, 0], upright[-32:, -32:, 2] = 255, 255
+    flat = write_clip(tmp_path / "flat.mp4", [np.ascontiguousarray(np.rot90(upright))] * 3)
+    for name, more in (("turned.mp4", ("-display_rotation", -90)), ("wide.mp4", ("-display_rotation", 0))):
+        path = tmp_path / name
+        ffmpeg(*more, "-i", flat, "-c", "copy", "-aspect", "16:9", path)
+        index = read_index(path)
+        enough = (index.height // 4, index.width // 4)
+        ((_, image), *_), ((_, whole), *_) = read_frames(path, index, enough=enough), read_frames(path, index)
+        assert image is not None and whole is not None
+        assert image.shape[:2] == enough
+        mean = np.asarray(Image.fromarray(whole).resize(enough[::-1], Image.Resampling.BILINEAR))
+        assert np.abs(image.astype(int) - mean).mean() < 2.5, name
 
 
 def test_pixels_become_square(tmp_path: Path) -> None:

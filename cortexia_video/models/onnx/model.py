@@ -165,6 +165,7 @@ class OnnxModel:
             std=std,
             scaling="short_side" if isinstance(size, int) else "exact",
         )
+        self.takes_averaged = resampling == "reduced"
         self._scale: tuple[float, float] | None = None
         if not step and isinstance(size, int):
             with self._trying():
