@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from cortexia_video.cli.job import run_job
-from cortexia_video.cli.options import MEANING, OPTIONS, RUN, take_options
+from cortexia_video.cli.options import MEANING, OPTIONS, RUN, Output, take_options
 from cortexia_video.formats.metadata import describe_files
 from cortexia_video.jobs.align import align_folder
 from cortexia_video.jobs.aligner import AlignTo
@@ -42,7 +42,7 @@ def align_command(
     inputs: Annotated[list[str], Parameter(name="DEPTH")],
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Output,
     **options: Any,
 ) -> int:
     """Turn relative depth into metres by known distances.

@@ -12,7 +12,7 @@ from cortexia_video.evaluation.side_by_side import compare
 
 @take_options(
     compare,
-    (OPTIONS, ("images", "output", "recursive", "sparse", "sparse_from", "shown")),
+    (OPTIONS, ("output", "images", "recursive", "sparse", "sparse_from", "shown")),
     (RUN, ("device", "batch_size", "workers")),
 )
 def compare_command(
@@ -25,8 +25,8 @@ def compare_command(
     Writes OUTPUT/compare.html: how fast each MODEL is, how far each two agree, and the images on which they disagree
     most, aligned so that they can be looked at. The same command continues where it was stopped.
 
-        cortexia compare compact depth-anything-v2-small --images photos --output compared
-        cortexia compare depth other-depth --output compared
+        cortexia compare compact depth-anything-v2-small --images photos -o page
+        cortexia compare depth other-depth --output page
 
     Exit code: 0 written, 2 wrong usage, 130 interrupted.
 

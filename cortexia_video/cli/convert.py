@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cortexia_video.cli.job import run_job
-from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
+from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, Output, take_options
 from cortexia_video.formats.metadata import describe_files
 from cortexia_video.jobs.convert import convert
 from cortexia_video.storage.paths import to_path
@@ -27,7 +27,7 @@ def convert_command(
     inputs: Annotated[list[str], Parameter(name="INPUT")],
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Output,
     **options: Any,
 ) -> int:
     """Convert depth files to another format or focal length.

@@ -25,7 +25,7 @@ from cortexia_video.augmentation import (
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.failures import FailureGroups
 from cortexia_video.cli.option_words import to_options
-from cortexia_video.cli.options import MEANING, OPTIONS, take_options
+from cortexia_video.cli.options import MEANING, OPTIONS, RUN, Output, take_options
 from cortexia_video.cli.streams import find_width
 from cortexia_video.datasets.builder import Problems, build_dataset
 from cortexia_video.datasets.registry import DATASETS, describe_reading, open_folder
@@ -45,7 +45,7 @@ from cortexia_video.storage.paths import to_path
 
 _OF_BUILD = (
     *("depth", "name", "split", "format", "shard_size", "problems"),
-    *("allow_unregistered", "allow_outside", "workers"),
+    *("allow_unregistered", "allow_outside"),
 )
 _OF_READING = (
     *("images", "depths", "columns", "convention", "kind", "scale", "unknown"),
@@ -54,13 +54,13 @@ _OF_READING = (
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
-@take_options(build_dataset, (OPTIONS, _OF_BUILD))
+@take_options(build_dataset, (OPTIONS, _OF_BUILD), (RUN, ("workers",)))
 @take_options(describe_reading, (MEANING, _OF_READING))
 def build_command(
-    source: Annotated[str, Parameter(name="IN")],
+    source: Annotated[str, Parameter(name="INPUT")],
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Output,
     **options: Any,
 ) -> int:
     """Make a dataset of images and depth.
@@ -70,7 +70,7 @@ def build_command(
 
         cortexia estimate photos --output depth --recursive
         cortexia dataset build photos --depth depth --output photos-depth
-        cortexia dataset build mine --images "rgb/*" --depths "d/*" --from nyu -o set
+        cortexia dataset build my --images "rgb/*" --depths "d/*" --from nyu -o out
 
     Exit code: 0 all right, 1 some were left out, 2 wrong usage.
 
@@ -110,9 +110,9 @@ def info_command(
 
     Args:
         what: A name of the list, or a folder, also a URL such as s3://bucket/set.
-        name: Of the dataset in the folder, where its files do not show it.
+        name: Name of the dataset in the folder, where its files do not show it.
         split: Look at this split only.
-        samples: How many are looked at, spread over the set.
+        samples: How many samples are looked at, spread over the dataset.
         allow_unregistered: Look at depth that does not lie on its images, too.
         allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
     """
@@ -142,7 +142,7 @@ def preview_command(
     root: Annotated[str, Parameter(name="DIR")],
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Output,
     name: str | None = None,
     split: str | None = None,
     count: int = 9,
@@ -159,20 +159,20 @@ def preview_command(
     Some of its images beside their depth, in one image.
 
         cortexia dataset preview data/kitti --output kitti.png
-        cortexia dataset preview photos-depth --output sheet.jpg --count 16 --augment
+        cortexia dataset preview photos-depth -o sheet.jpg --count 16 --augment
 
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
 
     Args:
         root: The folder of the dataset.
         output: A .png or .jpg file.
-        name: Of the dataset, where its files do not show it.
+        name: Name of the dataset, where its files do not show it.
         split: Take samples of this split.
         count: How many samples, drawn by the seed; of a stream the first.
         per_row: Samples in a row.
         augment: Show them augmented as in the dataset guide: flip, crop, brightness, contrast, gamma, hue.
-        seed: Of what is drawn.
-        problems: skip what cannot be used, or stop there.
+        seed: Seed of the draw.
+        problems: skip leaves out what cannot be used; stop ends there.
         allow_unregistered: Show depth that does not lie on its images, too.
         allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
     """

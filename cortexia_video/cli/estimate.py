@@ -17,6 +17,7 @@ from cortexia_video.cli.options import (
     OUTPUT,
     RUN,
     VIDEO,
+    Output,
     take_options,
 )
 from cortexia_video.errors import InputError
@@ -41,7 +42,7 @@ def estimate_command(
     inputs: Annotated[list[str], Parameter(name="INPUT")],
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Output,
     executor: Annotated[Literal["local", "ray"], Parameter(group=CLUSTER)] = "local",
     **options: Any,
 ) -> int:

@@ -6,11 +6,11 @@ import sys
 from dataclasses import replace
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
-from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, parse_size, take_options
+from cortexia_video.cli.options import MEANING, MODEL, MODEL_OPTIONS, OPTIONS, RUN, parse_size, take_options
 from cortexia_video.cli.streams import find_width
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.evaluation.evaluator import evaluate
@@ -25,31 +25,30 @@ from cortexia_video.storage.paths import to_path
 
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _LISTED = 5  # images that differ most
-
+COMPARE = Group("With --compare", sort_key=20)
+_OF_MODELS = tuple(name for name in MODEL_OPTIONS if name != "max_error")
 
 _OF_EVALUATION = (
-    "protocol",
     "truth",
     "output",
+    "protocol",
     "metrics",
     "align_per",
-    "convention",
-    "truth_convention",
-    "pattern",
     "sparse",
     "sparse_from",
 )
-_OF_READING = ("allow_outside", "allow_unregistered", "seed", "workers")
+_OF_FILES = ("convention", "truth_convention", "pattern", "allow_outside", "allow_unregistered")
+_OF_RUNS = ("seed", "workers")
 
 
-@take_options(estimate, (MODEL, MODEL_OPTIONS), (RUN, ("batch_size", "device")))
-@take_options(evaluate, (OPTIONS, _OF_EVALUATION), (RUN, _OF_READING))
+@take_options(estimate, (COMPARE, ("max_error",)), (MODEL, _OF_MODELS), (RUN, ("batch_size", "device")))
+@take_options(evaluate, (OPTIONS, _OF_EVALUATION), (MEANING, _OF_FILES), (RUN, _OF_RUNS))
 def evaluate_command(
     predictors: Annotated[list[str], Parameter(name="PREDICTOR")],
     /,
     *,
-    compare: str | None = None,
-    model: str = "compact",
+    compare: Annotated[str | None, Parameter(group=COMPARE)] = None,
+    model: Annotated[str, Parameter(group=COMPARE)] = "compact",
     **options: Any,
 ) -> int:
     """Measure depth against ground truth.
@@ -59,8 +58,9 @@ def evaluate_command(
     with the worst and best images of the first predictor, and scores.jsonl, from which the same command
     continues.
 
-        cortexia evaluate compact --truth DATA --output RESULTS
-        cortexia evaluate DEPTH OTHER_DEPTH --truth TRUTH --protocol nyu-eigen
+        cortexia evaluate compact --truth data/room --output scores
+        cortexia evaluate depth other-depth --truth data/room --metrics boundary
+        cortexia evaluate depth --truth data/nyu --protocol nyu-eigen
         cortexia evaluate photos --compare openvino,bfloat16 --model compact
 
     Exit code: 0 every image was measured, 1 some could not be (each is named) or --compare finds too large a
@@ -69,9 +69,10 @@ def evaluate_command(
     Args:
         predictors: Models; folders of depth files; output folders of runs; also URLs. With --compare: images
             or their folders.
-        compare: A backend, a precision, an input size, or several with commas: how far the model's depth by
-            it is from its depth by the reference backend, in float32, on images of your own.
-        model: For --compare.
+        compare: Measure instead how far depth by a backend, a precision, an input size, or several with commas
+            between, is from depth by the reference backend in float32, on images of your own.
+        model: The model that --compare runs.
+        max_error: The largest mean difference that --compare lets pass.
     """
     if compare is not None:
         return _compare(predictors, model, compare, options)
@@ -90,7 +91,9 @@ def _compare(images: list[str], model: str, words: str, options: dict[str, Any])
     words: `openvino,bfloat16,392x518`: a backend, a precision, an input size, in any order.
     """
     backends, max_error = find_model(model).backends, options.pop("max_error")
-    given = {name: value for name, value in options.items() if name not in (*_OF_EVALUATION, *_OF_READING)}
+    given = {
+        name: value for name, value in options.items() if name not in (*_OF_EVALUATION, *_OF_FILES, *_OF_RUNS)
+    }
     compared: dict[str, Any] = {}
     for word in words.split(","):
         name = "backend" if word in backends else "precision" if word in _PRECISIONS else "input_size"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.options import MODEL, OPTIONS, take_options
+from cortexia_video.cli.options import MODEL, OPTIONS, Output, take_options
 from cortexia_video.jobs.export import export
 
 
@@ -19,7 +19,7 @@ def export_command(
     model: Annotated[str, Parameter(name="MODEL")],
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Output,
     check: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     **options: Any,
 ) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
-from cortexia_video.cli.options import MEANING, OPTIONS, take_options
+from cortexia_video.cli.options import MEANING, RUN, take_options
 from cortexia_video.cli.terminal_image import draw_depth
 from cortexia_video.errors import Failure, attempt, format_count, printable, redact
 from cortexia_video.formats.metadata import describe_files
@@ -34,7 +34,7 @@ _NAME_WIDTH = 12
 
 
 @take_options(describe_files, (MEANING, _OF_FILES))
-@take_options(inspect, (OPTIONS, ("max_megapixels",)), (MEANING, ("convention",)))
+@take_options(inspect, (MEANING, ("convention",)), (RUN, ("max_megapixels",)))
 def info_command(
     paths: Annotated[list[str], Parameter(name="PATH")],
     /,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED, unwrap
-from cortexia_video.cli.options import MODEL, OPTIONS, take_options
+from cortexia_video.cli.options import CAMERA, MODEL, OPTIONS, RUN, take_options
 from cortexia_video.cli.streams import find_width
 from cortexia_video.errors import say_install
 from cortexia_video.html.wording import lay_out
@@ -34,16 +34,19 @@ def models_command(
     *,
     json_lines: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """List models, with licences, what they need, and whether they are ready on this machine.
+    """List models, their licences, and whether they are ready on this machine.
 
-    A line for each on a terminal, else with tabs between: name, summary, kind of depth, licences of code and
-    weights, commercial use, where weights come from, hub id, revision, what to install, size, what they were trained
-    from, whether that is free for products, ready. No network is asked.
+    A table on a terminal. Into a pipe or a file: a line for each, no header, tabs between name, summary, kind
+    of depth, licences of code and weights, commercial use, where weights come from, hub id, revision, what to
+    install, size, what they were trained from, whether that is free for products, ready. No network is asked.
 
         cortexia models
         cortexia models depth-pro
-        cortexia models check da3-metric-large a.jpg --expect authors.npy
+        cortexia models --json
+        cortexia models check moge-2-vits a.jpg --expect authors.npy
         cortexia estimate photos --output depth --model depth-anything-v2-small
+
+    Exit code: 0 listed, 2 no such model.
 
     Args:
         name: Show all about this model.
@@ -82,8 +85,10 @@ def models_command(
 
 @take_options(
     check_model,
-    (OPTIONS, ("expect", "sparse", "sparse_from", "f_px", "max_error")),
-    (MODEL, ("kind", "input_size", "canonical_f", "device", "precision")),
+    (OPTIONS, ("expect", "max_error")),
+    (MODEL, ("kind", "input_size", "canonical_f", "precision")),
+    (CAMERA, ("f_px", "sparse", "sparse_from")),
+    (RUN, ("device",)),
 )
 def check_command(
     name: Annotated[str, Parameter(name="NAME")],
@@ -96,12 +101,12 @@ def check_command(
     Made by the authors' own code, say: so published weights are checked in one command. Sky is compared by the
     values that the model gives it.
 
-        cortexia models check da3-metric-large a.jpg --f-px 1200 --expect authors.npy
+        cortexia models check moge-2-vits a.jpg --expect authors.npy
 
     Exit code: 0 the same, up to --max-error; 1 not; 2 wrong usage, or they cannot be compared.
 
     Args:
-        name: Of a model, as `cortexia estimate --model` takes it.
+        name: A model, as `cortexia estimate --model` takes it.
         image: An image file.
     """
     check = check_model(name, image, **options)

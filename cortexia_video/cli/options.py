@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter, Token
 
@@ -17,14 +18,17 @@ from cortexia_video.cli.option_words import to_pages
 from cortexia_video.errors import InputError
 from cortexia_video.models.protocol import CommercialOnly, InputSize
 
-_TITLES = ("Meaning", "Output", "Video", "Model", "Camera", "Run", "Cluster")
-MEANING, OUTPUT, VIDEO, MODEL, CAMERA, RUN, CLUSTER = (
+_TITLES = ("Meaning", "Output", "Video", "Model", "Camera", "Points", "Run", "Cluster")
+MEANING, OUTPUT, VIDEO, MODEL, CAMERA, POINTS, RUN, CLUSTER = (
     Group(title, sort_key=number) for number, title in enumerate(_TITLES, 1)
 )
+_PATH = {"metavar": "PATH"}
+Output = Annotated[str, Parameter(alias="-o", **_PATH)]
 _SPELLED: dict[str, Any] = {
     "convention": {"name": "--from"},
     "truth_convention": {"name": "--truth-from"},
     "output": {"alias": "-o"},
+    **dict.fromkeys(("colmap", "intrinsics", "points", "transforms"), _PATH),
 }
 MODEL_OPTIONS = (
     "backend",
@@ -71,9 +75,11 @@ def take_options(function: Callable[..., Any] | None = None, *panels: Panel) -> 
         taken = []
         for group, names in panels:
             for name in names:
-                shown = Parameter(group=group, help=texts[name], **_SPELLED.get(name, {}))
                 hint = hints[name]
                 choices = get_args(hint) if isinstance(hint, types.UnionType) else ()
+                is_path = any(get_origin(each) is os.PathLike for each in choices)
+                spelled = {**(_PATH if is_path else {}), **_SPELLED.get(name, {})}
+                shown = Parameter(group=group, help=texts[name], **spelled)
                 if str in choices and hint not in _CONVERTED:  # text for a path or a model
                     hint = str | None if type(None) in choices else str
                 taken.append(

@@ -17,7 +17,6 @@ from cortexia_video.jobs.plan import ClipCost, plan
 from cortexia_video.storage.paths import to_path
 
 
-@take_options(plan, (OPTIONS, ("output",)), (RUN, ("num_workers",)))
 @take_options(
     estimate,
     (OPTIONS, ("model", "recursive", "size", "also", "sky", "projection")),
@@ -25,6 +24,7 @@ from cortexia_video.storage.paths import to_path
     (CAMERA, ("f_px", "intrinsics", "sparse", "sparse_from")),
     (RUN, ("batch_size", "device", "decode")),
 )
+@take_options(plan, (OPTIONS, ("output",)), (RUN, ("num_workers",)))
 def plan_command(
     inputs: Annotated[list[str], Parameter(name="INPUT")],
     /,
@@ -37,7 +37,7 @@ def plan_command(
 
         cortexia plan photos --recursive --output depth
         cortexia plan photos --model moge-2-vits --also normals,mask
-        cortexia plan s3://bucket/photos --model depth-anything-v2-small --num-workers 16
+        cortexia plan s3://bucket/photos --recursive --num-workers 16
 
     Exit code: 0 done, 2 wrong usage.
     """

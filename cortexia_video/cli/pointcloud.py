@@ -4,47 +4,47 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.failures import FailureGroups
 from cortexia_video.cli.job import run_job
-from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
+from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, POINTS, RUN, Output, take_options
 from cortexia_video.errors import InputError, format_count
 from cortexia_video.jobs.fuse import fuse_point_clouds
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
 from cortexia_video.storage.paths import is_folder, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
-SHAPE = Group("Shape", sort_key=9)
+_OF_DISTANCES = ("near_m", "far_m")
 _OF_CAMERAS = ("f_px", "fov_deg", "intrinsics")
-_OF_SHAPES = ("near_m", "far_m", "max_gap", "normals")
+_OF_POINTS = ("max_gap", "normals")
 
 
-@take_options(CloudOptions, (CAMERA, _OF_CAMERAS), (SHAPE, _OF_SHAPES))
+@take_options(CloudOptions, (MEANING, _OF_DISTANCES), (CAMERA, _OF_CAMERAS), (POINTS, _OF_POINTS))
 @take_options(make_point_clouds, (OPTIONS, ("format", "images", "overwrite")), (RUN, ("workers",)))
 @take_options(make_point_cloud, (OPTIONS, ("frame",)), (MEANING, ("kind", "convention")))
 def pointcloud_command(
     image: Annotated[str, Parameter(name="IMAGE")],
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
-    depth: str | None = None,
-    colmap: Annotated[str | None, Parameter(group=SHAPE)] = None,
-    fuse: Annotated[bool, Parameter(group=SHAPE)] = False,
-    voxel: Annotated[float | None, Parameter(group=SHAPE)] = None,
+    output: Output,
+    depth: Annotated[str | None, Parameter(metavar="PATH")] = None,
+    colmap: Annotated[str | None, Parameter(group=POINTS, metavar="PATH")] = None,
+    fuse: Annotated[bool, Parameter(group=POINTS)] = False,
+    voxel: Annotated[float | None, Parameter(group=POINTS)] = None,
     **options: Any,
 ) -> int:
     """Make point clouds from depth and images.
 
-    Of IMAGE and its --depth, or of every image in the output folder of a run. Points are in metres: x right,
+    From IMAGE and its --depth, or from every image in the output folder of a run. Points are in metres: x right,
     y down, z forward in PLY; y up, z backward in GLB. Flying pixels at edges are left out. What is done and
     unchanged is skipped.
 
         cortexia pointcloud a.jpg --depth a.npy --kind metric --f-px 900 -o a.glb
         cortexia pointcloud a.mp4 --depth depth/a.mp4.mkv --frame 123 -o 123.ply
         cortexia pointcloud depth --output clouds
-        cortexia pointcloud aligned --colmap scene/sparse/0 --fuse --output scene.ply
+        cortexia pointcloud aligned --colmap scene/sparse/0 --fuse -o scene.ply
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
 
@@ -59,7 +59,7 @@ def pointcloud_command(
     """
     if fuse or colmap is not None:
         return _fuse(image, output, colmap if fuse and depth is None else None, voxel, options)
-    wanted = CloudOptions(**{name: options[name] for name in (*_OF_CAMERAS, *_OF_SHAPES)})
+    wanted = CloudOptions(**{name: options[name] for name in (*_OF_DISTANCES, *_OF_CAMERAS, *_OF_POINTS)})
     if depth is None:
         place = to_path(image)
         if isinstance(place, RemotePath):
@@ -105,7 +105,7 @@ def _fuse(run: str, output: str, colmap: str | None, voxel: float | None, option
         raise InputError(
             "`fuse` and `colmap` belong together, with the output folder of a run and no `depth`"
         )
-    useless = (*_OF_CAMERAS, "near_m", "far_m", "normals", "frame", "kind", "convention")
+    useless = (*_OF_CAMERAS, *_OF_DISTANCES, "normals", "frame", "kind", "convention")
     if given := next((name for name in useless if options[name]), None):
         raise InputError(f"`{given}` says nothing to `fuse`: the model has the cameras, the run the depth")
     taken = {name: options[name] for name in ("max_gap", "images", "overwrite", "workers")}

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.options import OPTIONS, take_options
+from cortexia_video.cli.options import OPTIONS, RUN, take_options
 from cortexia_video.reporting.job import report
 
 
-@take_options(report, (OPTIONS, ("output", "sample", "shown", "images", "workers")))
+@take_options(report, (OPTIONS, ("output", "images", "shown", "sample")), (RUN, ("workers",)))
 def report_command(
     folder: Annotated[str, Parameter(name="DIR")],
     /,
@@ -25,7 +25,7 @@ def report_command(
         cortexia report depth --shown 200
         cortexia report s3://bucket/depth --output depth.html
 
-    Exit code: 0 written, 2 wrong usage.
+    Exit code: 0 written, whatever the page says of the run; 2 no ledger, or wrong usage.
 
     Args:
         folder: The --output of a run.

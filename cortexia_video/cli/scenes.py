@@ -7,21 +7,21 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
-from cortexia_video.cli.options import OPTIONS, take_options
+from cortexia_video.cli.options import OPTIONS, RUN, Output, take_options
 from cortexia_video.errors import explain_import, format_count
 from cortexia_video.runtime.progress import stage
 from cortexia_video.scenes import ScenePlan
 from cortexia_video.storage.paths import to_path
 
 
-@take_options(ScenePlan, (OPTIONS, ("seed", "textures", "furniture", "move", "frames", "device")))
+@take_options(ScenePlan, (OPTIONS, ("seed", "textures", "furniture", "move", "frames")), (RUN, ("device",)))
 def scenes_command(
     *,
     count: int,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Output,
     size: tuple[int, int] = (480, 640),
     kinds: list[str] | None = None,
-    workers: int | None = None,
+    workers: Annotated[int | None, Parameter(group=RUN)] = None,
     **options: Any,
 ) -> int:
     """Render synthetic images with exact depth.

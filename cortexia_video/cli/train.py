@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.options import OPTIONS, take_options
+from cortexia_video.cli.options import OPTIONS, Output, take_options
 from cortexia_video.training.start import train
 
 
@@ -18,7 +18,7 @@ def train_command(
     recipe: Annotated[Path, Parameter(name="RECIPE")],
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Output,
     **options: Any,
 ) -> None:
     """Train or fine-tune a depth network.

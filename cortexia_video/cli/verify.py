@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
-from cortexia_video.cli.options import OPTIONS, take_options
+from cortexia_video.cli.options import OPTIONS, RUN, take_options
 from cortexia_video.errors import format_count, printable
 from cortexia_video.jobs.verify import verify
 
 
-@take_options(verify, (OPTIONS, ("requeue", "forget_failed", "workers")))
+@take_options(verify, (OPTIONS, ("requeue", "forget_failed")), (RUN, ("workers",)))
 def verify_command(
     output: Annotated[str, Parameter(name="DIR")],
     /,

@@ -9,17 +9,17 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
-from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
+from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, POINTS, RUN, take_options
 from cortexia_video.errors import printable
 from cortexia_video.jobs.point_clouds import CloudOptions
 from cortexia_video.storage.paths import to_path
 from cortexia_video.viewing.job import view
 
 _LISTED = 3
-_OF_POINTS = ("f_px", "fov_deg", "intrinsics", "near_m", "far_m", "max_gap")
+_OF_DISTANCES, _OF_CAMERAS, _OF_POINTS = ("near_m", "far_m"), ("f_px", "fov_deg", "intrinsics"), ("max_gap",)
 
 
-@take_options(CloudOptions, (CAMERA, _OF_POINTS))
+@take_options(CloudOptions, (MEANING, _OF_DISTANCES), (CAMERA, _OF_CAMERAS), (POINTS, _OF_POINTS))
 @take_options(
     view,
     (OPTIONS, ("images", "count", "web", "port")),
@@ -30,7 +30,7 @@ def view_command(
     paths: Annotated[list[str], Parameter(name="PATH")],
     /,
     *,
-    output: Annotated[str | None, Parameter(name="--save")] = None,
+    output: Annotated[str | None, Parameter(name="--save", metavar="PATH")] = None,
     **options: Any,
 ) -> int:
     """Look at depth in the Rerun viewer (extra `[view]`).
@@ -53,7 +53,7 @@ def view_command(
         paths: What to look at; the first one's images are the time line, or a dataset's.
         output: Write a recording (.rrd) instead, which `rerun FILE` shows; an earlier one is replaced.
     """
-    wanted = CloudOptions(**{name: options.pop(name) for name in _OF_POINTS})
+    wanted = CloudOptions(**{name: options.pop(name) for name in (*_OF_DISTANCES, *_OF_CAMERAS, *_OF_POINTS)})
 
     def show_url(url: str) -> None:
         print(f"{url}\nfor browsers on this machine, until Ctrl-C", flush=True)

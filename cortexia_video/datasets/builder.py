@@ -42,12 +42,12 @@ def build_dataset(
             `open_dataset` opened. Here and below a path or a URL.
         output: The folder of the shards, in which one process builds at a time.
         depth: The output folder of cortexia estimate.
-        name: Of the dataset that is read, where its files do not show it.
-        split: Of the dataset that is read; the shards are named after it, else train.
+        name: Name of the dataset that is read, where its files do not show it.
+        split: Split of the dataset that is read; the shards are named after it, else train.
         options: Those of the reader of the dataset, as `open_dataset` takes them.
         format: parquet, for Hugging Face datasets and random access, or webdataset, tar files to stream.
         shard_size: Samples per shard.
-        problems: skip what cannot be used, or stop there.
+        problems: skip leaves out what cannot be used; stop ends there.
         allow_unregistered: Take depth that does not lie on its images.
         allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
         workers: Threads; one per core by default.

@@ -178,17 +178,17 @@ def describe_reading(
     """Return those options of readers that are given, for `open_dataset`; which it takes depends on the layout.
 
     Args:
-        images: Pattern of the images of pairs, as "rgb/*.png".
-        depths: Pattern of their depth, as "depth/*.png".
-        columns: Columns of image and depth of hub, nyu or parquet; how the names of the two end in webdataset.
+        images: Of a folder of pairs: pattern of the images, as "rgb/*.png".
+        depths: And of their depth, as "depth/*.png".
+        columns: Of hub, nyu or parquet: columns of image and depth; of webdataset: how the names of the two end.
         convention: What depth means: tum, kitti, nyu, scannet, 7scenes, sunrgbd, metres and so on.
         kind: Or what its values mean.
         scale: And what whole numbers are multiplied by: 0.001 for millimetres.
         unknown: A value that stands for unknown, besides 0 in metres; several times for several.
-        camera: fx, fy, cx, cy in pixels of every image of pairs.
-        sparse: Depth of pairs is known at scattered pixels only, as of a laser.
-        same_view: Depth of pairs that is smaller than its image shows the same view; the image is reduced.
-        revision: Branch of a dataset of the hub.
+        camera: Of pairs: fx, fy, cx, cy of every image, in pixels.
+        sparse: Of pairs: depth is known at scattered pixels only, as of a laser.
+        same_view: Of pairs: depth that is smaller than its image shows the same view; the image is reduced.
+        revision: Of the hub: branch of the dataset.
     """
     return {name: value for name, value in locals().items() if value not in (None, False, ())}
 

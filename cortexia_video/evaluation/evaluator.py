@@ -85,28 +85,28 @@ def evaluate(
         predictors: One or several: a model's name, a loaded `DepthEstimator`, the output folder of a run, a
             folder of depth files, or a `Predictor`. The first is compared with the others.
         truth: A dataset, a folder of datasets, or a folder of depth files with the same names; a path or a
-            URL. By default where a protocol of your own says, by `place`. In Python also samples that
+            URL. By default the place that a protocol of your own names. In Python also samples that
             `evaluation.hold_truth` holds.
         protocol: A name (a wrong one is answered with all there are), or a TOML file. In Python also a
             `Protocol`.
         output: A folder for results.json, images.csv, page.html and scores.jsonl, from which a later call
             continues: a new one, or that of an evaluation with the same ground truth and protocol. Nothing is
             written without it.
-        metrics: More to measure: boundary, edges, normals, points, ordinal, regions.
+        metrics: More to measure, such as boundary,normals: boundary, edges, normals, points, ordinal, regions.
         align_per: image: each image is aligned by itself. clip: the frames of a clip, which are the images of one
             folder of the ground truth, are aligned as one; AbsRel of each clip is then shown, and, where poses are
             known, how its depth changes along the true motion, and the TAE.
         convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres ...
-        truth_convention: The same for the ground truth.
+        truth_convention: Whose files the ground truth's are, where they do not say it.
         pattern: What the predictors' depth files are called, `{key}` standing for the image:
             `{key}_raw_depth_meter.npy`. By default those of Depth Anything V2, Marigold and MoGe are known, and
             names or ends of paths that only one image has.
         sparse: For models that complete a sensor's depth, such as prompt-depth-anything-small: a folder of maps of the
             images, as `estimate` takes it; or truth:500, so many pixels of each ground truth, drawn at random.
-        sparse_from: Whose files that folder has, where they do not say it: tum, kitti, nyu, scannet ...
-        allow_outside: Read also what set.json and lists of the ground truth name outside of its folder.
+        sparse_from: Whose files the sparse ones are, where they do not say it: tum, kitti, nyu, scannet ...
+        allow_outside: Also read what set.json and lists of the ground truth name outside of its folder.
         allow_unregistered: Measure also against depth that does not lie on its image.
-        seed: Of the confidence intervals.
+        seed: Seed of the confidence intervals.
         workers: Threads that read and measure; one per core by default.
         **model_options: For models by name, as `load_estimator` takes them; `kind` also of depth files.
 

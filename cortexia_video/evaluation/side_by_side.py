@@ -69,7 +69,7 @@ def compare(
         images: What models look at: files, folders or lists, as `estimate` takes them.
         recursive: Look into the folders inside, too.
         sparse: Folder of sensors' depth of the images, for those of the models that complete it.
-        sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
+        sparse_from: Whose files the sparse ones are, where they do not say it: tum, kitti, nyu, scannet ...
         shown: Images on the page at most, up to 1000: those on which the models disagree most.
         device: auto, cpu, cuda, cuda:1 or mps.
         batch_size: Images in one call of a model, or auto: what proves fastest.

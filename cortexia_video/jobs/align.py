@@ -77,10 +77,10 @@ def align_folder(
         to: What is known in metres.
         share: One fit for each image (none), for each folder (clip), or for all. A shared fit is right where
             the numbers of a model mean the same in all its images, as of a video or a rig.
-        format: As of `convert`; by default that of the run whose output folder is aligned.
+        format: Of the metric files; by default that of the run whose output folder is aligned.
         drop_relative: Do not keep the relative maps.
         write: Also write what trainers of 3-D Gaussian splatting read: depth_params.json with 16-bit inverse depth
-            for graphdeco's, or transforms.json with depth for nerfstudio (of `transforms`).
+            for graphdeco's, or, of a transforms.json that was given, one with depth for nerfstudio.
         convention: Whose files these are, where neither they nor their folder say it.
         about: What the values mean, where nobody says it: kind, scale, unknown, f_px ...
         allow_loss: Write also what loses more than docs/formats.md allows.

@@ -51,7 +51,7 @@ class AlignTo:
         transforms: nerfstudio's transforms.json, or its folder, with a PLY of sparse points.
         sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense; with a rig.json in it, which
             says the lenses and the pose, of another camera.
-        sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
+        sparse_from: Whose files the sparse ones are, where they do not say it: tum, kitti, nyu, scannet ...
         camera_height: Metres from the lens to the ground, upright; for depth that lacks a factor only, with a focal
             length.
         size: A thing of known size, as 410,300,655,310=0.297 (x1,y1,x2,y2=metres); several times for several. For the

@@ -81,8 +81,8 @@ def check_model(
         f_px: Focal length of the image, in its pixels. Without it EXIF says it, or the model estimates it.
         max_error: The largest mean difference that passes: a share of depth, or of its spread.
         kind: For onnx: and hf: models that do not say it: what their numbers mean.
-        input_size: As of `estimate`.
-        canonical_f: As of `estimate`.
+        input_size: 518 (short side) or 392x518 (height x width), as `estimate` takes it.
+        canonical_f: Focal length in pixels at which the depth of an onnx: file is metres.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: float32, bfloat16, float16, or auto.
 

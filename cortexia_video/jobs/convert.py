@@ -118,7 +118,7 @@ def convert(
         to: Whose files to write, as that convention reads them: tum, kitti, nyu, scannet, 7scenes, sunrgbd,
             middlebury, metres, depth-pro, moge, iw3, colmap, carla, shift; of clips lerobot. What does not fit is
             refused.
-        fps: Of folders of frames without depth.txt, which says their times.
+        fps: Frames per second of clips made of folders without a depth.txt, which says the times.
         f_px: Focal length of every image, in its pixels.
         intrinsics: CSV or JSON file of focal lengths by key, as for `cortexia estimate`.
         convention: Whose files these are, where neither they nor their folder say it: tum, kitti, nyu,

@@ -145,21 +145,22 @@ def estimate(
         overwrite: Redo what is done, and replace files that the ledger does not know.
         size: full: as large as the image. native: as large as the network gives it, some 60 times fewer
             bytes.
-        also: Maps to write beside each depth file: normals, mask, confidence, points (docs/formats.md). Mask and
-            confidence are the model's; normals and points of other models need metres and a focal length.
-        sky: unknown: where the model knows that there is sky, depth is unknown, and disparity 0. keep: it is what
-            the network gives.
+        also: Maps to write beside each depth file, such as normals,mask: normals, mask, confidence, points
+            (docs/formats.md). Mask and confidence are the model's; normals and points of other models need metres
+            and a focal length.
+        sky: unknown: where the model sees sky, depth is unknown, and disparity 0. keep: depth there is what the
+            network gives.
         projection: equirectangular: inputs are panorama images, twice as wide as high; they are estimated in twelve
             perspective views, and what is written are distances along their rays (docs/panoramas.md).
-        steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
-            away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
-        video_size: full or native, as size, for videos.
+        steady: Against flicker of videos: mean takes the running mean along the motion; align first takes away
+            changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
+        video_size: Of the depth of videos. full: as large as the frames. native: as large as the network gives it.
         video_format: mkv: depth of a video is one file, lossless, 16 bits. frames: it is a folder with a file for
             each frame, of the format that images get.
         every: Take only every n-th frame of videos.
-        frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
-        sequence: Each folder of `inputs` is one video, whose frames are its images in natural order.
-        fps: Of such folders, frames per second.
+        frames: Which frames of videos to take: 0:500 the first 500, 100: all from frame 100 on.
+        sequence: Take each folder that is given as one video, whose frames are its images in natural order.
+        fps: Frames per second of folders that are taken as videos.
         changed: Outputs that were made with other settings (model, format...): redo them, keep them, or
             refuse to run.
         pack: Put depth into archives, tar (WebDataset) or parquet, so that a million maps are a few thousand
@@ -181,7 +182,8 @@ def estimate(
             of, such as 14. Without it a few are tried.
         normalize: For onnx: files that do not say it: imagenet (the default), unit (0..1), signed (-1..1),
             bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
-        output_name: For onnx: files with several outputs, where their names leave open which is depth.
+        output_name: For onnx: files with several outputs: the name of the one that is depth, where names leave it
+            open.
         canonical_f: For onnx: files whose depth is metres at one focal length: that, in pixels (Depth Anything 3
             metric: 300, Metric3D: 1000).
         thorough: Take the mean of each image and its mirror image: twice the time, somewhat better depth.
@@ -193,7 +195,7 @@ def estimate(
         drop_relative: Do not keep the depth before its alignment in KEY.relative.
         sparse: Folder of sensors' depth of the same images, coarse or with holes, for models that complete it, such as
             prompt-depth-anything-small (docs/completion.md).
-        sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
+        sparse_from: Whose files the sparse ones are, where they do not say it: tum, kitti, nyu, scannet ...
         f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
         intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands
             for all others.

@@ -115,10 +115,11 @@ def make_point_cloud(
         output: The .ply or .glb file to write.
         kind: What the values mean, if the file does not say so: metric or scale_invariant; others need
             the distances of the nearest and the farthest thing, too.
-        convention: Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
+        convention: Whose files these are, which says what values mean: tum, kitti, nyu, scannet, sunrgbd, depth-pro,
+            moge and so on.
         options: Camera and shape of the point cloud.
-        frame: Of a video, whose depth is a clip, or of the clips of a run, the frame to take; of a run by
-            default all.
+        frame: Which frame to take of a video, whose depth is a clip, or of the clips of a run; of a run by default
+            all.
         overwrite: Replace an existing file.
 
     Returns:
@@ -183,12 +184,12 @@ def make_point_clouds(
     Args:
         run: The output folder of a run.
         output: Another folder, for the point clouds.
-        format: Of the files in the folder.
+        format: Of the point clouds of a run.
         options: Camera and shape of the point clouds.
         images: The folder that the images of the run are in now, by their keys, if they were moved.
         frame: As `make_point_cloud` takes it.
         overwrite: Make all again, and replace files that the ledger does not know.
-        workers: Threads, for a run; one per core by default.
+        workers: Threads for a run; one per core by default.
         on_outcome: Called after each image with the report so far and its failure, if it failed.
         stop: Set it to end early; what has been begun is finished.
 

@@ -65,7 +65,7 @@ class RayExecutor:
         address: auto: the Ray cluster that this machine is part of; 10.0.0.5:6379: that one. Without it one
             begins here, and ends with the run.
         num_workers: Processes with a model each. By default one per GPU, or, without GPUs, one per machine.
-        gpus_per_worker: GPUs of each; 1 by default where there are any.
+        gpus_per_worker: GPUs of each of these processes; 1 by default where there are any.
 
     Raises:
         MissingExtraError: On entering, without Ray.

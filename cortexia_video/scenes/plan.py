@@ -25,7 +25,7 @@ class ScenePlan:
         device: cpu or cuda.
         move: Move the camera through each scene: also writes OUTPUT/clips, a lossless video of each with
             its poses.
-        frames: Of each move, 24 per second.
+        frames: Frames of each move, 24 per second.
     """
 
     seed: int = 0

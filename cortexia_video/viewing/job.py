@@ -100,9 +100,9 @@ def view(
         count: Images and frames that are shown at most, spread over all.
         output: Write a recording (.rrd) instead, which `rerun FILE` shows; an earlier one is replaced.
         web: Serve the viewer to a browser on this machine, until Ctrl-C.
-        port: Of that; 0 for any that is free.
+        port: Port of that viewer; 0 takes any that is free.
         kind: What the values of depth files mean, if they do not say so.
-        convention: Or whose files they are: tum, kitti, nyu, scannet, moge and so on.
+        convention: Whose files these are, which says what values mean: tum, kitti, nyu, scannet, moge and so on.
         options: Camera and metres of the points, as of point clouds.
         workers: Threads that read; one per core by default.
         wording: Turns messages that are shown, which name parameters, into others.

@@ -711,6 +711,15 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert parse(tmp_path / "page.html").tags()["main"] == 1
 
 
+def test_a_run_in_which_all_failed_has_a_page_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.jpg").write_text("no image")
+    estimate(tmp_path / "a.jpg", tmp_path / "out", model="synthetic")
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(tmp_path / "out")])
+    assert (ended.value.code, (tmp_path / "out/report.html").exists()) == (0, True)
+    assert "0 done, 1 failed; no depth to look at yet" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
