@@ -278,7 +278,7 @@ class DepthEstimator:
         Raises:
             InputError: There is no such file, an array is no image, or `sparse` is not of it.
             DecodeError: The file is no image that can be read.
-            ModelError: The model failed, or its numbers cannot be depth.
+            ModelError: The model failed, its values cannot be depth, or it needs `sparse` or takes none.
 
         Example:
             >>> estimator = cx.DepthEstimator(cx.SyntheticModel())
@@ -294,7 +294,14 @@ class DepthEstimator:
         return depth
 
     def require_sparse(self, *, given: bool) -> None:
-        """Raise `ModelError` where sparse depth is given and the model takes none, or the other way round."""
+        """Raise `ModelError` where sparse depth is given and the model takes none, or the other way round.
+
+        Args:
+            given: Sparse depth is given.
+
+        Raises:
+            ModelError: It is not wanted, or is missing.
+        """
         if given == self.takes_sparse:
             return
         if given:
@@ -305,7 +312,15 @@ class DepthEstimator:
         raise ModelError(f"{printable(self.model.name)} completes a sensor's depth: give that (`sparse`)")
 
     def enough(self, height: int, width: int) -> tuple[int, int]:
-        """Return how large an image of an image has all that the network will see: twice the size it sees."""
+        """Return how large a reduced image must be to hold all that the network will see: twice the size it sees.
+
+        Args:
+            height: Of the full image, pixels.
+            width: Of the full image, pixels.
+
+        Returns:
+            Height and width in pixels.
+        """
         try:
             processed_height, processed_width = self.model.processed_size(height, width)
         except Exception:  # noqa: BLE001 - a plugin's code; `prepare` will say what is wrong
@@ -313,7 +328,14 @@ class DepthEstimator:
         return 2 * processed_height, 2 * processed_width
 
     def prepare(self, frame: Frame) -> PreparedFrame | Failure:
-        """Preprocess one frame."""
+        """Preprocess one frame.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, with its focal length where that is known.
+
+        Returns:
+            The network's input, or a `Failure` that holds what is wrong (`ModelError`).
+        """
         height, width = frame.full_size or frame.image.shape[:2]
         estimate_fov = self._camera_model is not None and frame.f_px is None
         try:
@@ -341,23 +363,46 @@ class DepthEstimator:
         return PreparedFrame(origin, pixels, _name_group(pixels, estimate_fov), estimate_fov)
 
     def stack(self, batch: Sequence[PreparedFrame]) -> NDArray[Any]:
-        """Join frames prepared to one shape into the model's input (B, ...)."""
+        """Join frames prepared to one shape into the model's input.
+
+        Args:
+            batch: At least one, all of one `group`.
+
+        Returns:
+            An array (B, ...), of the type that the model preprocesses to.
+        """
         first = batch[0].pixels
         allocate = getattr(self.model, "allocate", np.empty)
         together: NDArray[Any] = allocate((len(batch), *first.shape), first.dtype)
         return np.stack([prepared.pixels for prepared in batch], out=together)
 
     def record_full_memory(self, error: Exception, first: PreparedFrame, count: int) -> None:
-        """Remember that so many frames of a group do not fit; raise what is another error."""
+        """Remember that so many frames of a group do not fit; raise what is another error.
+
+        Args:
+            error: What the model or an allocation raised.
+            first: A frame of the batch.
+            count: Frames in the batch.
+
+        Raises:
+            Exception: `error`, where it is not one of memory.
+        """
         if not is_out_of_memory(error):
             raise error
         self.limits.record_full_memory(first.group, count)
 
     def run(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[ModelResult]:
-        """Run the network on a stack; give an output or an error for each image.
+        """Run the network on a stack.
 
         What does not fit in memory is halved, and how many do is remembered for the shape. A batch that
         raises for any other reason is halved until the guilty image stands alone.
+
+        Args:
+            pixels: What `stack` gives, (B, ...).
+            estimate_fov: The model shall estimate focal lengths, too (`PreparedFrame.estimate_fov`).
+
+        Returns:
+            An output or an error for each image, in order.
         """
         count, group = len(pixels), _name_group(pixels[0], estimate_fov)
         if count > self.limits.fitting(group):
@@ -382,14 +427,29 @@ class DepthEstimator:
         return hasattr(self.model, "infer_float32")
 
     def run_again(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[ModelResult]:
-        """Run a stack whose outputs were wrong in float32, where `can_run_again`."""
+        """Run a stack whose outputs were wrong once more, in float32; only where `can_run_again`.
+
+        Args:
+            pixels: As of `run`.
+            estimate_fov: As of `run`.
+
+        Returns:
+            An output or an error for each image, in order.
+        """
         try:
             return [*self._infer("infer_float32", pixels, estimate_fov)]
         except Exception as error:  # noqa: BLE001 - a network's forward pass can raise anything
             return [as_model_error(error)] * len(pixels)
 
     def check(self, answer: ModelResult) -> ModelResult:
-        """Pass an output on; give an error for NaN, infinite, constant or negative metric depth."""
+        """Look whether an output can be depth.
+
+        Args:
+            answer: What `run` gave for one image.
+
+        Returns:
+            The same, or a `ModelOutputError` for NaN, infinite, constant or negative metric depth.
+        """
         if isinstance(answer, ModelError):
             return answer
         values, fov_deg = answer.values, answer.fov_deg
@@ -414,7 +474,15 @@ class DepthEstimator:
         return answer
 
     def add_focal_length(self, origin: FrameInfo, output: ModelOutput) -> FrameInfo:
-        """Add the focal length that the network estimated, if it did."""
+        """Add the focal length that the network estimated, if it did.
+
+        Args:
+            origin: Of the prepared frame.
+            output: Of the network for it.
+
+        Returns:
+            `origin`, with `f_px` in pixels of the image where none was known and the output has one.
+        """
         if output.fov_deg is None or origin.f_px is not None:
             return origin
         return replace(origin, f_px=to_f_px(output.fov_deg, origin.width), f_source="estimated")
@@ -422,7 +490,16 @@ class DepthEstimator:
     def finish(self, origin: FrameInfo, output: ModelOutput, scratch: BufferPool | None = None) -> DepthMap:
         """Bring the network's checked output to the size that is asked for.
 
-        scratch: memory for a full-size map, which then holds until the thread finishes another.
+        Args:
+            origin: What `add_focal_length` gave.
+            output: What `check` let pass.
+            scratch: Memory for a full-size map, which then holds until the thread finishes another.
+
+        Returns:
+            The depth: float32 (H, W) of the image, or (h, w) of the network where `size` is native.
+
+        Raises:
+            ModelOutputError: The model needs a focal length, and estimated none.
         """
         full_size = (origin.height, origin.width)
         height, width = full_size if self.size == "full" else output.values.shape

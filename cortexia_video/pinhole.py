@@ -62,11 +62,28 @@ class Pinhole:
 
     @classmethod
     def centred(cls, f_px: float, width: int, height: int) -> Self:
-        """Return the camera with square pixels whose axis meets the middle of the image."""
+        """Return the camera with square pixels whose axis meets the middle of the image.
+
+        Args:
+            f_px: Focal length, pixels.
+            width: Of the image, pixels.
+            height: Of the image, pixels.
+
+        Returns:
+            The camera.
+        """
         return cls(f_px, f_px, width / 2, height / 2, width, height)
 
     def resized(self, width: int, height: int) -> Self:
-        """Return the camera of the same image, resampled to width x height, in any shape."""
+        """Return the camera of the same image, resampled to another size, in any shape.
+
+        Args:
+            width: Of the resampled image, pixels.
+            height: Of the resampled image, pixels.
+
+        Returns:
+            The camera.
+        """
         across, down = width / self.width, height / self.height
         return type(self)(self.fx * across, self.fy * down, self.cx * across, self.cy * down, width, height)
 

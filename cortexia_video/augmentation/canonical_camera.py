@@ -47,7 +47,18 @@ class CanonicalDepth(Transform):
         return replace(sample, depth=depth)
 
     def undo(self, depth: DepthMap, camera: Pinhole) -> DepthMap:
-        """Return metres of canonical depth, a network's or a sample's, seen by `camera`."""
+        """Turn canonical depth, a network's or a sample's, back into metres.
+
+        Args:
+            depth: Of kind `scale_invariant`.
+            camera: That took the image, for the size of `depth`.
+
+        Returns:
+            Metric depth of the same size.
+
+        Raises:
+            InputError: Depth is of another kind.
+        """
         _require_kind(depth, "scale_invariant")
         factor = np.float32(camera.fx / self.f_px)
         return replace(depth, values=depth.values * factor, kind="metric")

@@ -102,7 +102,14 @@ class Crop(Transform):
         return rebuild(sample, motion, image, values, mask)
 
     def cut(self, sample: RGBDSample) -> Arrays:
-        """Return the windows of image, depth and mask: views where nothing is padded."""
+        """Return the windows of image, depth and mask.
+
+        Args:
+            sample: What to cut them out of.
+
+        Returns:
+            uint8 (h, w, 3), float32 (h, w) and bool (h, w) or None: views where nothing is padded.
+        """
         mask = sample.mask
         if self._lies_in(*sample.size):
             part = slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)

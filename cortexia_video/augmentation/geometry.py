@@ -38,7 +38,14 @@ class View:
 
     @classmethod
     def of(cls, sample: RGBDSample) -> Self:
-        """Return the view of a sample."""
+        """Return the view of a sample.
+
+        Args:
+            sample: Image, depth, mask and camera.
+
+        Returns:
+            Its size and camera.
+        """
         return cls(*sample.size, sample.camera)
 
     def __str__(self) -> str:
@@ -63,7 +70,14 @@ class Motion:
     turn: Matrix = UNCHANGED
 
     def move(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Take points (..., 2), pixels across and down, to the target: float64, NaN for those behind it."""
+        """Take points of the source to the target.
+
+        Args:
+            points: (..., 2), pixels across and down.
+
+        Returns:
+            float64 (..., 2), pixels across and down; NaN for what would be behind the camera.
+        """
         pixels = np.array(self.pixels)
         x, y, w = np.moveaxis(points @ pixels[:, :2].T + pixels[:, 2], -1, 0)
         w = np.where(w > 0, w, np.nan)
@@ -79,12 +93,26 @@ class Motion:
         )
 
     def then(self, after: Motion) -> Motion:
-        """Return the motion of this one and, after it, another."""
+        """Return the motion of this one and, after it, another.
+
+        Args:
+            after: Its source is this one's target.
+
+        Returns:
+            From this source to that target.
+        """
         pixels, turn = np.matmul([after.pixels, after.turn], [self.pixels, self.turn])
         return Motion(self.source, after.target, make_matrix(pixels), make_matrix(turn))
 
     def scale_f_px(self, f_px: float | None) -> float | None:
-        """Return what becomes of a focal length in pixels; None where pixels are no longer square."""
+        """Return what becomes of a focal length.
+
+        Args:
+            f_px: In pixels of the source, or None.
+
+        Returns:
+            In pixels of the target; None where none was known, or pixels are no longer square.
+        """
         if f_px is None:
             return None
         before, after = self.source.camera, self.target.camera

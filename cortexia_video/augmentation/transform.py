@@ -31,14 +31,43 @@ class Transform(ABC):
 
     @abstractmethod
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
-        """Return the transformed sample. The seed is not used."""
+        """Transform a sample.
+
+        Args:
+            sample: Image, depth, mask and camera; it stays as it is.
+            seed: Not used: all is in the fields.
+
+        Returns:
+            A new sample; its arrays may be views of the old ones.
+
+        Raises:
+            InputError: This cannot be done to the sample, such as a crop larger than the image.
+        """
 
     def trace(self, view: View) -> Motion:
-        """Return where pixels of such a view go, and how the camera turns; here: all stays."""
+        """Return where pixels of a view go, and how the camera turns; by default all stays.
+
+        Args:
+            view: Size and camera of the image before.
+
+        Returns:
+            What the transform does to it.
+
+        Raises:
+            InputError: This cannot be done to such a view.
+        """
         return Motion(view, view)
 
     def draw(self, view: View, rng: Generator) -> Transform:
-        """Return itself: nothing is left to draw."""
+        """Return itself: nothing is left to draw.
+
+        Args:
+            view: Not used.
+            rng: Not used.
+
+        Returns:
+            The transform.
+        """
         return self
 
 
@@ -47,10 +76,32 @@ class RandomTransform(ABC):
 
     @abstractmethod
     def draw(self, view: View, rng: Generator) -> Transform:
-        """Draw what to do to such a view."""
+        """Draw what to do to a view.
+
+        Args:
+            view: Size and camera of the image.
+            rng: What to draw from.
+
+        Returns:
+            A transform that does the same to every sample.
+
+        Raises:
+            InputError: Nothing can be drawn for such a view.
+        """
 
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
-        """Draw, and do it. Raises `InputError` without a seed."""
+        """Draw what to do, and do it.
+
+        Args:
+            sample: Image, depth, mask and camera; it stays as it is.
+            seed: Numbers from 0 up, to which the sample's key is added, or a generator to draw from.
+
+        Returns:
+            A new sample; its arrays may be views of the old ones.
+
+        Raises:
+            InputError: There is no seed, or this cannot be done to the sample.
+        """
         return self.draw(View.of(sample), make_rng(seed, sample.key))(sample)
 
 

@@ -93,13 +93,30 @@ class RGBDDataset:
         return [partial(list_loads, start) for start in range(0, len(self), _SHARD_ENTRIES)]
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
-        """Read all samples in order, a few ahead, on so many threads (by default one a core)."""
+        """Read all samples in order, a few ahead.
+
+        Args:
+            workers: Threads; one per core by default.
+
+        Returns:
+            An iterator of samples, with a `Failure` in place of each that cannot be read.
+        """
         return map_bounded(
             list_all(self), operator.call, workers=choose_workers(workers), size_of=count_bytes
         )
 
     def try_read(self, index: int) -> Attempt:
-        """Read one sample, or say what is wrong with it."""
+        """Read one sample.
+
+        Args:
+            index: Its number, from 0.
+
+        Returns:
+            The sample, or a `Failure` that says what is wrong with it.
+
+        Raises:
+            IndexError: There is no such number.
+        """
         return self._try(self.entries[index])
 
     def _try(self, entry: DatasetEntry) -> Attempt:
@@ -140,7 +157,14 @@ class RGBDStream:
             yield each
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
-        """Yield the samples, and what is wrong with the others; decoded ahead on so many threads."""
+        """Read all samples in order, a few ahead.
+
+        Args:
+            workers: Threads; one per core by default.
+
+        Returns:
+            An iterator of samples, with a `Failure` in place of each that cannot be read.
+        """
         return map_bounded(
             list_all(self), operator.call, workers=choose_workers(workers), size_of=count_bytes
         )

@@ -29,7 +29,12 @@ class Pick(NamedTuple):
 
 
 class Position(TypedDict):
-    """Where a mixture is: JSON can hold it. batch: the next one. of: what it is a position of."""
+    """Where a mixture is; JSON can hold it.
+
+    Attributes:
+        batch: The number of the next batch.
+        of: What it is a position of: seed, batch size, datasets and weights.
+    """
 
     batch: int
     of: list[object]
@@ -63,7 +68,14 @@ class Mixture:
                 raise InputError(f"dataset {name!r} {fault}: leave it out, or split it by kind")
 
     def plan(self, start: int = 0) -> Iterator[list[Pick]]:
-        """Yield what each batch holds, without reading it, from the batch of this number on, without end."""
+        """Yield what each batch holds, without reading it, without end.
+
+        Args:
+            start: Number of the first batch, from 0.
+
+        Yields:
+            The samples of a batch.
+        """
         by_kind: dict[DepthKind | None, list[str]] = {}
         for name, dataset in self.datasets.items():
             by_kind.setdefault(dataset.kind, []).append(name)
@@ -86,9 +98,16 @@ class Mixture:
     ) -> Iterator[list[RGBDSample]]:
         """Read the batches from a position on, without end.
 
-        on_problem: what to do with a sample that cannot be used; where it returns, the batch is smaller by
-        it. part: (i, n): only those whose number leaves i when divided by n: for one of n readers.
-        Raises `InputError` for the position of another mixture.
+        Args:
+            position: Of the first batch; by default from the beginning.
+            on_problem: What to do with a sample that cannot be used; where it returns, the batch is smaller by it.
+            part: (i, n): only batches whose number leaves i when divided by n: for one of n readers.
+
+        Yields:
+            The samples of a batch.
+
+        Raises:
+            InputError: The position is of another mixture; or `on_problem` raises it.
         """
         start = self.find_start(position)
         for number, picks in enumerate(self.plan(start), start):
@@ -108,11 +127,28 @@ class Mixture:
             yield batch
 
     def position(self, batch: int) -> Position:
-        """Return what to keep after so many batches were used, to go on from there."""
+        """Return what to keep after some batches were used, to go on from there.
+
+        Args:
+            batch: How many were used.
+
+        Returns:
+            A position, which JSON can hold.
+        """
         return {"batch": batch, "of": self._identify()}
 
     def find_start(self, position: Position | None) -> int:
-        """Return the number of the batch to go on from; `InputError` for the position of another mixture."""
+        """Return the number of the batch to go on from.
+
+        Args:
+            position: What `position` gave, or None for the beginning.
+
+        Returns:
+            The number, from 0.
+
+        Raises:
+            InputError: The position is of another mixture.
+        """
         if position is None:
             return 0
         if position["of"] != self._identify():

@@ -63,13 +63,23 @@ def raise_problem(failure: Failure) -> None:
 
 
 class ProblemCount:
-    """Leave out what cannot be used, and count it: `count.total`; the first 1000 are in `count.failures`."""
+    """Leave out what cannot be used, and count it: an `on_problem` for `usable_samples` and `Mixture.batches`.
+
+    Attributes:
+        total: How many there were.
+        failures: The first 1000 of them.
+    """
 
     def __init__(self) -> None:
         self.total = 0
         self.failures: list[Failure] = []
 
     def __call__(self, failure: Failure) -> None:
+        """Count a sample that cannot be used.
+
+        Args:
+            failure: What is wrong with it.
+        """
         self.total += 1
         if len(self.failures) < _KEPT:
             self.failures.append(failure)

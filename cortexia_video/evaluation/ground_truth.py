@@ -103,7 +103,15 @@ class GroundTruth(NamedTuple):
         ]
 
     def name(self, within: GroundTruthSet, key: str) -> str:
-        """Return the key of an image among all sets."""
+        """Return the key of an image among all sets.
+
+        Args:
+            within: The set that it is in.
+            key: Its key in that set.
+
+        Returns:
+            `SET/KEY`, or the key where there is one set.
+        """
         return f"{within.name}/{key}" if len(self.sets) > 1 else key
 
 

@@ -100,7 +100,14 @@ class Evaluation:
     clips: Sequence[ClipResult] = ()
 
     def count_images(self, sets: Sequence[str] | None = None) -> int:
-        """Count the images that were measured, of these sets or all."""
+        """Count the images that were measured.
+
+        Args:
+            sets: Names of sets of the ground truth; by default all.
+
+        Returns:
+            The number of images.
+        """
         scores = self.columns[-1].scores
         return sum(len(scores[name]) for name in (scores if sets is None else sets))
 

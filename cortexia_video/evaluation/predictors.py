@@ -76,7 +76,14 @@ class Predictor(Protocol):
     needs_images: bool
 
     def identify(self, key: str) -> bytes:
-        """Return what the depth of an image depends on, besides the image."""
+        """Return what the depth of an image depends on, besides the image.
+
+        Args:
+            key: Of the image among all sets.
+
+        Returns:
+            Any bytes: scores are taken from earlier calls where they are the same.
+        """
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
         """Do the work on each image, as they come."""
@@ -111,7 +118,7 @@ class ModelPredictor:
         return self._estimators[0]
 
     def identify(self, key: str) -> bytes:
-        """See `Predictor`."""
+        """See `Predictor.identify`."""
         return self._identity + (self._sparse.identify(key) if self._sparse else b"")
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:

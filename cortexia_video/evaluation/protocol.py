@@ -115,19 +115,42 @@ class Protocol:
         return replace(self, alignment="none")
 
     def list_alignments(self, kinds: Collection[DepthKind]) -> tuple[str, ...]:
-        """Return the alignments by which depth of these kinds is measured, a row of the table each."""
+        """Return the alignments by which depth is measured, a row of the table each.
+
+        Args:
+            kinds: Kinds of depth of one predictor.
+
+        Returns:
+            One alignment, or `none` and that one for metric depth, where `unfitted` says so.
+        """
         both = self.unfitted and self.alignment != "none" and {*kinds} == {"metric"}
         return ("none", self.alignment) if both else (self.alignment,)
 
     def fits(self, dataset: str, kind: DepthKind) -> bool:
-        """Return whether depth of a kind can be measured by it on a dataset of this name, or "" for any."""
+        """Return whether depth can be measured by it.
+
+        Args:
+            dataset: Name of a layout of datasets, or "" for any.
+            kind: Of the depth.
+
+        Returns:
+            True where it can.
+        """
         return self.dataset in ("any", dataset or self.dataset) and kind in ALIGNMENTS[self.alignment].kinds
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version} ({self.digest[:12]})"
 
     def find_max_m(self, reference_m: Array, set_max_m: float | None) -> float:
-        """Return the largest depth that counts in an image (H, W)."""
+        """Return the largest depth that counts in an image.
+
+        Args:
+            reference_m: (H, W), metres; not finite or 0 where unknown.
+            set_max_m: The largest that its set allows, or None.
+
+        Returns:
+            Metres; infinite where there is no such limit.
+        """
         if self.max_m == "set":
             return math.inf if set_max_m is None else set_max_m
         if self.max_m == "image":
@@ -136,7 +159,15 @@ class Protocol:
         return float(self.max_m)
 
     def find_mask(self, reference_m: Array, max_m: float) -> Mask:
-        """Return which pixels of a reference (H, W), already cut to the window, are known and count."""
+        """Return which pixels of a reference are known and count.
+
+        Args:
+            reference_m: (H, W), metres, already cut to the window.
+            max_m: What `find_max_m` gave.
+
+        Returns:
+            bool (H, W).
+        """
         with np.errstate(invalid="ignore"):
             above = reference_m >= self.min_m if self.bounds[0] == "[" else reference_m > self.min_m
             below = reference_m <= max_m if self.bounds[1] == "]" else reference_m < max_m
@@ -148,13 +179,27 @@ class Protocol:
         return counts
 
     def cut(self, array: Array) -> Array:
-        """Return the window of an array (H, W, ...), a view; all of one that is no larger."""
+        """Return the window of an array.
+
+        Args:
+            array: (H, W, ...).
+
+        Returns:
+            A view; all of an array that is no larger than the window.
+        """
         height, width = self.window or array.shape[:2]
         top, left = self._find_corner(array.shape)
         return array[top : top + height, left : left + width]
 
     def cut_camera(self, camera: Pinhole) -> Pinhole:
-        """Return the camera of the window of its image."""
+        """Return the camera of the window of its image.
+
+        Args:
+            camera: Of the whole image.
+
+        Returns:
+            The camera of what `cut` returns.
+        """
         shape = (camera.height, camera.width)
         top, left = self._find_corner(shape)
         height, width = map(min, shape, self.window or shape)

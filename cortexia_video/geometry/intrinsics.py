@@ -99,9 +99,18 @@ class Intrinsics:
         )
 
     def find(self, key: str, width: int, height: int) -> float | None:
-        """Return the focal length in pixels of an image of width x height, or None where none is given.
+        """Return the focal length of an image.
 
-        Raises `InputError` where the camera's image has another shape, and for a lens that cannot be.
+        Args:
+            key: Of the image.
+            width: Of the image, pixels.
+            height: Of the image, pixels.
+
+        Returns:
+            In pixels of this image; None where none is given.
+
+        Raises:
+            InputError: The camera's image has another shape, or no lens can be so.
         """
         camera = self._look_up(key)
         if camera is None:
@@ -127,9 +136,18 @@ class Intrinsics:
         return f_px
 
     def find_camera(self, key: str, width: int, height: int) -> Pinhole | None:
-        """Return the camera of an image of width x height, or None where none is given.
+        """Return the camera of an image.
 
-        Raises what `find` does, and `InputError` for cx and cy that are no numbers, or of a turned image.
+        Args:
+            key: Of the image.
+            width: Of the image, pixels.
+            height: Of the image, pixels.
+
+        Returns:
+            The camera; None where none is given.
+
+        Raises:
+            InputError: As of `find`; or cx and cy are no numbers, or of a turned image.
         """
         f_px, camera = self.find(key, width, height), self._look_up(key)
         if f_px is None or camera is None:
@@ -151,7 +169,17 @@ class Intrinsics:
         return Pinhole(camera.fx * factor, camera.fy * factor, cx * factor, cy * factor, width, height)
 
     def apply(self, frame: Frame) -> Frame:
-        """Return the frame with its given focal length, or as it is; raises what `find` does."""
+        """Return the frame with its given focal length, or as it is.
+
+        Args:
+            frame: An image with its key.
+
+        Returns:
+            A frame with `f_px` and `f_source="given"`, or the same.
+
+        Raises:
+            InputError: As of `find`.
+        """
         f_px = self.find(frame.key, frame.width, frame.height)
         return frame if f_px is None else replace(frame, f_px=f_px, f_source="given")
 

@@ -95,7 +95,18 @@ class DepthReader:
         self._lock = threading.Lock()
 
     def read(self, path: PathLike, *, also: str | Iterable[str] = ()) -> DepthMap:
-        """Read a depth file, and maps beside it; takes and raises what `read_depth` does."""
+        """Read a depth file, and maps beside it.
+
+        Args:
+            path: As of `read_depth`.
+            also: As of `read_depth`.
+
+        Returns:
+            The depth: float32 (H, W), NaN where unknown.
+
+        Raises:
+            DepthFileError, InputError, MissingExtraError: As of `read_depth`.
+        """
         names = choose_maps(also, DECODE_MAPS)
         reading = self.decode(self.read_bytes(path), path)
         if reading.changed:
@@ -103,10 +114,19 @@ class DepthReader:
         return add_maps(reading.depth, reading.read_maps(names))
 
     def read_bytes(self, path: PathLike) -> bytes:
-        """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`.
+        """Read a depth file, undecoded.
 
-        What a run packed into a shard is read by the name that its file would have; a frame of a clip of
+        What a run packed into an archive is read by the name that its file would have; a frame of a clip of
         depth as `clip.mp4.mkv#123`.
+
+        Args:
+            path: A path or a URL.
+
+        Returns:
+            The bytes of the file.
+
+        Raises:
+            DepthFileError: It cannot be read, or is too large for a map of `max_megapixels`.
         """
         if frame := split_frame(path):
             return read_frame_file(*frame, max_megapixels=self._max_megapixels)
@@ -123,7 +143,19 @@ class DepthReader:
             raise
 
     def decode(self, data: bytes, path: PathLike) -> Reading:
-        """Return the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
+        """Return the depth in a file's bytes, with what its folder says.
+
+        Args:
+            data: What `read_bytes` gave.
+            path: Where they are from.
+
+        Returns:
+            The depth, who said what it means, and its line in the ledger.
+
+        Raises:
+            DepthFileError: They are no depth, or nobody says what the values mean.
+            MissingExtraError: The format needs a package that is not installed.
+        """
         place = to_path(path)
         name = str(place)
         stored = decode_stored(data, name, about=self._about, max_megapixels=self._max_megapixels)
@@ -141,11 +173,26 @@ class DepthReader:
         return Reading(depth, said_by, known.line, known.changed, known.root)
 
     def count_pixels(self, data: bytes, path: PathLike) -> int:
-        """Return how many pixels a file's depth will have by its header, or its bytes where that cannot be."""
+        """Return how many pixels a file's depth will have by its header, or its bytes where that cannot be.
+
+        Args:
+            data: What `read_bytes` gave.
+            path: Where they are from.
+
+        Returns:
+            The number of pixels.
+        """
         return count_pixels(data, str(to_path(path)), about=self._about)
 
     def time_beside(self, path: PathLike) -> int:
-        """Return the time of change, ns, of what the convention has beside a depth file; 0 where there is none."""
+        """Return when what the convention has beside a depth file, such as a calibration, was changed.
+
+        Args:
+            path: The depth file.
+
+        Returns:
+            Nanoseconds since 1970; 0 where there is no such file.
+        """
         beside = CONVENTIONS[self._convention].beside if self._convention else None
         try:
             return (to_path(path).parent / beside[0]).stat().st_mtime_ns if beside else 0
@@ -153,7 +200,14 @@ class DepthReader:
             return 0
 
     def open_folder(self, path: PathLike) -> None:
-        """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
+        """Open ledgers and `depth.json` of a folder and of those above it, ahead of its files.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            InputError: A ledger cannot be read.
+        """
         with self._lock:
             self._list_folders(to_absolute(path))
 

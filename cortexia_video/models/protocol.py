@@ -81,22 +81,43 @@ class DepthModel(Protocol):
     settings: Mapping[str, object]
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return at what (height, width) the network sees an image of this height and width."""
+        """Return at what size the network sees an image.
+
+        Args:
+            height: Of the image, pixels.
+            width: Of the image, pixels.
+
+        Returns:
+            Height and width in pixels.
+        """
         ...
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
-        """Turn a uint8 (H, W, 3) RGB image into a new array, the network's input of (height, width) `size`.
+        """Turn an image into the network's input.
 
         Runs on worker threads. Images whose inputs have one shape and type can share a batch.
+
+        Args:
+            image: uint8 (H, W, 3) RGB, upright; it stays as it is.
+            size: (height, width) that `processed_size` gave, pixels.
+
+        Returns:
+            A new array of any shape and type.
         """
         ...
 
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32] | Prediction:
-        """Run the network on stacked inputs (B, ...); return float32 (B, h, w) of `kind`, or a `Prediction`.
+        """Run the network on stacked inputs.
 
         Runs on one thread. No image's result may depend on the others in the batch. The result is a new
         array, since it is read while the next batch runs, and the batch stays as it is, since parts of it may
         be run again.
+
+        Args:
+            batch: (B, ...), inputs that `preprocess` gave.
+
+        Returns:
+            float32 (B, h, w) of `kind`, or a `Prediction`.
         """
         ...
 

@@ -17,7 +17,9 @@ class SyntheticModel:
     n = 0.1 + 0.6 r + 0.3 g. `disparity` is n; every other kind is 1 / n (so 1 to 10).
 
     Args:
+        name: What it is called in ledgers.
         kind: What the values mean.
+        short_side: Pixels of the short side at which it sees images.
 
     Example:
         >>> cx.DepthEstimator(cx.SyntheticModel())(np.zeros((48, 64, 3), np.uint8))
@@ -37,15 +39,38 @@ class SyntheticModel:
         self.settings = {"short_side": short_side}
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
-        """See `DepthModel`."""
+        """Return at what size it sees an image.
+
+        Args:
+            height: Of the image, pixels.
+            width: Of the image, pixels.
+
+        Returns:
+            Height and width in pixels: multiples of 8, the shorter near `short_side`.
+        """
         return fit_short_side(height, width, short_side=self.short_side, multiple_of=8)
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-        """See `DepthModel`."""
+        """Resize an image.
+
+        Args:
+            image: uint8 (H, W, 3) RGB.
+            size: What `processed_size` gave.
+
+        Returns:
+            uint8 (h, w, 3) RGB.
+        """
         return resize_image(image, *size)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `DepthModel`."""
+        """Compute depth by the formula.
+
+        Args:
+            batch: uint8 (B, h, w, 3) RGB.
+
+        Returns:
+            float32 (B, h, w) of `kind`.
+        """
         height = batch.shape[1]
         row = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
         grey = batch.mean(axis=3, dtype=np.float32) / 255

@@ -110,15 +110,40 @@ class ColmapModel:
         return hashlib.sha256(repr(said).encode()).hexdigest()
 
     def find_image(self, key: str) -> str | None:
-        """Return the name of the image that a key means; None where there is none."""
+        """Return the name of the image that a key means.
+
+        Args:
+            key: Path of an image, with `/`.
+
+        Returns:
+            Its name in the model; None where there is none.
+
+        Raises:
+            InputError: Several could be meant.
+        """
         return self._names.find(key)
 
     def find_camera(self, name: str) -> LensCamera:
-        """Return the camera of an image by its name."""
+        """Return the camera of an image.
+
+        Args:
+            name: Of the image in the model.
+
+        Returns:
+            The camera, with its lens.
+        """
         return self.cameras[self._images[name].camera]
 
     def find_pose(self, name: str) -> tuple[Floats, Floats]:
-        """Return rotation (3, 3) and translation (3,) from the world's axes to those of the image's camera."""
+        """Return where an image was taken.
+
+        Args:
+            name: Of the image in the model.
+
+        Returns:
+            Rotation, float64 (3, 3), and translation, float64 (3,), in the model's unit, from the world's axes to
+            those of the image's camera.
+        """
         image = self._images[name]
         return to_matrix(np.array(image.rotation)), np.array(image.translation)
 
@@ -126,6 +151,15 @@ class ColmapModel:
         """Return the points that an image sees where it sees them; of a model without that, those it may see.
 
         These are projected through its lens, and only the nearest in each part of the image are kept.
+
+        Args:
+            name: Of the image in the model.
+
+        Returns:
+            Pixels (N, 2), points (N, 3) in the camera's axes and weights (N,).
+
+        Raises:
+            InputError: Its line in images.txt is damaged.
         """
         image = self._images[name]
         rotation, translation = self.find_pose(name)

@@ -25,7 +25,16 @@ _STRIP_PIXELS = 1 << 19  # even. Fewer stay nearer in the cache, more let thread
 
 
 class Coloring(TypedDict, total=False):
-    """The options of `colored_depthmap`, for functions that pass them on."""
+    """The options of `colored_depthmap`, which says what each does, for functions that pass them on.
+
+    Attributes:
+        d_min: The value of the first colour.
+        d_max: The value of the last colour.
+        cmap: Name of a color map.
+        percentiles: Of the known values, where a limit is not given.
+        spacing: How values are spread over the colours.
+        unknown: A value that stands for unknown pixels.
+    """
 
     d_min: float | None
     d_max: float | None

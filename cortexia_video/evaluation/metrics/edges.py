@@ -78,6 +78,9 @@ def boundary_recall(depth: Array, inside: Array) -> float:
 
     Returns:
         The recall, weighted over thresholds: 1 is perfect.
+
+    Raises:
+        ValueError: The two have not one shape.
     """
     near, within = _invert(depth), np.asarray(inside) > _ALPHA
     if near.shape != within.shape:
