@@ -72,7 +72,6 @@ def evaluate_command(
         compare: Measure instead how far depth by a backend, a precision, an input size, or several with commas
             between, is from depth by the reference backend in float32, on images of your own.
         model: The model that --compare runs.
-        max_error: The largest mean difference that --compare lets pass.
     """
     if compare is not None:
         return _compare(predictors, model, compare, options)

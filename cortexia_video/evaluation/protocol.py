@@ -53,7 +53,7 @@ class Protocol:
         min_m: The least depth of the reference that counts, metres.
         max_m: The largest, metres; or `set`: what the dataset says, or `image`: the largest known depth of
             the image.
-        bounds: Whether these two count themselves.
+        bounds: Whether min_m and max_m themselves count: `()` neither, `(]` max_m, `[]` both.
         crop: (top, bottom, left, right) as shares of the sides, cut off as by int(), or all.
         window: (height, width) at the bottom centre that reference and depth are cut to before that, where
             they are larger.

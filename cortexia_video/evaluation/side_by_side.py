@@ -103,12 +103,10 @@ def compare(
         if name in folders:
             raise InputError(f"{name} is given twice: give each model once")
         folder = to_path(name)
-        if not (is_folder(name) and list_files(folder)):  # of no run: that is where the model's will be
+        if not (is_folder(name) and list_files(folder)):  # a model, not a run: it gets a run of its own
             plain = re.sub(r"[^\w.-]+", "-", name).strip("-.")
             unlike = f"{plain[-80:]}-{xxhash.xxh32_hexdigest(name.encode())}"
             folder = root / (plain if plain == name else unlike)
-        folders[name] = folder
-        if folder != to_path(name):
             if images is None:
                 raise InputError(f"{name} is no output folder of a run: give `images` for it to look at")
             if sparse is not None and isinstance(model, str):  # loaded, it says whether it completes that
@@ -119,6 +117,7 @@ def compare(
                 options |= {"sparse": sparse, "sparse_from": sparse_from}
                 completes = True
             estimate(images, to_text(folder), model=model, on_outcome=on_outcome, **options)
+        folders[name] = folder
     if (sparse is not None or sparse_from) and not completes:
         raise InputError("none of these models takes sparse depth: leave `sparse` out")
     states = [read_state(folder) for folder in folders.values()]

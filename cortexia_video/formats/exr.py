@@ -33,7 +33,8 @@ _NO_DEPTH = re.compile(  # layers that may have a Z, and what is said of depth
     r"normal|position|vector|velocity|motion|confidence|uncertainty|variance|mask|valid|(^|\.)(uv|n|p)\."
 )
 _MOST_CHANNELS = 64  # each as large as the image
-_printing = threading.Lock()  # nobody waits for it: the package holds the interpreter's
+# Redirects the process's stdout, so one thread at a time; nobody waits, since OpenEXR holds the interpreter's lock.
+_printing = threading.Lock()
 _HALF_LIMIT = 65520.0  # from here on a half is infinite
 _HALF_LEAST = 2.0**-14  # below it has fewer digits
 
@@ -102,7 +103,7 @@ def decode(data: bytes, most: float, channel: str | None = None) -> RawDepth:
         for each in part.header["channels"]
     }
     number, name = names[_choose([*names], channel)]
-    with _printing, contextlib.redirect_stdout(io.StringIO()):  # it prints there what it raises
+    with _printing, contextlib.redirect_stdout(io.StringIO()):  # OpenEXR prints what it also raises
         file = openexr.File(io.BytesIO(data), separate_channels=True, num_threads=0)
     part = file.parts[number]
     pixels = np.asarray(part.channels[name].pixels)

@@ -1,6 +1,6 @@
 """Cameras and surfaces: intrinsics files, normals, depth edges, metric anchors, alignment. Pure numpy.
 
-Doors: `alignment`, `anchors`, `camera_models`, `depth_edges`, `ground_plane`, `intrinsics`, `normals`,
+Doors: `alignment`, `anchors`, `camera_models`, `depth_edges`, `intrinsics`, `known_lengths`, `normals`,
 `panorama`, `point_map`, `sparse_map`, `sphere`.
 """
 

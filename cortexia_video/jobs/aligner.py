@@ -23,7 +23,7 @@ from cortexia_video.geometry.alignment import (
     take_samples,
 )
 from cortexia_video.geometry.anchors import fit_extremes, require_distances
-from cortexia_video.geometry.ground_plane import fit_camera_height, fit_known_length
+from cortexia_video.geometry.known_lengths import fit_camera_height, fit_known_length
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.sparse_depth.source import SparseDepth, read_length
 from cortexia_video.storage.paths import to_absolute, to_text

@@ -172,3 +172,9 @@ def test_the_page_fits_and_its_models_can_be_chosen(photos: Path, tmp_path: Path
         browser.evaluate("document.querySelector('.layer img').click()")
         names = "[...document.querySelector('dialog select').options].map(each => each.text)"
         assert browser.evaluate(names) == ["image", "synthetic", "bent", "spread"]
+
+
+def test_the_page_may_be_in_the_current_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)  # where a model's own folder is called as the model is
+    assert run("synthetic", "compact", "--images", "photos", "--output", ".") == 0
+    assert (photos.parent / "compare.html").is_file() and (photos.parent / "synthetic/ledger.jsonl").is_file()

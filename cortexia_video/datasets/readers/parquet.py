@@ -118,7 +118,7 @@ def open_file(path: AnyPath) -> Any:
             open_named(path).close()  # Arrow would wait for the writer of a pipe
         source = path if isinstance(path, Path) else path.open("rb", 0)
         file = open_parquet(source, memory_map=True, page_checksum_verification=True)
-        list_row_groups(file)
+        list_row_groups(file)  # raises where the footer is broken
         return file
 
 

@@ -103,7 +103,7 @@ def fit_known_length(depth: DepthMap, camera: Pinhole, lengths: Sequence[tuple[f
     factors, deviations, ends = [], [], []
     pinhole = camera.resized(depth.values.shape[1], depth.values.shape[0])
     height, width = depth.full_size or depth.values.shape
-    lines, columns = depth.values.shape
+    rows, columns = depth.values.shape
     for x1, y1, x2, y2, metres in lengths:
         _require(depth, "size", metres)
         around = []
@@ -112,9 +112,9 @@ def fit_known_length(depth: DepthMap, camera: Pinhole, lengths: Sequence[tuple[f
                 raise InputError(
                     f"the end {x:g},{y:g} of a length lies outside of the image of {width} x {height}"
                 )
-            column, line = int(x * columns / width), int(y * lines / height)
+            column, row = int(x * columns / width), int(y * rows / height)
             steps = [*itertools.product((0, -1, 1), (0, -1, 1))]
-            places = np.clip([(column + a, line + b) for a, b in steps], 0, (columns - 1, lines - 1))
+            places = np.clip([(column + a, row + b) for a, b in steps], 0, (columns - 1, rows - 1))
             values = depth.values[places[:, 1], places[:, 0]].astype(np.float64)
             if not (np.isfinite(values[0]) and values[0] > 0):
                 raise InputError(

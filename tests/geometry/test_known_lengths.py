@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import cortexia_video as cx
 from cortexia_video.errors import InputError
-from cortexia_video.geometry.ground_plane import fit_camera_height, fit_known_length
+from cortexia_video.geometry.known_lengths import fit_camera_height, fit_known_length
 
 HEIGHT, WIDTH, F_PX = 90, 120, 100.0
 CAMERA = cx.Pinhole.centred(F_PX, WIDTH, HEIGHT)
