@@ -1,5 +1,6 @@
 """What of a backend's error is shown, and how many images a backend sees at once."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -45,3 +46,28 @@ def test_openvino_sees_large_images_one_by_one(monkeypatch: pytest.MonkeyPatch) 
         alone = [model.infer(batch[number : number + 1]) for number in range(3)]
         np.testing.assert_allclose(np.concatenate(alone), values, rtol=1e-4, atol=1e-4)
         seen.clear()
+
+
+def test_images_of_a_batch_run_side_by_side_on_a_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("model", "session"):
+        monkeypatch.setattr(f"cortexia_video.models.onnx.{module}.count_cores", lambda: 2)
+    model = load_compact("compact")
+    batch = np.random.default_rng(0).random((4, 3, 64, 96), np.float32)
+    alone = [model.infer(batch[number : number + 1]) for number in range(4)]
+    single = model._session.on_one_thread
+    assert single is not None and single.on_one_thread is None
+    run, both = single.run, threading.Barrier(2)
+
+    def run_beside_another(outputs: Any, inputs: Any) -> Any:
+        both.wait(60)
+        return run(outputs, inputs)
+
+    monkeypatch.setattr(single, "run", run_beside_another)
+    np.testing.assert_array_equal(model.infer(batch), np.concatenate(alone))
+
+
+def test_a_large_graph_is_not_loaded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cortexia_video.models.onnx.session._SMALL", 1 << 20)
+    model = load_compact("compact")
+    assert model._session.on_one_thread is None
+    assert model.infer(np.zeros((2, 3, 64, 96), np.float32)).shape == (2, 64, 96)

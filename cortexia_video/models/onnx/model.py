@@ -60,6 +60,8 @@ from cortexia_video.models.preprocessing import (
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
 from cortexia_video.models.registry import COMPACT_FILE
 from cortexia_video.models.sky import find_sky
+from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.resources import count_cores
 from cortexia_video.storage.paths import open_named
 
 _DTYPES = ("float32", "float16")
@@ -245,16 +247,26 @@ class OnnxModel:
         return Prediction(values, told.get(_FOV_DEG), sky=sky)
 
     def _run(self, outputs: Sequence[str], batch: NDArray[Any]) -> list[NDArray[Any]]:
-        """Run the network on a batch, in smaller ones where these are as fast: each image takes memory."""
-        count, enough = len(batch), self._session.enough_pixels
+        """Run the network on a batch, in smaller ones where these are as fast: each image takes memory.
+
+        Where there is an image for each core they run side by side: threads of one image wait for each other.
+        """
+        count, session = len(batch), self._session
         together = (
-            count if self.max_batch or not enough else max(1, enough // (batch.shape[2] * batch.shape[3]))
+            count
+            if self.max_batch or not (enough := session.enough_pixels)
+            else max(1, enough // (batch.shape[2] * batch.shape[3]))
         )
-        parts = [
-            self._session.run(outputs, {self._input.name: batch[at : at + together]})
-            for at in range(0, count, together)
-        ]
-        return parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts, strict=True)]
+        at_once = 1
+        if not self.max_batch and count >= count_cores() and session.on_one_thread:
+            session, together, at_once = session.on_one_thread, 1, count_cores()
+        parts = [batch[at : at + together] for at in range(0, count, together)]
+
+        def run(part: NDArray[Any]) -> list[NDArray[Any]]:
+            return session.run(outputs, {self._input.name: part})
+
+        found = [*(map_bounded(parts, run, workers=at_once) if at_once > 1 else map(run, parts))]
+        return found[0] if len(found) == 1 else [np.concatenate(each) for each in zip(*found, strict=True)]
 
     def _try_size(self, height: int, width: int) -> tuple[int, ...]:
         """Run one grey image of this size; return the size of the output."""

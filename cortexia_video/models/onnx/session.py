@@ -9,17 +9,20 @@ import glob
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from numpy.typing import NDArray
 
 from cortexia_video.errors import ModelLoadError, explain_import, put_in_words, redact
+from cortexia_video.runtime.resources import count_cores
 from cortexia_video.storage.paths import open_named
 
 GraphBackend = Literal["onnx", "openvino"]
 GRAPH_BACKENDS: tuple[GraphBackend, ...] = get_args(GraphBackend)
 FLOAT32 = "float32"
+_SMALL = 1 << 26  # bytes of a file
 _FOR_DEVELOPERS = re.compile(  # where in their code it was, and headings of what follows
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |Exception from .*|Check '.*' failed.*|FrontEnd API failed.*"
     r"|Model wasn't fully converted\.|Summary:|-- "
@@ -56,11 +59,13 @@ class Session(Protocol):
 
     device: where it runs, for people. precision: what it computes in. metadata: what the file says of itself.
     enough_pixels: in one call, from which on more images at once bring no speed, and take memory; None: not known.
+    on_one_thread: the same graph, for as many callers at once as there are cores; None where that brings nothing.
     """
 
     device: str
     precision: str
     enough_pixels: int | None
+    on_one_thread: Session | None
     metadata: Mapping[str, str]
     inputs: Sequence[Port]
     outputs: Sequence[Port]
@@ -112,11 +117,11 @@ def _import_openvino() -> Any:
 
 
 class OnnxRuntimeSession:
-    """A `Session` of ONNX Runtime, in the precision that the file has."""
+    """A `Session` of ONNX Runtime, in the precision that the file has. threads: by default one a core."""
 
     enough_pixels: int | None = None
 
-    def __init__(self, path: Path, device: str, precision: str) -> None:
+    def __init__(self, path: Path, device: str, precision: str, *, threads: int | None = None) -> None:
         import onnxruntime as ort
 
         self.precision = _require_float32(precision)
@@ -124,6 +129,8 @@ class OnnxRuntimeSession:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the workers need the cores
+        if threads:
+            options.intra_op_num_threads = threads
         on_cpu = provider[0] == _PROVIDERS["cpu"]
         try:
             self._session = ort.InferenceSession(  # which would try a broken file twice, and print that
@@ -135,6 +142,15 @@ class OnnxRuntimeSession:
         except Exception as error:
             reason = first_line(error)
             raise ModelLoadError(f"{path} is not a network that ONNX Runtime can load: {reason}") from error
+        self._path = path
+        self._can_share = on_cpu and not threads and path.stat().st_size <= _SMALL
+
+    @cached_property
+    def on_one_thread(self) -> Session | None:
+        """The same graph on one thread: its weights again, so of small ones alone."""
+        if not self._can_share or count_cores() == 1:
+            return None
+        return OnnxRuntimeSession(self._path, self.device, self.precision, threads=1)
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the named outputs as new arrays."""

@@ -34,6 +34,7 @@ class OpenVinoSession:
     """
 
     enough_pixels: int | None = 1 << 16  # docs/decisions/video.md
+    on_one_thread = None
 
     def __init__(self, path: Path, device: str, precision: str) -> None:
         core = openvino.Core()
