@@ -120,6 +120,7 @@ class ClipOutput:
 
     Attributes:
         carried: For a model that sees windows of frames, the inputs with which the next window begins.
+        undrawn: Frames that are still to be drawn in a preview; 0 where there is to be none.
     """
 
     def __init__(
@@ -158,6 +159,8 @@ class ClipOutput:
         height, width = sides if options.size == "full" else estimator.model.processed_size(*sides)
         self.part_frames = max(PROVEN, min(_PART_FRAMES, _PART_PIXELS // (height * width)))
         self._part: tuple[ScratchFile, DepthClipWriter] | None = None  # that is being written
+        shown = any(name.endswith(PREVIEW) for name in sink.output_names(key, is_clip=True))
+        self.undrawn = len(numbers) if shown else 0
         self._late: list[int] = []  # times of frames at the beginning of which there is no depth
 
     @property
@@ -276,8 +279,13 @@ class ClipOutput:
     def finish(self, tick: Callable[[], None] = lambda: None) -> ItemDone:
         """Place the file of the clip, when all frames are there; what is wrong with it raises.
 
-        tick: is called at each frame of a preview, which take a while.
+        tick: is called at each frame of a preview.
         """
+
+        def draw() -> None:
+            self.undrawn -= 1
+            tick()
+
         progress, index, model = self._progress, self._index, self._native.model
         if self._shown is None or progress.held > _MOST_HELD * len(self._numbers):
             raise ModelError(
@@ -306,7 +314,7 @@ class ClipOutput:
                 join_parts(chain(earlier, [last]), files[0], about)
             if shown:
                 with disk_errors(self._target, *files), DepthClip(files[0]) as clip:
-                    write_preview(self._place, index, self._numbers, clip, files[1], tick)
+                    write_preview(self._place, index, self._numbers, clip, files[1], draw)
             self._record_begun(self._key, names)
             if self._options.files is None:
                 outputs = self._sink.place({names[0]: FilePieces(files[0])})

@@ -137,17 +137,26 @@ def remove_parts(sink: Sink, folder: str = FOLDER) -> None:
 
 
 class UnfinishedClip(NamedTuple):
-    """A clip that is not done. frames: that are kept, of so many in all. per_second: of the last parts, or 0."""
+    """A clip that is not done. frames: that are kept, of so many in all. per_second: of the last parts, or 0.
+
+    undrawn: that are still to be drawn in its preview; they count as frames in `per_second`.
+    """
 
     key: str
     frames: int
     total: int
     per_second: float
+    undrawn: int = 0
 
     def __str__(self) -> str:
-        left = (self.total - self.frames) / self.per_second if self.per_second else None
+        left = (self.total - self.frames + self.undrawn) / self.per_second if self.per_second else None
         time = f", {self.per_second:.1f} per second, {format_seconds(left)} left" if left is not None else ""
-        return f"{printable(self.key)}: {self.frames} of {format_count(self.total, 'frame')}{time}"
+        drawn = (
+            f", {self.total - self.undrawn} in its preview"
+            if self.undrawn and self.frames == self.total
+            else ""
+        )
+        return f"{printable(self.key)}: {self.frames} of {format_count(self.total, 'frame')}{drawn}{time}"
 
 
 def list_unfinished(root: AnyPath) -> list[UnfinishedClip]:

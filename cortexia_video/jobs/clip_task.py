@@ -39,8 +39,8 @@ from cortexia_video.video.steady import to_grey
 if TYPE_CHECKING:  # readers that other runs do not need
     from cortexia_video.sparse_depth.depth_folder import DepthFolder
 
-NoteFrames = Callable[[str, int, int], None]
-_WAITING = 12  # frames that may wait for the one that comes next
+NoteFrames = Callable[[str, int, int, int], None]
+_WAITING, _WAITING_BYTES = 12, 1 << 23  # frames, and bytes of depth, that may wait for what comes next
 DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
 
 
@@ -83,7 +83,9 @@ class ClipTools:
     budget: MemoryBudget
     clock: StageClock
     record_begun: RecordBegun
-    note_frames: NoteFrames
+    note_frames: (
+        NoteFrames  # of a clip: frames that are done, of so many, and those still to be drawn in a preview
+    )
 
 
 class ClipTask:
@@ -282,7 +284,7 @@ class ClipTask:
         for number, image in read_some(place, index, probes, enough) if probes else ():
             yield _Read(None, number, image)
         begin = self._output.unread
-        self._stage.total = len(numbers)
+        self._stage.total = len(numbers) + self._output.undrawn
         self._stage.skip(self._output.following)
         frames = read_frames(place, index, numbers[begin:], proof=self._output.proof, enough=enough)
         for position, (number, image) in enumerate(frames, begin):
@@ -303,9 +305,7 @@ class ClipTask:
                     self._results[item.number] = result
                 self._missing_probes -= 1
             else:
-                self._order.wait_for(
-                    lambda: self._closed or not (self._writes and len(self._waiting) >= _WAITING)
-                )
+                self._order.wait_for(lambda: self._closed or not (self._writes and self._is_full))
                 self._waiting[item.position] = item, result
             if self._writes or self._missing_probes or self._closed:
                 return
@@ -318,6 +318,11 @@ class ClipTask:
         if settled is not None:
             self._settle(settled)
 
+    @property
+    def _is_full(self) -> bool:
+        depths = [result for _, result in self._waiting.values() if result]
+        return len(self._waiting) >= _WAITING or sum(each.nbytes for each in depths) >= _WAITING_BYTES
+
     def _write_waiting(self) -> ItemDone | None:
         """Write what comes next while it is there; return the outcome after the last frame."""
         while True:
@@ -329,8 +334,7 @@ class ClipTask:
                 return None
             begin = self._output.following
             is_last = self._write(item, result)
-            self._stage.advance(self._output.following - begin)
-            self._note()
+            self._note(self._output.following - begin)
             if is_last:
                 return self._output.finish(self._note)
 
@@ -341,8 +345,11 @@ class ClipTask:
             self._results = {}
         return self._output.add(result, item.grey, item.digest)
 
-    def _note(self) -> None:
-        self._tools.note_frames(self.item.key, self._output.following, self._output.total)
+    def _note(self, advance: int = 1) -> None:
+        """Say how far the clip is, and its preview."""
+        output = self._output
+        self._stage.advance(advance)
+        self._tools.note_frames(self.item.key, output.following, output.total, output.undrawn)
 
     def _settle(self, outcome: ItemDone | Failure) -> None:
         """Take the first outcome: a clip can fail where it is read and where it is written, at once."""

@@ -101,6 +101,17 @@ class Report:
 Listener = Callable[[Report, Failure | None], None]
 
 
+@dataclass(slots=True)
+class _ClipAtWork:
+    """first: of its frames, done before this run. to_draw: in a preview. since: when. said: what the ledger says."""
+
+    first: int
+    to_draw: int
+    since: float
+    frames: int = 0
+    said: list[float] = field(default_factory=list)
+
+
 class Outcomes:
     """The outcomes of one run, counted in `report`. All of it on one thread; a context manager around the work.
 
@@ -136,9 +147,7 @@ class Outcomes:
         self._stop = stop
         self._all_found = False
         self._began = self._recorded = time.monotonic()
-        self._clips: dict[
-            str, list[float]
-        ] = {}  # at work: frames, of so many, per second, and these at first, when
+        self._clips: dict[str, _ClipAtWork] = {}
         self._noting = threading.Lock()
         self.slowest: Callable[[], str | None] = lambda: None  # names the slowest stage so far
         self._told = False  # that outputs of other settings are here
@@ -175,21 +184,22 @@ class Outcomes:
             self._clips.pop(item.key, None)
             self._record_progress(time.monotonic())
 
-    def note_frames(self, key: str, frames: int, total: int) -> None:
-        """Note how many of a clip's frames are done; on any thread."""
+    def note_frames(self, key: str, frames: int, total: int, undrawn: int) -> None:
+        """Note how many of a clip's frames are done, and how many a preview still lacks; on any thread."""
         with self._noting:
             now = time.monotonic()
-            *_, first, since = self._clips.get(key, (0, 0, 0, frames, now))
-            rate = (frames - first) / (now - since) if now > since else 0.0
-            self._clips[key] = [frames, total, round(rate, 3), first, since]
+            clip = self._clips.setdefault(key, _ClipAtWork(frames, undrawn, now))
+            seconds, through = now - clip.since, frames - clip.first + clip.to_draw - undrawn
+            rate = round(through / seconds, 3) if seconds > 0 else 0.0
+            clip.frames, clip.said = frames, [frames, total, rate, *([undrawn] if clip.to_draw else [])]
             self._record_progress(now)
 
     def _record_progress(self, now: float) -> None:
         if now - self._recorded < PROGRESS_S:
             return
         self._recorded = now
-        clips = {key: said[:3] for key, said in self._clips.items()}
-        frames = self.report.images + sum(int(at - first) for at, _, _, first, _ in self._clips.values())
+        clips = {key: clip.said for key, clip in self._clips.items()}
+        frames = self.report.images + sum(clip.frames - clip.first for clip in self._clips.values())
         self.ledger.record_progress(
             **self.report.counts,
             seconds=round(now - self._began, 3),

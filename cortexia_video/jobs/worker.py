@@ -101,7 +101,7 @@ class Worker:
     """Takes inputs to their outcomes, and tells what it used. Threads may share it.
 
     sink: open. record_begun: is told before files are placed; all else is recorded by who has the ledger.
-    note_frames: is told how many frames of a clip are done, of how many.
+    note_frames: is told how many frames of a clip are done, of how many, and how many a preview still lacks.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Worker:
         record_begun: RecordBegun,
         trace: Trace | None,
         *,
-        note_frames: NoteFrames = lambda key, frames, total: None,
+        note_frames: NoteFrames = lambda key, frames, total, undrawn: None,
     ) -> None:
         self._options = options
         self._estimators, self._estimator = estimators, estimators[0]

@@ -129,10 +129,11 @@ def _are_parts(value: Any) -> bool:
 
 
 def _are_clips(value: Any) -> bool:
-    """Return whether these are clips at work: frames that are done, of so many, and how many per second."""
+    """Return whether these are clips at work: frames that are done, of so many, how many per second, and where there
+    is to be a preview how many it lacks."""
     return type(value) is dict and all(
         type(each) is list
-        and len(each) == 3
+        and (len(each) == 3 or (len(each) == 4 and _is_count(each[3])))
         and _is_count(each[0])
         and _is_side(each[1])
         and _is_number(each[2])

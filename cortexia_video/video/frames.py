@@ -144,7 +144,17 @@ def _decode(container: InputContainer, index: ClipIndex) -> Iterator[tuple[int, 
             count += 1
             if number is not None and number > last and not frame.is_corrupt:
                 last = number
+                _require_size(frame, number, index)
                 yield number, frame
+
+
+def _require_size(frame: VideoFrame, number: int, index: ClipIndex) -> None:
+    if (frame.height, frame.width) != index.stored:
+        height, width = index.stored
+        raise DecodeError(
+            f"its frames change from {width} x {height} to {frame.width} x {frame.height} pixels at frame {number} "
+            f"({index.time_s(number):.3f} s): cut it there into two clips"
+        )
 
 
 def _pick(
@@ -194,12 +204,6 @@ def to_image(frame: VideoFrame, index: ClipIndex, enough: Size | None = None) ->
     """
     import av
 
-    if (frame.height, frame.width) != index.stored:
-        height, width = index.stored
-        raise DecodeError(
-            f"its frames change from {width} x {height} to {frame.width} x {frame.height} pixels at "
-            f"{float(frame.time or 0):.3f} s: cut it there into two clips"
-        )
     height, width = frame.height, max(1, round(frame.width * index.aspect))
     small = enough if enough is None or index.rotation % 180 == 0 else enough[::-1]
     try:

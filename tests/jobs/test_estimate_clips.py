@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ from cortexia_video import (
     read_ledger,
     status,
     verify,
+    watch_progress,
 )
 from cortexia_video.cli import main
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError, say_install
@@ -611,6 +613,42 @@ def test_status_tells_how_far_a_clip_is_while_the_run_is_on(
     assert clip.per_second > 0 and "a.mp4: 25 of 40 frames, " in str(said) and " left" in str(said)
     assert said.runs[0].is_at_work(said.now)
     assert status(tmp_path / "out").clips == []
+
+
+def test_the_time_left_counts_the_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cortexia_video.jobs.outcomes.PROGRESS_S", 0)
+    path, stages = write_clip(tmp_path / "a.mp4", 40), set[int | None]()
+    write, seen = clip_output.write_preview, []
+
+    def write_and_look(*given: Any) -> None:
+        *others, tick = given
+
+        def tick_and_look() -> None:
+            tick()
+            seen.append(status(tmp_path / "out"))
+
+        write(*others, tick_and_look)
+
+    monkeypatch.setattr(clip_output, "write_preview", write_and_look)
+    with watch_progress(lambda stage: stages.add(stage.total) if stage.name == "a.mp4" else None):
+        run(path, tmp_path / "out", preview=True)
+    assert stages - {None} == {80}
+    (clip,) = seen[9].clips
+    assert (clip.key, clip.frames, clip.total, clip.undrawn) == ("a.mp4", 40, 40, 30)
+    assert re.search(r"a.mp4: 40 of 40 frames, 10 in its preview, [\d.]+ per second, .* left", str(seen[9]))
+    assert (
+        str(clip_parts.UnfinishedClip("b", 10, 40, 2.0, 40))
+        == "b: 10 of 40 frames, 2.0 per second, 35.0 s left"
+    )
+
+
+def test_depth_that_waits_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large a map is, one may wait, and all end as they would."""
+    path = write_clip(tmp_path / "a.mp4", 40)
+    run(path, tmp_path / "out", workers=3)
+    monkeypatch.setattr(clip_task, "_WAITING_BYTES", 1)
+    run(path, tmp_path / "again", workers=3)
+    assert files(tmp_path / "out") == files(tmp_path / "again") != {}
 
 
 def test_a_folder_of_frames_is_a_clip_in_natural_order(tmp_path: Path) -> None:

@@ -216,8 +216,11 @@ def test_another_size_on_the_way_is_said(tmp_path: Path) -> None:
     two = write_clip(tmp_path / "2.h264", [draw(each, 64, 96) for each in range(5)], format="h264")
     path = tmp_path / "both.mp4"
     path.write_bytes(one.read_bytes() + two.read_bytes())
-    with pytest.raises(DecodeError, match="change from 64 x 48 to 96 x 64"):
+    told = r"change from 64 x 48 to 96 x 64 pixels at frame 5 \(0\.2"
+    with pytest.raises(DecodeError, match=told):
         list(read_frames(path, read_index(path)))
+    with pytest.raises(DecodeError, match=told):  # a frame that is not wanted says it, too
+        list(read_frames(path, read_index(path), range(0, 10, 4)))
 
 
 def make_sound(path: Path) -> None:

@@ -59,16 +59,19 @@ class Session(Protocol):
 
     device: where it runs, for people. precision: what it computes in. metadata: what the file says of itself.
     enough_pixels: in one call, from which on more images at once bring no speed, and take memory; None: not known.
-    on_one_thread: the same graph, for as many callers at once as there are cores; None where that brings nothing.
     """
 
     device: str
     precision: str
     enough_pixels: int | None
-    on_one_thread: Session | None
     metadata: Mapping[str, str]
     inputs: Sequence[Port]
     outputs: Sequence[Port]
+
+    @property
+    def on_one_thread(self) -> Session | None:
+        """The same graph, for as many callers at once as there are cores; None where that brings nothing."""
+        ...
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the named outputs as new arrays. Runs on one thread."""
