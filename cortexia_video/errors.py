@@ -375,10 +375,11 @@ def require_at_least_1(**given: int) -> None:
 
 
 def require_positive(*, most: float = math.inf, **given: float) -> None:
-    """Raise `InputError` where an argument is not above 0, or above `most`."""
+    """Raise `InputError` where an argument is not above 0, or is above `most`."""
     for name, value in given.items():
         if not 0 < value <= most:
-            raise InputError(f"`{name}` must be above 0, got {value}")
+            bound = f"at most {most:g}" if value > most else "above 0"
+            raise InputError(f"`{name}` must be {bound}, got {value}")
 
 
 _CLOSE = 0.75  # how alike a keyword and the one that was meant are

@@ -129,3 +129,11 @@ def test_no_message_names_the_package_as_if_it_were_published() -> None:
     package = Path(errors.__file__).parent
     texts = {path.name: path.read_text() for path in package.rglob("*.py") if path.name != "errors.py"}
     assert [name for name, text in texts.items() if "install 'cortexia-video" in text] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "bound"), [(0.0, "above 0"), (float("nan"), "above 0"), (float("inf"), "at most 1000")]
+)
+def test_a_number_out_of_bounds_is_told_the_bound_that_it_breaks(value: float, bound: str) -> None:
+    with pytest.raises(errors.InputError, match=f"`fps` must be {bound}, got {value}"):
+        errors.require_positive(fps=value, most=1000)

@@ -294,8 +294,8 @@ class Ledger:
 
     def read_beside(self, key: str) -> str | None:
         """Return the digest of what `key`, which is done, was made of beside its source; None where nobody said it."""
-        said = self._state.read_line(self._state.place(key)).get("beside")
-        return said if isinstance(said, str) else None
+        entry = self._state.get(key)
+        return entry.beside if entry else None
 
     def difference(self, key: str) -> str:
         """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""

@@ -41,6 +41,7 @@ from cortexia_video.storage.remote_path import RemotePath
 
 _NUMBERS = struct.Struct("<QIQqII")  # place of the line; origin; the source's size, mtime_ns; height, width
 _FILE = struct.Struct("<Q16s")  # size and digest of an output
+_DIGEST = re.compile(r"[0-9a-f]{32}")
 BEGINNING_OF_RUN = b'{"run": '
 _OUTCOME = b', "outcome": "'
 _OF_DONE = {"key", "outputs", "run", "path", "source"}  # words that a line of what is done has
@@ -59,7 +60,10 @@ _log = logging.getLogger(__name__)
 
 
 class DoneEntry(NamedTuple):
-    """An input that is done. path, size, mtime_ns: its source as it was. height, width: of the depth map."""
+    """An input that is done. path, size, mtime_ns: its source as it was. height, width: of the depth map.
+
+    beside: the digest of what it was made of beside its source, where its line says one.
+    """
 
     run: str
     path: str
@@ -68,6 +72,7 @@ class DoneEntry(NamedTuple):
     height: int
     width: int
     outputs: dict[str, Placed]
+    beside: str | None = None
 
     def made_of(self, source: Source) -> bool:
         """Return whether a file is, by its size and time of change, the one that this was made of."""
@@ -102,13 +107,15 @@ class _Origin(NamedTuple):
     """What many entries have in common.
 
     run, words: as `MadeBy` has them. place: of their paths, without the key. suffixes: what follows the key
-    in the names of their outputs; a name without the key stands whole, behind a zero byte.
+    in the names of their outputs; a name without the key stands whole, behind a zero byte. beside: bytes of
+    `DoneEntry.beside`, before those of outputs.
     """
 
     run: str
     words: tuple[tuple[str, str | None], ...]
     place: str
     suffixes: tuple[str, ...]
+    beside: int
 
 
 class LedgerState:
@@ -287,14 +294,15 @@ class LedgerState:
 
     def _pack(self, key: str, entry: Mapping[str, Any], place: int) -> bytes:
         """Return an entry as bytes, without what it shares with others; raises what a damaged one leads to."""
-        (size, mtime_ns), path, files = entry["source"], entry["path"], b""
-        suffixes = []
+        (size, mtime_ns), path, said = entry["source"], entry["path"], entry.get("beside")
+        beside = bytes.fromhex(said) if said and _DIGEST.fullmatch(said) else b""
+        files, suffixes = beside, []
         for name, (output_size, digest) in entry["outputs"].items():
             suffixes.append(name[len(key) :] if name.startswith(key) else "\0" + name)
             files += _FILE.pack(output_size, bytes.fromhex(digest))
         folder = path.removesuffix(key) if path.endswith(os.sep + key) else path
         words = [(name, entry[name]) for name in OF_LINE if name in entry]
-        origin = (entry["run"], tuple(words), folder, tuple(suffixes))
+        origin = (entry["run"], tuple(words), folder, tuple(suffixes), len(beside))
         number = self._numbers.get(origin)
         if number is None:
             number = self._numbers[origin] = len(self._origins)
@@ -304,14 +312,16 @@ class LedgerState:
 
     def _unpack(self, key: str, packed: bytes) -> DoneEntry:
         _, number, size, mtime_ns, height, width = _NUMBERS.unpack_from(packed)
-        run, _, place, suffixes = self._origins[number]
+        run, _, place, suffixes, length = self._origins[number]
         path = place + key if place.endswith(os.sep) else place
         outputs = {}
-        files = _FILE.iter_unpack(packed[_NUMBERS.size :])
+        begin = _NUMBERS.size + length
+        files = _FILE.iter_unpack(packed[begin:])
         for suffix, (output_size, digest) in zip(suffixes, files, strict=True):
             name = suffix[1:] if suffix.startswith("\0") else key + suffix
             outputs[name] = Placed(output_size, digest.hex())
-        return DoneEntry(run, path, size, mtime_ns, height, width, outputs)
+        beside = packed[_NUMBERS.size : begin].hex() or None
+        return DoneEntry(run, path, size, mtime_ns, height, width, outputs, beside)
 
 
 def read_state(root: AnyPath, names: Sequence[AnyPath] | None = None) -> LedgerState:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from ledgers import open_ledger
 
+import cortexia_video.ledger.state as state_module
 from cortexia_video import Failure, read_ledger
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.ledger.entries import Source
@@ -45,6 +46,21 @@ def test_what_is_done_stays_done(tmp_path: Path) -> None:
         assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
         assert ledger.look_up("b.jpg", SOURCE)[0] == "missing"
         assert ledger.look_up("a.jpg", SOURCE._replace(mtime_ns=21))[0] == "missing"
+
+
+def test_what_an_input_is_made_of_beside_its_file_is_known_without_reading_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = "00112233445566778899aabbccddeeff"
+    with open_ledger(tmp_path, SETTINGS) as ledger:
+        for key, said in (("a.jpg", {"beside": digest}), ("b.jpg", {}), ("c.jpg", {"beside": "of another sort"})):
+            ledger.record_done(key, SOURCE, {f"{key}.npy": PLACED["a.npy"]}, height=3, **said)
+    with open_ledger(tmp_path, SETTINGS) as ledger:
+        monkeypatch.setattr(state_module, "open_named", pytest.fail)
+        found = {key: ledger.read_beside(key) for key in ("a.jpg", "b.jpg", "c.jpg", "d.jpg")}
+        assert found == {"a.jpg": digest, "b.jpg": None, "c.jpg": None, "d.jpg": None}
+        entry = ledger.state.get("a.jpg")
+        assert entry and entry.outputs == {"a.jpg.npy": PLACED["a.npy"]}
 
 
 @pytest.mark.parametrize("change", [{"size": 11}, {"mtime_ns": 21}])
