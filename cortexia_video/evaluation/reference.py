@@ -144,7 +144,7 @@ class Items:
             image = frame.image if within.has_images else np.empty(0, np.uint8)
             facts = (reference.max_m, reference.limit_m, reference.registered, reference.camera, frame.f_px)
             around = () if reference.projection == "perspective" else (reference.projection,)
-            parts = (reference.depth_m, reference.mask, image)
+            parts = (sample.depth.values, sample.valid, reference.mask, image)  # a model may see all of it
             content = (np.ascontiguousarray(part).tobytes() for part in parts)
             digest = find_digest(self._facts, repr((*facts, *around)).encode(), *content)
             return EvalItem(within, frame, reference, digest, sample)

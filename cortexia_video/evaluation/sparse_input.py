@@ -25,7 +25,7 @@ class SparseInput(Protocol):
     settings: Mapping[str, object]
 
     def identify(self, key: str) -> bytes:
-        """Return what an image is given, besides what follows from its ground truth."""
+        """Return what an image is given, besides what follows from its ground truth, all of which is in its digest."""
 
     def add_to(self, item: EvalItem) -> Frame:
         """Return the image with what is known of it; raises `InputError` where that is nothing."""

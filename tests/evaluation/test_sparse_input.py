@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,22 @@ def test_points_of_the_ground_truth_are_drawn_and_always_the_same(truth: GroundT
     assert first.summary.totals["completing"]["abs_rel"].value == pytest.approx(np.mean(expected), rel=1e-4)
     measure(truth, DepthEstimator(models[1]), sparse="truth:100000")
     assert np.isfinite(models[1].seen["b"]).sum() == 15 * 40  # all that there are
+
+
+def test_points_of_what_a_crop_leaves_out_make_an_image_again(truth: GroundTruth, tmp_path: Path) -> None:
+    """Points are drawn of the whole ground truth: what is measured alone does not say what the model was given."""
+
+    def count_kept(samples: list[RGBDSample]) -> int:
+        options = {"sparse": "truth:50", "protocol": "kitti-garg", "output": tmp_path / "out"}
+        cx.evaluate(DepthEstimator(Completing()), truth=hold_truth(samples), **options)  # type: ignore[arg-type]
+        return (tmp_path / "out/scores.jsonl").read_text().count("abs_rel")
+
+    samples = [read() for within in truth.sets for _, read in within.list_samples()]
+    first = count_kept(samples)
+    assert count_kept(samples) == first > 0 == first % 2
+    values = make_depth(1)
+    values[0] = np.nan  # above the crop
+    assert count_kept([samples[0], replace(samples[1], depth=DepthMap(values, "metric"))]) == first * 3 // 2
 
 
 def test_maps_of_a_folder_are_found_by_the_names_of_the_images(truth: GroundTruth, tmp_path: Path) -> None:
