@@ -14,6 +14,7 @@ import cortexia_video as cx
 from cortexia_video import DepthEstimator, DepthMap, Frame, SyntheticModel
 from cortexia_video.errors import InputError, ModelError
 from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
+from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.side_by_side import compare
 from cortexia_video.rgbd_sample import RGBDSample
 
@@ -63,19 +64,21 @@ def test_points_of_the_ground_truth_are_drawn_and_always_the_same(truth: GroundT
     assert np.isfinite(models[1].seen["b"]).sum() == 15 * 40  # all that there are
 
 
-def test_points_of_what_a_crop_leaves_out_make_an_image_again(truth: GroundTruth, tmp_path: Path) -> None:
+def test_points_outside_of_the_window_make_an_image_again(truth: GroundTruth, tmp_path: Path) -> None:
     """Points are drawn of the whole ground truth: what is measured alone does not say what the model was given."""
 
+    window = replace(load_protocol("moge-metric"), window=(20, 30))  # at the bottom, as KITTI's benchmark has it
+
     def count_kept(samples: list[RGBDSample]) -> int:
-        options = {"sparse": "truth:50", "protocol": "kitti-garg", "output": tmp_path / "out"}
+        options = {"sparse": "truth:50", "protocol": window, "output": tmp_path / "out"}
         cx.evaluate(DepthEstimator(Completing()), truth=hold_truth(samples), **options)  # type: ignore[arg-type]
         return (tmp_path / "out/scores.jsonl").read_text().count("abs_rel")
 
     samples = [read() for within in truth.sets for _, read in within.list_samples()]
     first = count_kept(samples)
     assert count_kept(samples) == first > 0 == first % 2
-    values = make_depth(1)
-    values[0] = np.nan  # above the crop
+    values = samples[1].depth.values.copy()
+    values[:9] = 2.0
     assert count_kept([samples[0], replace(samples[1], depth=DepthMap(values, "metric"))]) == first * 3 // 2
 
 
