@@ -22,7 +22,7 @@ from cortexia_video.geometry.alignment import (
     fit_samples,
     join_samples,
 )
-from cortexia_video.jobs.aligner import OF_EACH, Aligner, AlignTo
+from cortexia_video.jobs.aligner import OF_EACH, Aligner, AlignTo, FitErrors
 from cortexia_video.jobs.convert import (
     DepthFileJob,
     bound_by_mask,
@@ -138,16 +138,20 @@ def align_folder(
         "fits": hashlib.sha256(json.dumps(fits).encode()).hexdigest() if shared else None,
     }
 
+    errors = FitErrors()
+
     def change(item: InputFile, reading: Reading) -> tuple[DepthMap, Mapping[str, object]]:
         fit = shared[_find_group(item.key, share)] if shared else None
         if isinstance(fit, Failure):
             raise fit.error
-        return aligner.align(reading.line.get("key", item.key), reading.depth, fit, share), {}
+        aligned = aligner.align(reading.line.get("key", item.key), reading.depth, fit, share)
+        errors.add(item.key, aligned.alignment)
+        return aligned, {}
 
     more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
     job = DepthFileJob(reader, FORMATS[format], change, allow_loss)
     report = job.run(found, files, sink, settings, doing="aligning", workers=workers, **more)
-    aligner.errors.log()
+    errors.log()
     if write and isinstance(root, Path):
         source = aligner.source
         if write == "transforms.json" and isinstance(source, NerfstudioPoints):

@@ -13,7 +13,6 @@ from typing import Any, Self
 from cortexia_video.depth_map import Alignment, DepthMap, Share, require_perspective
 from cortexia_video.errors import InputError, format_count, printable
 from cortexia_video.geometry.alignment import (
-    UNKNOWNS,
     Fit,
     Floats,
     Samples,
@@ -90,24 +89,27 @@ class FitErrors:
     def __init__(self) -> None:
         self._adding = threading.Lock()
         self._shares = array("d")
-        self._exact = self._bad = 0
+        self._exact = self._count = self._bad = 0
         self._worst = (0.0, "")
         self._first = ""  # of the bad ones, for people
 
-    def add(self, key: str, found: Alignment) -> None:
-        """Count an image."""
-        share, points = found.residual_share, found.points_used + found.points_rejected
-        if share is None:
+    def add(self, key: str, found: Alignment | None) -> None:
+        """Count an image, or a clip, if something is known of it."""
+        if found is None or not (points := found.points_used + found.points_rejected):
             return
+        share = found.residual_share
         with self._adding:
-            if found.points_used <= UNKNOWNS[found.kind] and not found.points_rejected:
+            if found.uncertainty is None and not found.points_rejected:
                 self._exact += 1
                 return
-            self._shares.append(share)
-            self._worst = max(self._worst, (share, key))
-            if share > _FAR or found.points_rejected > _MANY * points:
+            self._count += 1
+            if share is not None:
+                self._shares.append(share)
+                self._worst = max(self._worst, (share, key))
+            if share is None or share > _FAR or found.points_rejected > _MANY * points:
+                off = f"{share:.1%} off, " if share is not None else ""
                 self._first = self._first or (
-                    f"{printable(key)}: {share:.1%} off, {found.points_rejected} of {points} points rejected"
+                    f"{printable(key)}: {off}{found.points_rejected} of {points} points rejected"
                 )
                 self._bad += 1
 
@@ -125,7 +127,7 @@ class FitErrors:
             _log.warning(
                 "%d of %s do not fit what is known of them (%s): are the distances theirs?",
                 self._bad,
-                format_count(len(self._shares), "image"),
+                format_count(self._count, "image"),
                 self._first,
             )
 
@@ -144,7 +146,7 @@ class Aligner:
             said = f"{len(given)} are given ({', '.join(given)})" if given else "nothing is given"
             sources = "`points`, `known`, `colmap`, `transforms`, `sparse`, `near_m`, `camera_height`, `size`"
             raise InputError(f"{said}: align to one of `to`, {sources}")
-        self._to, self.errors = to, FitErrors()
+        self._to = to
         self.source: SparseDepth | None = None
         self.settings: dict[str, object] = {"unknown_beyond": True} if to.unknown_beyond else {}
         if to.near_m is not None and to.far_m is not None:
@@ -209,10 +211,7 @@ class Aligner:
             samples = take_samples(depth, [])
         fit = shared or self.fit(depth, samples)
         unknown_beyond = self._to.unknown_beyond
-        aligned = apply_fit(depth, fit, samples, self.by, share=share, unknown_beyond=unknown_beyond)
-        if aligned.alignment:
-            self.errors.add(key, aligned.alignment)
-        return aligned
+        return apply_fit(depth, fit, samples, self.by, share=share, unknown_beyond=unknown_beyond)
 
     def find_clip(
         self, name: Callable[[int], Sequence[str]], numbers: Iterable[int], width: int, height: int

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
-from cortexia_video.depth_map import DepthKind, Projection
+from cortexia_video.depth_map import Alignment, DepthKind, Projection
 from cortexia_video.errors import (
     Failure,
     InputError,
@@ -35,7 +35,7 @@ from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.inference.backend_selection import LONG_RUN, MAX_ERROR, Backend, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.inference.maps import find_maps
-from cortexia_video.jobs.aligner import Aligner, AlignTo
+from cortexia_video.jobs.aligner import Aligner, AlignTo, FitErrors
 from cortexia_video.jobs.clip_output import MAX_FPS, VideoOptions, parse_frames
 from cortexia_video.jobs.clip_parts import FOLDER as PARTS
 from cortexia_video.jobs.clip_parts import remove_parts
@@ -280,8 +280,6 @@ def estimate(
     report = _run(spec, executor or LocalExecutor(), found, passed_over, **more)
     if given.settings and (unused := given.describe_unused()):
         _log.warning("%s", unused)
-    if aligner:
-        aligner.errors.log()
     return report
 
 
@@ -349,6 +347,7 @@ def _run(
             "beside": spec.task.find_beside if spec.task.sparse else None,
         }
         outcomes = Outcomes(sink, ledger, doing="estimating", count=spec.find, **of_outcomes)
+        errors = FitErrors()
         outcomes.report.passed_over, outcomes.slowest = passed_over, lambda: executor.usage().slowest
         if may_lack_room and isinstance(root, Path):
             _warn_of_need(spec, root, found, ledger)
@@ -359,7 +358,8 @@ def _run(
             context = RunContext(sink, ledger.record_begun, outcomes.note_frames, trace, stop)
             with contextlib.closing(executor.run(work, context)) as results:
                 for item, result in results:
-                    _settle(outcomes, item, result)
+                    _settle(outcomes, item, result, errors)
+        errors.log()
         report, usage = outcomes.report, executor.usage()
         report.speed = usage.measure(report.images + report.failed, report.seconds) if report.done else None
         speed = report.speed.as_dict() if report.speed else None
@@ -370,13 +370,15 @@ def _run(
     return report
 
 
-def _settle(outcomes: Outcomes, item: InputFile, result: ItemDone | Failure) -> None:
-    """Record and count the outcome of an input."""
+def _settle(outcomes: Outcomes, item: InputFile, result: ItemDone | Failure, errors: FitErrors) -> None:
+    """Record and count the outcome of an input, and how far known distances are from its fit."""
     if isinstance(result, Failure):
         outcomes.settle(item, result)
         return
     facts = {**result.facts, **outcomes.beside.get(item.key, {})}
     outcomes.ledger.record_done(item.key, item.source, result.outputs, **facts)
+    if aligned := result.facts.get("alignment"):
+        errors.add(item.key, Alignment.from_dict(aligned))
     clip: Any = result.facts.get("clip", {})
     if clip.get("held"):
         _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])

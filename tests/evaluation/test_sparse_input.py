@@ -67,7 +67,9 @@ def test_points_of_the_ground_truth_are_drawn_and_always_the_same(truth: GroundT
 def test_points_outside_of_the_window_make_an_image_again(truth: GroundTruth, tmp_path: Path) -> None:
     """Points are drawn of the whole ground truth: what is measured alone does not say what the model was given."""
 
-    window = replace(load_protocol("moge-metric"), window=(20, 30))  # at the bottom, as KITTI's benchmark has it
+    window = replace(
+        load_protocol("moge-metric"), window=(20, 30)
+    )  # at the bottom, as KITTI's benchmark has it
 
     def count_kept(samples: list[RGBDSample]) -> int:
         options = {"sparse": "truth:50", "protocol": window, "output": tmp_path / "out"}

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from clips import write_clip
 from colmap_files import Model, View, make_views
 from numpy.typing import NDArray
 from PIL import Image
@@ -481,6 +482,38 @@ def test_how_far_off_known_distances_are_is_said(tmp_path: Path, caplog: pytest.
     cx.align_folder(depth, tmp_path / "few", cx.AlignTo(known=known[:1]), format="npz")
     (said,) = (record.getMessage() for record in caplog.records)
     assert said == "for 2 images only as many distances are known as a fit needs: its error is unknown"
+
+
+def test_an_image_that_a_shared_fit_takes_no_point_of_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metres = make_metres(0)
+    (depth := tmp_path / "depth").mkdir()
+    for name, factor in (("a", 1), ("b", 1), ("c", 9)):
+        values = (factor * metres).astype(np.float32)
+        cx.write_depth(cx.DepthMap(values, "scale_invariant"), depth / f"{name}.jpg.npz")
+    lines = [f"{key},{x},{y},{z}" for key in ("a.jpg", "b.jpg") for x, y, z in take_points(metres, 12)]
+    lines += [f"c.jpg,{x},{y},{z}" for x, y, z in take_points(metres, 1)]
+    (tmp_path / "p.csv").write_text("key,x,y,depth_m\n" + "\n".join(lines))
+    points = cx.AlignTo(points=str(tmp_path / "p.csv"))
+    cx.align_folder(depth, tmp_path / "out", points, share="all", format="npz")
+    (warned,) = (each.getMessage() for each in caplog.records if each.levelno == logging.WARNING)
+    assert warned.startswith("1 of 3 images do not fit what is known of them (c.jpg: 1 of 1 points rejected)")
+    caplog.clear()
+    (tmp_path / "p.csv").write_text("key,x,y,depth_m\n" + "\n".join([*lines[:24], "c.jpg,3,3,1"]))
+    caplog.set_level(logging.INFO)
+    cx.align_folder(depth, tmp_path / "two", points, share="all", format="npz")
+    assert "error is unknown" not in caplog.text
+
+
+def test_how_far_a_clip_is_off_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_clip(tmp_path / "films/a.mp4", 3)
+    (tmp_path / "p.csv").write_text("key,x,y,depth_m\n*,3,1,4.5\n*,8,6,2\n*,12,11,1.2\n*,1,9,40\n")
+    caplog.set_level(logging.INFO)
+    points = str(tmp_path / "p.csv")
+    report = cx.estimate(tmp_path / "films", tmp_path / "out", model="synthetic", align_to=points)
+    assert report.done == 1, report.failures
+    assert any(record.getMessage().startswith("known distances are ") for record in caplog.records)
 
 
 def test_the_report_says_which_images_fit_badly_and_where(tmp_path: Path) -> None:

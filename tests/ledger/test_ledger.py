@@ -53,7 +53,11 @@ def test_what_an_input_is_made_of_beside_its_file_is_known_without_reading_again
 ) -> None:
     digest = "00112233445566778899aabbccddeeff"
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        for key, said in (("a.jpg", {"beside": digest}), ("b.jpg", {}), ("c.jpg", {"beside": "of another sort"})):
+        for key, said in (
+            ("a.jpg", {"beside": digest}),
+            ("b.jpg", {}),
+            ("c.jpg", {"beside": "of another sort"}),
+        ):
             ledger.record_done(key, SOURCE, {f"{key}.npy": PLACED["a.npy"]}, height=3, **said)
     with open_ledger(tmp_path, SETTINGS) as ledger:
         monkeypatch.setattr(state_module, "open_named", pytest.fail)
