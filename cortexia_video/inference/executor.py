@@ -93,7 +93,7 @@ class PipelineExecutor(Generic[Item, Outcome]):
     estimators: one for each device, of one model. prepare(item): on a decode worker; what it settles goes out
     at once. finish(item, result): on a write worker. What these raise ends the run; trouble with one item is
     a `Failure` that they return.
-    stop: once it is set nothing new is begun; what the model has taken is finished.
+    stop: once it is set nothing new is begun; what the model is at is finished.
     """
 
     def __init__(
@@ -296,6 +296,9 @@ class PipelineExecutor(Generic[Item, Outcome]):
     def _serve(self, estimator: DepthEstimator) -> None:
         """On a model's thread: run batches until there are no more."""
         while (batch := self._to_model.get()) is not None:
+            if self._stop.is_set():
+                self._events.put(_Inferred(_Batch([], batch.pixels, False), []))
+                continue
             try:
                 run = estimator.run_again if batch.in_float32 else estimator.run
                 began = [("model", time.perf_counter(), time.thread_time())]

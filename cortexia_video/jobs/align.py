@@ -101,7 +101,7 @@ def align_folder(
         >>> cx.align_folder("depth", "metric", cx.AlignTo(colmap="sparse/0"))  # doctest: +SKIP
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
+    workers, root, errors = choose_workers(workers), to_path(output), FitErrors()
     require_one_of(share=(share, Share))
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     open_folders(reader, inputs, root)
@@ -138,8 +138,6 @@ def align_folder(
         "fits": hashlib.sha256(json.dumps(fits).encode()).hexdigest() if shared else None,
     }
 
-    errors = FitErrors()
-
     def change(item: InputFile, reading: Reading) -> tuple[DepthMap, Mapping[str, object]]:
         fit = shared[_find_group(item.key, share)] if shared else None
         if isinstance(fit, Failure):
@@ -148,6 +146,7 @@ def align_folder(
         errors.add(item.key, aligned.alignment)
         return aligned, {}
 
+    stop = stop or threading.Event()
     more: dict[str, Any] = {"overwrite": overwrite, "on_outcome": on_outcome, "stop": stop}
     job = DepthFileJob(reader, FORMATS[format], change, allow_loss)
     report = job.run(found, files, sink, settings, doing="aligning", workers=workers, **more)

@@ -45,6 +45,7 @@ _BLOCK = 64  # inputs that a worker takes at once; the most that one dying proce
 _COMPARED_ON = 16  # inputs, at most, that are tried for images to compare a backend on
 _WAVE = 20_000  # inputs a worker, after which the workers begin anew: so much is kept in memory
 _ANSWERS_S = 3.0  # for which an address may take to answer
+_HEARD_S = 0.5  # after which a worker knows that the run is to end
 _ENDING_S = 20.0  # for which processes that were told to end may take, on a busy machine
 _ALONE = 2  # times that an input must end its process alone, to be left out
 _LOCAL_STORE = 1 << 28  # bytes of shared memory of a cluster of our own: blocks are small
@@ -166,7 +167,13 @@ class RayExecutor:
         self, items: Iterator[InputFile], context: RunContext
     ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
         """Yield inputs with their outcomes: block by block, then those lost with a process one by one."""
-        self._usages, trace, stop = {}, context.trace, context.stop
+        with _pass_on(context.stop) as self._mark:
+            yield from self._run_waves(items, context.trace, context.stop)
+
+    def _run_waves(
+        self, items: Iterator[InputFile], trace: ChromeTrace | None, stop: threading.Event
+    ) -> Iterator[tuple[InputFile, ItemDone | Failure]]:
+        self._usages = {}
         while left := {item.key: item for item in islice(items, _WAVE * self._count)}:
             # a block is an archive, or so few inputs that all have work
             spread = min(_BLOCK, math.ceil(len(left) / (4 * self._count)))
@@ -208,8 +215,10 @@ class RayExecutor:
     ) -> Iterator[tuple[InputFile, ItemDone | Failure]]:
         """Yield inputs with their outcomes and take them out of `left`; of blocks whose worker dies, nothing.
 
+        After `stop` workers finish what their model has, and give back what they have not begun.
         size: inputs of a block. at_once: blocks in work in one process.
         """
+        late = 0  # blocks after `stop`; of those that nobody began by then nothing is done
         items = [*left.values()]
         blocks = [items[begin : begin + size] for begin in range(0, len(items), size)]
         for block in self._map_blocks(blocks, at_once, trace is not None):
@@ -225,7 +234,8 @@ class RayExecutor:
                     yield item, outcome
             if block.lost:
                 raise block.lost
-            if stop.is_set():
+            late += stop.is_set() and bool(block.outcomes)
+            if late > self._count * at_once:  # they do not hear of it
                 return
 
     def _map_blocks(
@@ -250,7 +260,7 @@ class RayExecutor:
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
             results = ray.data.from_arrow(tables).map_batches(
                 _RayWorker,
-                fn_constructor_args=(self._spec, traced),
+                fn_constructor_args=(self._spec, traced, self._mark),
                 batch_size=None,
                 batch_format="pyarrow",
                 compute=pool,
@@ -278,7 +288,9 @@ class _BlockDone(NamedTuple):
 class _RayWorker:
     """A `Worker` in a process of its own, which Ray Data calls with blocks of inputs, two at once."""
 
-    def __init__(self, spec: RunSpec, traced: bool) -> None:
+    def __init__(self, spec: RunSpec, traced: bool, mark: bytes) -> None:
+        self._stop = threading.Event()
+        threading.Thread(target=_listen, args=(mark, self._stop), daemon=True).start()
         estimators = [_OneAtATime(each) for each in spec.load()[1]]
         spec.remember_limits(estimators[0])
         sink = contextlib.ExitStack().enter_context(spec.open_sink())  # until the process ends
@@ -296,7 +308,7 @@ class _RayWorker:
             outcomes: list[tuple[str, ItemDone | Failure]] = []
             lost = None
             try:
-                for item, outcome in self._worker.run(pickle.loads(block.as_py()), threading.Event()):
+                for item, outcome in self._worker.run(pickle.loads(block.as_py()), self._stop):
                     if isinstance(outcome, Failure):  # its error, with its cause, may not be one that travels
                         outcome = replace(outcome, error=CortexiaError(outcome.reason))
                     outcomes.append((item.key, outcome))
@@ -347,6 +359,40 @@ def _load_settings(
         return spec.describe(estimators[0]), chosen
     except CortexiaError as error:
         return str(error)
+
+
+@contextlib.contextmanager
+def _pass_on(stop: threading.Event) -> Iterator[bytes]:
+    """Let workers on all machines learn that `stop` is set, by the mark that this yields, in Ray's own store."""
+    from ray.experimental import internal_kv
+
+    mark, is_over = f"cortexia-stop-{secrets.token_hex(8)}".encode(), threading.Event()
+
+    def watch() -> None:
+        while not (is_over.is_set() or stop.wait(_HEARD_S)):
+            pass
+        with contextlib.suppress(Exception):  # a cluster that has gone
+            if not is_over.is_set():
+                internal_kv._internal_kv_put(mark, b"set")
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield mark
+    finally:
+        is_over.set()
+        with contextlib.suppress(Exception):
+            internal_kv._internal_kv_del(mark)
+
+
+def _listen(mark: bytes, stop: threading.Event) -> None:
+    """Set `stop` once there is a mark of `_pass_on`."""
+    from ray.experimental import internal_kv
+
+    while not stop.wait(_HEARD_S):
+        with contextlib.suppress(Exception):  # the next time, or the process ends with its cluster
+            if internal_kv._internal_kv_get(mark):
+                stop.set()
 
 
 def _take_away_partial_folder(root: AnyPath) -> None:

@@ -139,7 +139,9 @@ def test_the_reason_for_the_upper_bound_of_ray_still_holds() -> None:
         ray.data.dataset._warn_on_ray_remote_args({"max_task_retries": 0})
     from ray._private import node, ray_constants
     from ray._raylet import AuthenticationTokenLoader
+    from ray.experimental import internal_kv
 
+    assert callable(internal_kv._internal_kv_get) and callable(internal_kv._internal_kv_put)
     assert callable(node.Node.start_api_server) and isinstance(ray_constants.ENABLE_RAY_CLUSTER, bool)
     assert callable(AuthenticationTokenLoader.instance().reset_cache)
 
@@ -194,6 +196,36 @@ def test_a_machine_that_goes_without_warning_costs_nothing(
     removing.join()
     require_one_outcome_each("removed", report, {BROKEN})
     assert outputs("removed") == expected
+
+
+@pytest.mark.slow
+def test_a_run_that_is_to_end_waits_for_no_whole_block(nodes: Any, tmp_path: Path) -> None:
+    """Two workers have blocks of 25, of which each would take 50 s; what is done by then stays done."""
+    stop = threading.Event()
+    told: list[float] = []
+
+    def note(report: cx.Report, failure: object) -> None:
+        told.append(time.monotonic())
+
+    def end() -> None:
+        while not (tmp_path / "out").exists() or len([*(tmp_path / "out").rglob("*.npy")]) < 2:
+            time.sleep(0.05)
+        told.append(time.monotonic())
+        stop.set()
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    with RayExecutor(num_workers=2) as executor:
+        model = wrap(SlowModel(2))
+        options: dict[str, Any] = {"recursive": True, "executor": executor, "on_outcome": note}
+        report = cx.estimate(f"{S3}/in", tmp_path / "out", model=model, stop=stop, **options)
+    ending.join()
+    assert time.monotonic() - told[0] < 40, "a call of the model, of up to four images, is finished"
+    assert report.interrupted and 2 <= report.done < 50
+    made = len([*(tmp_path / "out").rglob("*.npy")])
+    assert made == report.done, "what is in place is known"
+    again = cx.estimate(f"{S3}/in", tmp_path / "out", model=wrap(SyntheticModel()), recursive=True)
+    assert again.skipped == report.done
 
 
 @pytest.mark.slow

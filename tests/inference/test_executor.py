@@ -278,6 +278,22 @@ def test_after_stop_the_model_finishes_what_it_has_and_no_more_is_begun() -> Non
     assert len(outcomes) == len(begun) == len(model.batches) <= 6
 
 
+def test_after_stop_a_batch_that_waits_for_the_model_is_left() -> None:
+    """Of a large network on a processor a batch takes minutes: two are not worth the wait."""
+    stop = threading.Event()
+
+    class Stopping(Watched):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            time.sleep(0.3)  # the next one is there by then
+            stop.set()
+            return super().infer(batch)
+
+    model = Stopping()
+    engine = make_engine(DepthEstimator(model, batch_size=2), stop=stop)
+    outcomes = list(engine.run(map(make_frame, range(20, 200))))
+    assert len(model.batches) == 1 and len(outcomes) == 2
+
+
 @pytest.mark.parametrize("where", ["prepare", "finish", "items"])
 def test_an_error_that_is_nobodys_ends_the_run_and_its_threads(where: str) -> None:
     estimator = DepthEstimator(Watched(), batch_size=2)
