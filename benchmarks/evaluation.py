@@ -25,7 +25,7 @@ from record import note_seconds
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.evaluation.ground_truth import hold_truth
+from cortexia_video.evaluation.ground_truth import to_ground_truth
 from cortexia_video.evaluation.image_score import score_image
 from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.metrics.alignment import align
@@ -151,7 +151,7 @@ def small(*, images: int = 20_000, threads: int = os.cpu_count() or 1) -> None:
     protocol = load_protocol("moge-metric")
     for count in (images // 10, images):
         keys = [Key(f"folder/{index:07d}") for index in range(count)]
-        truth = hold_truth(RGBDDataset("small", keys, make_small_sample))
+        truth = to_ground_truth(RGBDDataset("small", keys, make_small_sample))
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             with ScoreFile(Path(folder)) as scores:

@@ -28,8 +28,8 @@ from cortexia_video.errors import (
     in_words,
 )
 from cortexia_video.evaluation import job
-from cortexia_video.evaluation.ground_truth import hold_truth
-from cortexia_video.evaluation.predictors import HeldPredictor
+from cortexia_video.evaluation.ground_truth import to_ground_truth
+from cortexia_video.evaluation.predictors import InMemoryPredictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.frame import Frame
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
@@ -255,8 +255,8 @@ def test_an_evaluation_loses_one_image(error: Exception, monkeypatch: pytest.Mon
         return real(depth, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(job, "score_image", score)
-    predictors = [HeldPredictor("mine", depths)]
-    found = job.measure_predictors(hold_truth(samples), predictors, load_protocol("real-frames"))
+    predictors = [InMemoryPredictor("mine", depths)]
+    found = job.measure_predictors(to_ground_truth(samples), predictors, load_protocol("real-frames"))
     assert [key for key, _ in found.columns[0].remarks()] == ["c"]
     assert found.columns[0].remarks()[0][1] == f"cannot be measured: {describe(error)}"
     assert found.count_images() == 3
@@ -267,9 +267,9 @@ def test_an_evaluation_loses_one_image(error: Exception, monkeypatch: pytest.Mon
         return sample
 
     monkeypatch.setattr(job, "score_image", real)
-    truth = hold_truth(RGBDDataset("three", samples, break_off))
+    truth = to_ground_truth(RGBDDataset("three", samples, break_off))
     found = job.measure_predictors(truth, predictors, load_protocol("real-frames"))
-    assert [(each.key, each.error) for each in found.left] == [("c", error)]
+    assert [(each.key, each.error) for each in found.skipped] == [("c", error)]
 
 
 def test_training_goes_on_without_a_sample_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:

@@ -57,7 +57,7 @@ class BuildReport:
         failed: Samples that cannot be used.
         shards_made: Shards that were written.
         shards_kept: Shards of an earlier call.
-        left: How many images were no samples, by reason.
+        skipped: How many images were no samples, by reason.
         passed_over: How many files in the folder of images were none, by type.
         failures: The first that cannot be used.
     """
@@ -66,16 +66,16 @@ class BuildReport:
     failed: int = 0
     shards_made: int = 0
     shards_kept: int = 0
-    left: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
     passed_over: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
     def __str__(self) -> str:
-        left = "".join(f"; {count} left: {reason}" for reason, count in sorted(self.left.items()))
+        skipped = "".join(f"; {count} skipped: {reason}" for reason, count in sorted(self.skipped.items()))
         shards = f"{format_count(self.shards_made, 'shard')} made, {self.shards_kept} kept"
         none = ", ".join(f"{count} {kind}" for kind, count in sorted(self.passed_over.items()))
         passed = f"; no images, passed over: {none}" if none else ""
-        return f"{format_count(self.rows, 'sample')} in {shards}; {self.failed} failed{left}{passed}"
+        return f"{format_count(self.rows, 'sample')} in {shards}; {self.failed} failed{skipped}{passed}"
 
 
 def write_shards(

@@ -72,11 +72,11 @@ def _load_sample(dataset: RGBDDataset, index: int) -> tuple[RGBDSample, bytes | 
 
 
 def list_run_items(
-    images: AnyPath, run: AnyPath, left: Counter[str], passed_over: Counter[str] | None = None
+    images: AnyPath, run: AnyPath, skipped: Counter[str], passed_over: Counter[str] | None = None
 ) -> Iterator[BuildItem | Failure]:
     """Yield an item for each image that the run in the folder `run` has done, in the order of the keys.
 
-    images: what was given to `cortexia estimate`. left: how many images get no item, by reason. passed_over:
+    images: what was given to `cortexia estimate`. skipped: how many images get no item, by reason. passed_over:
     counts files that are no inputs, by type. Raises `InputError` where there are no images or no ledger.
     """
     origin, given, has_clips, clips = images.resolve().name, [to_text(images)], False, set[str]()
@@ -107,7 +107,7 @@ def list_run_items(
             place = [state.place(image.key)] if state.get(image.key) else []
             line = next(ledger.at(place), None)
             if line is None or not any(map(find_depth, expand_clip(line, 1))):
-                left[NO_DEPTH if line is None else VIEW_ONLY] += 1
+                skipped[NO_DEPTH if line is None else VIEW_ONLY] += 1
                 continue
             settings = state.settings(line["run"]) or {}
             line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}

@@ -94,7 +94,7 @@ def build_dataset(
             raise InputError("a dataset has depth of its own: leave out `depth`, or give the images")
         place, run = to_path(images), to_path(depth)
         source = {"images": str(place.resolve()), "depth": str(run.resolve())}
-        items = list_run_items(place, run, report.left, report.passed_over)
+        items = list_run_items(place, run, report.skipped, report.passed_over)
 
         def find_total() -> int:
             return read_state(run).counts()["done"]

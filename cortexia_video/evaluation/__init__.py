@@ -11,7 +11,7 @@ from cortexia_video.runtime.lazy_names import load_lazily
 if TYPE_CHECKING:
     from cortexia_video.evaluation.comparison import Comparison
     from cortexia_video.evaluation.evaluator import EvaluationResult, evaluate, evaluate_pairs
-    from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
+    from cortexia_video.evaluation.ground_truth import GroundTruth, to_ground_truth
     from cortexia_video.evaluation.job import Evaluation
     from cortexia_video.evaluation.metrics.alignment import align
     from cortexia_video.evaluation.metrics.clips import ClipScore, score_clip
@@ -63,7 +63,6 @@ __all__ = [
     "evaluate_pairs",
     "field_of_view_error",
     "focal_length_error",
-    "hold_truth",
     "list_protocols",
     "load_protocol",
     "measure_change",
@@ -73,6 +72,7 @@ __all__ = [
     "score_clip",
     "score_cloud",
     "score_pixels",
+    "to_ground_truth",
     "whdr",
 ]
 
@@ -86,7 +86,7 @@ _HOMES = {
     ),
     "evaluation.ground_truth": (
         "GroundTruth",
-        "hold_truth",
+        "to_ground_truth",
     ),
     "evaluation.job": ("Evaluation",),
     "evaluation.metrics.alignment": ("align",),

@@ -27,7 +27,7 @@ from cortexia_video.evaluation.metrics.clips import ClipFrame, ClipScore, fit_cl
 from cortexia_video.evaluation.metrics.pixel_sums import Array
 from cortexia_video.evaluation.predictors import StoredPredictor
 from cortexia_video.evaluation.protocol import Protocol
-from cortexia_video.evaluation.reference import Destination, Items
+from cortexia_video.evaluation.reference import Items, PendingItem
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.sparse_depth.colmap import to_matrix
 from cortexia_video.storage.paths import AnyPath, read_named_text, to_path
@@ -61,7 +61,7 @@ class _Clip(NamedTuple):
     """A clip of the ground truth. poses: of its frames, None where there is none."""
 
     name: str
-    places: Sequence[Destination]
+    frames: Sequence[PendingItem]
     poses: Sequence[Array | None]
 
 
@@ -98,28 +98,28 @@ def list_fits(results: Iterable[ClipResult]) -> Fits:
 
 
 def _list_clips(truth: GroundTruth, items: Items) -> Iterator[_Clip]:
-    clips: dict[str, list[Destination]] = {}
-    for place in items.list_places():
-        clips.setdefault(name_clip(place.key), []).append(place)
-    for name, places in clips.items():
-        places.sort(key=lambda place: in_natural_order(place.key))
-        poses = _find_poses(to_path(truth.place), name, [place.key for place in places])
-        yield _Clip(name, places, poses)
+    clips: dict[str, list[PendingItem]] = {}
+    for pending in items.list_pending():
+        clips.setdefault(name_clip(pending.key), []).append(pending)
+    for name, frames in clips.items():
+        frames.sort(key=lambda frame: in_natural_order(frame.key))
+        poses = _find_poses(to_path(truth.path), name, [each.key for each in frames])
+        yield _Clip(name, frames, poses)
 
 
 def _measure(clip: _Clip, predictor: StoredPredictor, items: Items, protocol: Protocol) -> list[ClipResult]:
     """Return what a predictor scores by each alignment; nothing where it has no depth of the clip."""
-    depths = (predictor.read(place.key) for place in clip.places)
+    depths = (predictor.read(each.key) for each in clip.frames)
     kind = next((each.kind for each in depths if isinstance(each, DepthMap)), None)
     if kind is None:
         return []
     results = []
     for alignment in protocol.list_alignments({kind}):
         require_alignment(kind, alignment)
-        opened = filter(None, map(items.open, clip.places))
+        opened = filter(None, map(items.open, clip.frames))
         camera = next((item.reference.camera for item in opened), None)
         frames = partial(_read, clip, predictor, items, protocol, kind)
-        pixels = len(clip.places) * next((frame.truth_m.size for frame in frames()), 0)
+        pixels = len(clip.frames) * next((frame.truth_m.size for frame in frames()), 0)
         try:
             fit = fit_clip(frames(), kind, alignment, pixels)
         except ValueError:  # nothing can be fitted: the images say it
@@ -136,11 +136,11 @@ def _read(
     clip: _Clip, predictor: StoredPredictor, items: Items, protocol: Protocol, kind: DepthKind
 ) -> Iterator[ClipFrame]:
     """Yield the frames that have a reference; of one without depth all is unknown."""
-    for place, pose in zip(clip.places, clip.poses, strict=True):
-        item = items.open(place)
+    for pending, pose in zip(clip.frames, clip.poses, strict=True):
+        item = items.open(pending)
         if item is None:
             continue
-        reference, depth = item.reference, predictor.read(place.key)
+        reference, depth = item.reference, predictor.read(pending.key)
         values = None
         if isinstance(depth, DepthMap) and depth.kind == kind:
             around = depth.projection == "equirectangular"

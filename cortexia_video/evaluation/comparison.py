@@ -76,7 +76,7 @@ class Comparison:
         images: How many were compared; of clips, frames.
         agreement: Mean delta1 of each two models, by their names.
         worst: The images on which they disagree most, these first.
-        left: Why others could not be compared, the first hundred.
+        skipped: Why others could not be compared, the first hundred.
     """
 
     path: AnyPath
@@ -84,7 +84,7 @@ class Comparison:
     images: int
     agreement: Mapping[tuple[str, str], float]
     worst: Sequence[ComparedImage]
-    left: Sequence[Failure]
+    skipped: Sequence[Failure]
 
     def __str__(self) -> str:
         lines = [
@@ -99,8 +99,8 @@ class Comparison:
             lines.append(
                 f"most different: {', '.join(f'{each.key} {each.mean:.3f}' for each in self.worst[:3])}"
             )
-        left = f", {len(self.left)} not" if self.left else ""
-        return "\n".join([*lines, f"{self.path}: {format_count(self.images, 'image')} compared{left}"])
+        skipped = f", {len(self.skipped)} not" if self.skipped else ""
+        return "\n".join([*lines, f"{self.path}: {format_count(self.images, 'image')} compared{skipped}"])
 
 
 def read_maps(image: ComparedImage, folders: Sequence[AnyPath]) -> list[DepthMap]:

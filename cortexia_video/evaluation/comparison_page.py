@@ -71,14 +71,14 @@ def write_comparison(result: Comparison) -> str:
     ]
     worst = [_show_image(result, image) for image in result.worst]
     count = f"{len(worst):,} of {result.images:,} shown."
-    left = [element("li", code(each.key), element("span", each.reason)) for each in result.left]
+    skipped = [element("li", code(each.key), element("span", each.reason)) for each in result.skipped]
     main = element(
         "main",
         header,
         section("Models", table("Models", head, models)),
         section("Agreement", table("Agreement", ["delta1", *map(printable, names)], agreement), quiet(_NOTE)),
         section("Where they disagree most", element("p", count), quiet(_LEGEND), show_hint(), *worst),
-        section("What could not be compared", element("ul", *left, class_="keys")) if left else None,
+        section("What could not be compared", element("ul", *skipped, class_="keys")) if skipped else None,
     )
     return write_document(main, f"Comparison: {', '.join(names)}", REPORT_MARK)
 

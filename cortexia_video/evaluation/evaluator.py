@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputLostError, printable, require_one_of
-from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth, open_truth
+from cortexia_video.evaluation.ground_truth import GroundTruth, open_truth, to_ground_truth
 from cortexia_video.evaluation.job import Evaluation, measure_predictors
 from cortexia_video.evaluation.page import TileMaker, write_page
-from cortexia_video.evaluation.predictors import HeldPredictor, ModelPredictor, Predictor, open_predictor
+from cortexia_video.evaluation.predictors import InMemoryPredictor, ModelPredictor, Predictor, open_predictor
 from cortexia_video.evaluation.protocol import AlignPer, Protocol, load_protocol
 from cortexia_video.evaluation.results import PAGE, replace_file, require_own, save_results
 from cortexia_video.evaluation.score_file import ScoreFile
@@ -85,8 +85,8 @@ def evaluate(
         predictors: One or several: a model's name, a loaded `DepthEstimator`, the output folder of a run, a
             folder of depth files, or a `Predictor`. The first is compared with the others.
         truth: A dataset, a folder of datasets, or a folder of depth files with the same names; a path or a
-            URL. By default the place that a protocol of your own names. In Python also samples that
-            `evaluation.hold_truth` holds.
+            URL. By default the `truth` of a protocol of your own. In Python also samples that
+            `evaluation.to_ground_truth` holds.
         protocol: A name (a wrong one is answered with all there are), or a TOML file. In Python also a
             `Protocol`.
         output: A folder for results.json, images.csv, page.html and scores.jsonl, from which a later call
@@ -137,15 +137,15 @@ def evaluate(
     if align_per != "image":
         chosen = replace(chosen, align_per=align_per)
     if truth is None:
-        if chosen.place is None:
+        if chosen.truth is None:
             raise InputError(f"protocol {chosen.name} does not say where the ground truth is: give `truth`")
-        if not Path(chosen.place).exists():
+        if not Path(chosen.truth).exists():
             raise InputError(
-                f"{chosen.place} does not exist: protocol {chosen.name} looks there, from the current folder: "
+                f"{chosen.truth} does not exist: protocol {chosen.name} looks there, from the current folder: "
                 "give `truth`"
             )
-        truth = chosen.place
-    place = to_path(truth.place if isinstance(truth, GroundTruth) else truth)
+        truth = chosen.truth
+    place = to_path(truth.path if isinstance(truth, GroundTruth) else truth)
     root = None if output is None else to_path(output)
     if root is not None:
         require_own(root, place, chosen)
@@ -223,6 +223,6 @@ def evaluate_pairs(
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
     listed = list(pairs)
     held = {sample.key: depth for depth, sample in listed if depth is not None}
-    truth = hold_truth([sample for _, sample in listed], max_m=max_m)
-    found = measure_predictors(truth, [HeldPredictor(name, held)], chosen, metrics=metrics)
+    truth = to_ground_truth([sample for _, sample in listed], max_m=max_m)
+    found = measure_predictors(truth, [InMemoryPredictor(name, held)], chosen, metrics=metrics)
     return summarise(found, seed=seed)

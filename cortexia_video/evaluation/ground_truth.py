@@ -81,11 +81,11 @@ class GroundTruth(NamedTuple):
     """References that depth is measured against.
 
     Attributes:
-        place: Where they are.
+        path: Where they are: a path or a URL, or the name of a dataset in memory.
         sets: The references of each dataset.
     """
 
-    place: str
+    path: str
     sets: tuple[GroundTruthSet, ...]
 
     @property
@@ -115,7 +115,7 @@ class GroundTruth(NamedTuple):
         return f"{within.name}/{key}" if len(self.sets) > 1 else key
 
 
-def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> GroundTruth:
+def to_ground_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> GroundTruth:
     """Return samples in memory, or of a dataset, as ground truth for `evaluate`.
 
     Args:

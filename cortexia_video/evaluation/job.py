@@ -21,15 +21,15 @@ from cortexia_video.evaluation.image_score import ImageScore, score_baseline, sc
 from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS, Fit
 from cortexia_video.evaluation.metrics.registry import choose_groups
 from cortexia_video.evaluation.predictors import (
+    CachedPredictor,
     FolderPredictor,
-    KeptPredictor,
     Prediction,
     Predictor,
     StoredPredictor,
     Work,
 )
 from cortexia_video.evaluation.protocol import Protocol, describe_fitting
-from cortexia_video.evaluation.reference import Destination, EvalItem, Items, find_digest
+from cortexia_video.evaluation.reference import EvalItem, Items, PendingItem, find_digest
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.inference.executor import Skipped
 from cortexia_video.runtime.bounded_map import run_bounded
@@ -82,20 +82,20 @@ class Evaluation:
 
     Attributes:
         protocol: By which depth was measured.
-        place: Where the ground truth is.
+        ground_truth: Where it is: a path or a URL, or the name of a dataset in memory.
         columns: What each predictor, and then each baseline, scored. Metric depth has two where the protocol
             says so: as it is, and fitted.
         counting: Datasets that are in the mean over datasets.
-        left: Images without a reference that can be used.
+        skipped: Images without a reference that can be used.
         asked: Groups of metrics that a person asked for.
         clips: What each predictor scored on each clip, where the protocol aligns per clip.
     """
 
     protocol: Protocol
-    place: str
+    ground_truth: str
     columns: Sequence[Column]
     counting: Sequence[str]
-    left: Sequence[Failure]
+    skipped: Sequence[Failure]
     asked: Sequence[str] = ()
     clips: Sequence[ClipResult] = ()
 
@@ -122,7 +122,7 @@ class Evaluation:
     @property
     def is_complete(self) -> bool:
         """Return whether every image had a reference and every predictor depth that could be measured."""
-        return not self.left and not any(column.remarks() for column in self.columns)
+        return not self.skipped and not any(column.remarks() for column in self.columns)
 
 
 def measure_predictors(
@@ -155,7 +155,7 @@ def measure_predictors(
     blind = [each.name for each in predictors if each.needs_images and not truth.has_images]
     if blind:
         raise InputError(
-            f"{truth.place} has no images for {blind[0]} to look at: estimate their depth first and give "
+            f"{truth.path} has no images for {blind[0]} to look at: estimate their depth first and give "
             "its folder, or give a dataset"
         )
     stored = [each for each in predictors if isinstance(each, StoredPredictor)]
@@ -168,7 +168,7 @@ def measure_predictors(
             folders = [Path(tempfile.mkdtemp(dir=work)) for _ in models]
             items = Items(truth, protocol)
             kept_depth = {
-                each.name: KeptPredictor(each, items, folder, workers)
+                each.name: CachedPredictor(each, items, folder, workers)
                 for each, folder in zip(models, folders, strict=True)
             }
             run = [kept_depth.get(each.name, each) for each in predictors]
@@ -195,11 +195,11 @@ def measure_predictors(
     columns = list(chain.from_iterable(map(job.make_columns, predictors)))
     baselines = [Column(name, name, "", job.arrange(name)) for name in BASELINES]
     if not any(baselines[-1].scores.values()):
-        reason = f": {job.left[0].key}: {job.left[0].reason}" if job.left else ""
-        raise InputError(f"no image in {truth.place} has a reference that can be used{reason}")
+        reason = f": {job.skipped[0].key}: {job.skipped[0].reason}" if job.skipped else ""
+        raise InputError(f"no image in {truth.path} has a reference that can be used{reason}")
     counting = [each.name for each in truth.sets if each.counts]
     every = [*columns, *baselines]
-    return Evaluation(protocol, truth.place, every, counting, job.left, tuple(metrics), clips)
+    return Evaluation(protocol, truth.path, every, counting, job.skipped, tuple(metrics), clips)
 
 
 class EvaluateJob:
@@ -228,9 +228,9 @@ class EvaluateJob:
         self._scores: dict[str, dict[str, list[list[ImageScore]]]] = {}  # by predictor and set
 
     @property
-    def left(self) -> list[Failure]:
+    def skipped(self) -> list[Failure]:
         """What has no reference that can be used."""
-        return [self._items.left[key] for key in sorted(self._items.left)]
+        return [self._items.skipped[key] for key in sorted(self._items.skipped)]
 
     def work_through(
         self, model: Predictor | None, stored: Sequence[StoredPredictor], baselines: Sequence[str]
@@ -253,8 +253,8 @@ class EvaluateJob:
                 )
             return found
 
-        def begin(place: Destination) -> EvalItem | Skipped[_Found]:
-            item = self._items.open(place)
+        def begin(pending: PendingItem) -> EvalItem | Skipped[_Found]:
+            item = self._items.open(pending)
             if item is None:
                 return Skipped([])
             if model is None:
@@ -271,17 +271,17 @@ class EvaluateJob:
                 self._scores.setdefault(name, {}).setdefault(within, []).append(scores)
             begun.advance()
 
-        def measure_place(place: Destination) -> _Found:
-            begun = begin(place)
+        def measure_pending(pending: PendingItem) -> _Found:
+            begun = begin(pending)
             return begun.outcome if isinstance(begun, Skipped) else []
 
-        places = self._items.list_places()
+        pending = self._items.list_pending()
         with stage(f"measuring {model.name}" if model else "measuring", total=self._total) as begun:
             if model is None:
-                run_bounded(places, measure_place, settle, workers=self._workers)
+                run_bounded(pending, measure_pending, settle, workers=self._workers)
             else:
                 model.work_through(
-                    places, Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
+                    pending, Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
                 )
 
     def make_columns(self, predictor: Predictor) -> list[Column]:

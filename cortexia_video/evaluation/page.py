@@ -24,7 +24,7 @@ from cortexia_video.evaluation.metrics.regions import REGIONS, fill_unknown, spl
 from cortexia_video.evaluation.metrics.registry import GROUPS
 from cortexia_video.evaluation.predictors import Prediction, Predictor, Work, find_photos
 from cortexia_video.evaluation.protocol import Protocol
-from cortexia_video.evaluation.reference import Destination, EvalItem, Items
+from cortexia_video.evaluation.reference import EvalItem, Items, PendingItem
 from cortexia_video.evaluation.summary import Summary
 from cortexia_video.evaluation.text_table import (
     COVERAGE,
@@ -116,8 +116,8 @@ class TileMaker:
             del missing[key]
         items = Items(truth, self._protocol)
 
-        def begin(place: Destination) -> EvalItem | Skipped[None]:
-            return items.open(place) or Skipped(None)
+        def begin(pending: PendingItem) -> EvalItem | Skipped[None]:
+            return items.open(pending) or Skipped(None)
 
         def measure(item: EvalItem, prediction: Prediction) -> None:
             depth, score = None if isinstance(prediction, Failure) else prediction, missing[item.frame.key]
@@ -125,7 +125,7 @@ class TileMaker:
 
         if missing:
             work = Work(begin=begin, measure=measure, settle=lambda _: None, workers=1)
-            predictors[0].work_through(items.list_places(missing), work)
+            predictors[0].work_through(items.list_pending(missing), work)
         chosen = [[scores[row].key for row in rows] for rows in (worst, best)]
         dark = {
             key for key in chain(*chosen) if key in self._tiles and self._tiles[key].layers[0].name != "image"
@@ -198,7 +198,7 @@ def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], 
         element("h1", ", ".join(predictors)),
         element(
             "p",
-            f"{format_count(images, 'image')} of {evaluation.place}, by {evaluation.protocol}.",
+            f"{format_count(images, 'image')} of {evaluation.ground_truth}, by {evaluation.protocol}.",
             class_="lead",
         ),
         element("p", f"All images together: {describe_mean(evaluation)}."),
@@ -260,7 +260,7 @@ def _show_tile(tile: Tile) -> Element:
 
 def _show_troubles(evaluation: Evaluation) -> Element | None:
     lines = [(f"{each.name}: {key}", remark) for each in evaluation.columns for key, remark in each.remarks()]
-    lines += [(each.key, f"not in any mean: {each.reason}") for each in evaluation.left]
+    lines += [(each.key, f"not in any mean: {each.reason}") for each in evaluation.skipped]
     notes = [element("p", note) for note in describe_pixels(evaluation)]
     if not lines and not notes:
         return None

@@ -20,7 +20,7 @@ from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_
 from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import Failure, InputError, attempt, describe, in_words, output_lost
 from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_files, index_depth_files
-from cortexia_video.evaluation.reference import Destination, EvalItem, Items
+from cortexia_video.evaluation.reference import EvalItem, Items, PendingItem
 from cortexia_video.evaluation.sparse_input import SparseInput
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.registry import FORMATS
@@ -58,7 +58,7 @@ class Work(Generic[Outcome]):
     begin opens an image, or gives its result without depth; measure takes its depth.
     """
 
-    begin: Callable[[Destination], EvalItem | Skipped[Outcome]]
+    begin: Callable[[PendingItem], EvalItem | Skipped[Outcome]]
     measure: Callable[[EvalItem, Prediction], Outcome]
     settle: Callable[[Outcome], object]
     workers: int
@@ -85,7 +85,7 @@ class Predictor(Protocol):
             Any bytes: scores are taken from earlier calls where they are the same.
         """
 
-    def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
+    def work_through(self, pending: Iterable[PendingItem], work: Work[Outcome]) -> None:
         """Do the work on each image, as they come."""
 
 
@@ -121,12 +121,12 @@ class ModelPredictor:
         """See `Predictor.identify`."""
         return self._identity + (self._sparse.identify(key) if self._sparse else b"")
 
-    def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
+    def work_through(self, pending: Iterable[PendingItem], work: Work[Outcome]) -> None:
         """See `Predictor`."""
         estimator = self._estimators[0]
 
         def prepare(image: _Image) -> PreparedFrame | Skipped[Outcome] | Failure:
-            begun = work.begin(image.place)
+            begun = work.begin(image.pending)
             if isinstance(begun, Skipped):
                 return begun
             image.item = begun
@@ -146,7 +146,7 @@ class ModelPredictor:
             stop=threading.Event(),
             clock=StageClock(),
         )
-        for image, outcome in engine.run(map(_Image, places)):
+        for image, outcome in engine.run(map(_Image, pending)):
             if isinstance(outcome, Failure):
                 outcome = work.measure(image.opened, outcome)
             work.settle(outcome)
@@ -156,13 +156,13 @@ class ModelPredictor:
 class _Image:
     """An image on its way through the engine."""
 
-    place: Destination
+    pending: PendingItem
     item: EvalItem | None = None
 
     @property
     def opened(self) -> EvalItem:
         if self.item is None:
-            raise ValueError(f"{self.place.key} was not begun")
+            raise ValueError(f"{self.pending.key} was not begun")
         return self.item
 
 
@@ -187,19 +187,19 @@ class StoredPredictor:
     def learn_keys(self, keys: Sequence[str]) -> None:
         """Learn the keys of the images that will be asked for."""
 
-    def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
+    def work_through(self, pending: Iterable[PendingItem], work: Work[Outcome]) -> None:
         """See `Predictor`."""
 
-        def do(place: Destination) -> Outcome:
-            begun = work.begin(place)
+        def do(each: PendingItem) -> Outcome:
+            begun = work.begin(each)
             if isinstance(begun, Skipped):
                 return begun.outcome
             return work.measure(begun, self.read(begun.frame.key))
 
-        run_bounded(places, do, work.settle, workers=work.workers)
+        run_bounded(pending, do, work.settle, workers=work.workers)
 
 
-class HeldPredictor(StoredPredictor):
+class InMemoryPredictor(StoredPredictor):
     """Depth in memory, by key."""
 
     def __init__(self, name: str, depths: Mapping[str, DepthMap]) -> None:
@@ -217,7 +217,7 @@ class HeldPredictor(StoredPredictor):
         return self._depths.get(key)
 
 
-class KeptPredictor(StoredPredictor):
+class CachedPredictor(StoredPredictor):
     """The depth that a predictor gives, run once, in files: for what looks at each map several times."""
 
     def __init__(self, predictor: Predictor, items: Items, folder: Path, workers: int) -> None:
@@ -225,8 +225,8 @@ class KeptPredictor(StoredPredictor):
         self._folder = folder
         self._failures: dict[str, Failure] = {}
 
-        def begin(place: Destination) -> EvalItem | Skipped[None]:
-            return items.open(place) or Skipped(None)
+        def begin(pending: PendingItem) -> EvalItem | Skipped[None]:
+            return items.open(pending) or Skipped(None)
 
         def keep(item: EvalItem, depth: Prediction) -> None:
             if isinstance(depth, Failure):
@@ -237,7 +237,7 @@ class KeptPredictor(StoredPredictor):
 
         with stage(f"running {self.name}") as begun:
             work = Work(begin=begin, measure=keep, settle=lambda _: begun.advance(), workers=workers)
-            predictor.work_through(items.list_places(), work)
+            predictor.work_through(items.list_pending(), work)
 
     def read(self, key: str) -> Prediction:
         """See `StoredPredictor`."""

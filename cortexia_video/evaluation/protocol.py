@@ -35,7 +35,7 @@ Cameras = Literal["given", "hidden"]
 AlignPer = Literal["image", "clip"]
 _FOLDER = "protocols"
 SCORING = 3  # version of how scores are computed; another one makes other digests
-_WORDS = ("about", "sources", "place")  # for people: no number depends on them
+_WORDS = ("about", "sources", "truth")  # for people: no number depends on them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Protocol:
         version: Of what it says.
         about: For people.
         sources: What it follows.
-        place: Where the references lie, if nobody says otherwise.
+        truth: The ground truth, as `evaluate` takes it, where nobody gives another; from the current folder.
         dataset: For which layout it is; `any` for every one.
         split: Of the dataset.
         min_m: The least depth of the reference that counts, metres.
@@ -79,7 +79,7 @@ class Protocol:
     version: int
     about: str
     sources: tuple[str, ...]
-    place: str | None = None
+    truth: str | None = None
     dataset: str = "any"
     split: str | None = None
     min_m: float
@@ -309,7 +309,7 @@ def _is_count(value: object) -> bool:
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("name", "about"), _is_text, "a text"),
     (("sources",), lambda value: isinstance(value, tuple) and all(map(_is_text, value)), "a list of texts"),
-    (("place", "split"), lambda value: value is None or _is_text(value), "a text"),
+    (("truth", "split"), lambda value: value is None or _is_text(value), "a text"),
     (("version", "min_pixels"), _is_count, "a whole number above 0"),
     (("min_m",), _is_number, "a number of metres"),
     (

@@ -86,8 +86,8 @@ def find_reference(
     return Reference(key, depth, counts, max_m, limit_m, registered, seen, projection)
 
 
-class Destination(NamedTuple):
-    """Where an image is. key: among all sets. read: gives it, or raises what is wrong with it."""
+class PendingItem(NamedTuple):
+    """An image that is still to be read. key: among all sets. read: returns it, or raises what is wrong with it."""
 
     within: GroundTruthSet
     key: str
@@ -105,31 +105,31 @@ class EvalItem(NamedTuple):
 
 
 class Items:
-    """The images of a ground truth. left: those without a usable reference that were met, by key."""
+    """The images of a ground truth. skipped: those without a usable reference that were met, by key."""
 
     def __init__(self, truth: GroundTruth, protocol: Protocol, groups: Sequence[str] = ()) -> None:
-        self.left: dict[str, Failure] = {}
+        self.skipped: dict[str, Failure] = {}
         self._truth = truth
         self._protocol = protocol
         self._facts = f"{protocol.digest} {' '.join(groups)}".encode()
 
-    def list_places(self, keys: Collection[str] | None = None) -> Iterator[Destination]:
-        """Yield where the images are, or those with these keys."""
+    def list_pending(self, keys: Collection[str] | None = None) -> Iterator[PendingItem]:
+        """Yield all images, or those with these keys, unread."""
         for within in self._truth.sets:
             for key, read in within.list_samples():
                 name = self._truth.name(within, key)
                 if keys is None or name in keys:
-                    yield Destination(within, name, read)
+                    yield PendingItem(within, name, read)
 
-    def open(self, place: Destination) -> EvalItem | None:
-        """Read an image; None where its reference cannot be used, which `left` then says. Thread-safe."""
+    def open(self, pending: PendingItem) -> EvalItem | None:
+        """Read an image; None where its reference cannot be used, which `skipped` then says. Thread-safe."""
 
         def prepare() -> EvalItem:
-            sample, within, protocol = place.read(), place.within, self._protocol
+            sample, within, protocol = pending.read(), pending.within, self._protocol
             if sample.depth.kind != "metric":
                 raise InputError(f"its reference is {sample.depth.kind} depth: metres are needed")
             reference = find_reference(
-                place.key,
+                pending.key,
                 sample.depth.values,
                 protocol,
                 mask=sample.mask,
@@ -138,7 +138,7 @@ class Items:
                 camera=sample.camera,
                 projection=sample.depth.projection,
             )
-            frame = replace(sample.frame, key=place.key)
+            frame = replace(sample.frame, key=pending.key)
             if protocol.cameras == "hidden":
                 frame = replace(frame, f_px=None, f_source=None)
             image = frame.image if within.has_images else np.empty(0, np.uint8)
@@ -149,9 +149,9 @@ class Items:
             digest = find_digest(self._facts, repr((*facts, *around)).encode(), *content)
             return EvalItem(within, frame, reference, digest, sample)
 
-        opened = attempt(place.key, "decode", prepare)
+        opened = attempt(pending.key, "decode", prepare)
         if isinstance(opened, Failure):
-            self.left[place.key] = opened
+            self.skipped[pending.key] = opened
             return None
         return opened
 

@@ -97,7 +97,7 @@ def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
     return {
         "protocol": {**facts, "digest": protocol.digest},
         "software": f"cortexia-video {version('cortexia-video')}",
-        "truth": evaluation.place,
+        "truth": evaluation.ground_truth,
         "fit": {column.name: column.alignment or "baseline" for column in evaluation.columns},
         "totals": _clean(summary.totals, ("value", "low", "high")),
         "sets": _clean(summary.sets),
@@ -126,7 +126,7 @@ def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
             }
             for each in evaluation.clips
         ],
-        "without reference": {failure.key: failure.reason for failure in evaluation.left},
+        "without reference": {failure.key: failure.reason for failure in evaluation.skipped},
     }
 
 

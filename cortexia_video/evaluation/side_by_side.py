@@ -123,11 +123,11 @@ def compare(
     states = [read_state(folder) for folder in folders.values()]
     found = _measure(states, [*folders.values()], threads, shown)
     if not found.images:
-        reason = f": {found.left[0].key}: {found.left[0].reason}" if found.left else ""
+        reason = f": {found.skipped[0].key}: {found.skipped[0].reason}" if found.skipped else ""
         raise InputError(f"no image has depth by all of {', '.join(folders)}{reason}")
     columns = [_describe(*each) for each in zip(folders, folders.values(), states, strict=True)]
     agreement = dict(zip(combinations(folders, 2), (found.sums / found.images).tolist(), strict=True))
-    result = Comparison(root / PAGE, columns, found.images, agreement, found.worst, found.left)
+    result = Comparison(root / PAGE, columns, found.images, agreement, found.worst, found.skipped)
     with write_atomic(result.path) as file:
         file.write_bytes(write_comparison(result).encode())
     return result
@@ -140,7 +140,7 @@ class _Found:
     sums: Floats
     images: int
     worst: list[ComparedImage]
-    left: list[Failure]
+    skipped: list[Failure]
 
 
 def _measure(states: Sequence[LedgerState], folders: Sequence[AnyPath], workers: int, most: int) -> _Found:
@@ -166,8 +166,8 @@ def _measure(states: Sequence[LedgerState], folders: Sequence[AnyPath], workers:
                 found.images += 1
                 found.sums += image.agreement
                 yield image
-            elif len(found.left) < _KEPT:
-                found.left.append(image)
+            elif len(found.skipped) < _KEPT:
+                found.skipped.append(image)
 
     found.worst = heapq.nsmallest(most, count_all(), key=lambda image: (image.mean, image.key))
     return found

@@ -35,7 +35,7 @@ def list_lines(evaluation: Evaluation, summary: Summary, width: int | None = Non
     width: characters that a line has room for; tables leave out what does not fit, and say so.
     """
     images = evaluation.count_images()
-    yield f"protocol {evaluation.protocol}: {format_count(images, 'image')} of {evaluation.place}"
+    yield f"protocol {evaluation.protocol}: {format_count(images, 'image')} of {evaluation.ground_truth}"
     yield describe_mean(evaluation)
     yield f"{describe_draws(summary)}; (-) smaller is better, (+) larger"
     yield from describe_fits(evaluation)
@@ -220,9 +220,9 @@ def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
         for (group, lack), count in column.count_lacks(evaluation.asked).items():
             yield f"{printable(column.name)}: {group} not measured on {format_count(count, 'image')}: {lack}"
     yield from describe_pixels(evaluation)
-    if evaluation.left:
-        yield f"{format_count(len(evaluation.left), 'image')} without a reference that can be used, in no mean:"
-        yield from (f"  {printable(each.key)}: {each.reason}" for each in evaluation.left[:_LISTED])
+    if evaluation.skipped:
+        yield f"{format_count(len(evaluation.skipped), 'image')} without a reference that can be used, in no mean:"
+        yield from (f"  {printable(each.key)}: {each.reason}" for each in evaluation.skipped[:_LISTED])
 
 
 def _name_some(keys: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ def open_references(plan: ValidationPlan) -> References:
         )
         for root in plan.truth
     )
-    blind = [truth.place for truth in truths if not truth.has_images]
+    blind = [truth.path for truth in truths if not truth.has_images]
     if blind:
         raise InputError(f"{blind[0]} has no images to look at: give a dataset as the validation's truth")
     return References(protocol, truths)
@@ -99,7 +99,7 @@ class Validation:
         summary = summarise(found)
         for line in list_lines(found, summary):
             _log.info("%s", line)
-        place = to_path(truth.place).name
+        place = to_path(truth.path).name
         for column, totals in summary.totals.items():
             shown = column.replace(predictor.name, "model")
             for metric in choose_shown(found, summary):

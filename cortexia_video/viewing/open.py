@@ -10,7 +10,7 @@ from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError, printable
-from cortexia_video.evaluation.ground_truth import hold_truth, open_truth
+from cortexia_video.evaluation.ground_truth import open_truth, to_ground_truth
 from cortexia_video.evaluation.job import FITTED
 from cortexia_video.evaluation.predictors import ModelPredictor, StoredPredictor, open_predictor
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
@@ -117,7 +117,7 @@ def _open_truth(name: str, path: str) -> TruthColumn | None:
     if layout in DATASETS and root:
         dataset = open_dataset(layout, root)
         range_m = dataset.evaluation.range_m
-        return TruthColumn(name, hold_truth(dataset, max_m=range_m[1] if range_m else None))
+        return TruthColumn(name, to_ground_truth(dataset, max_m=range_m[1] if range_m else None))
     place = to_path(path)
     if not is_folder(place) or list_files(place):
         return None

@@ -206,7 +206,7 @@ def make_runs(root: Path, image: np.ndarray) -> None:
         for name, options in runs.items():
             cx.estimate(photos, root / f"run/{name}", model="synthetic", recursive=True, **options)
         for format in ("parquet", "webdataset"):
-            items = list_run_items(photos, root / "run/npy", left=Counter())
+            items = list_run_items(photos, root / "run/npy", skipped=Counter())
             write_shards(items, root / f"dataset-{format}/made", format=format)
         for path in root.glob("run/*/*.jsonl"):
             path.write_bytes(path.read_bytes().replace(folder.encode(), b"/nowhere"))

@@ -146,7 +146,7 @@ def test_what_cannot_be_used_is_counted_and_told_again(
     for _ in range(2):
         assert cortexia(*build) == 1
         printed = capsys.readouterr()
-        assert "5 samples" in printed.out and "2 failed; 1 left: without depth in the run" in printed.out
+        assert "5 samples" in printed.out and "2 failed; 1 skipped: without depth in the run" in printed.out
         assert "trip/1.jpg: the image changed after" in printed.err
         assert "trip/2.jpg.npy: it is not what was written" in printed.err
     assert cortexia(*build[:-1], tmp_path / "b", "--problems", "stop") == 2
@@ -506,7 +506,7 @@ def test_what_is_passed_over_is_said(
     report = build_dataset(photos, tmp_path / "a", depth=depth)
     assert report.rows == 7
     counts = {kind.partition(" ")[0]: count for kind, count in report.passed_over.items()}
-    assert counts == {"PSD": 2} and report.left == {NO_DEPTH: 1}
+    assert counts == {"PSD": 2} and report.skipped == {NO_DEPTH: 1}
     assert cortexia("dataset", "build", photos, "--depth", depth, "-o", tmp_path / "b") == 0
     said = capsys.readouterr().out
     assert f"1 left: {NO_DEPTH}" in said

@@ -26,7 +26,7 @@ from cortexia_video import (
 )
 from cortexia_video.cli import main
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation import hold_truth, load_protocol, score_clip
+from cortexia_video.evaluation import load_protocol, score_clip, to_ground_truth
 from cortexia_video.evaluation.evaluator import EvaluationResult
 from cortexia_video.scenes import ScenePlan, write_scenes
 from cortexia_video.scenes.moves import describe_poses
@@ -174,7 +174,7 @@ def test_a_model_scores_what_its_depth_in_files_does(tmp_path: Path) -> None:
         samples.append(RGBDSample(frame, DepthMap(depth_m.astype(np.float32), "metric")))
         write_depth(model(frame), tmp_path / f"depth/walk/{name}.npz")
     found = [
-        evaluate(each, truth=hold_truth(samples), protocol=PROTOCOL, align_per="clip").evaluation
+        evaluate(each, truth=to_ground_truth(samples), protocol=PROTOCOL, align_per="clip").evaluation
         for each in (model, str(tmp_path / "depth"))
     ]
     by_model, by_files = ((each.clips[0].fit, each.clips[0].score[:3]) for each in found)

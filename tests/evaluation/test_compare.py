@@ -78,7 +78,7 @@ def test_metres_are_compared_as_they_are_and_unknown_pixels_left_out() -> None:
 def test_models_are_compared_on_images(photos: Path, tmp_path: Path) -> None:
     models = [DepthEstimator(SyntheticModel(kind="metric")), DepthEstimator(Bent(1.5))]
     found = compare(models, images=photos, output=tmp_path / "out")
-    assert found.images == 4 and not found.left
+    assert found.images == 4 and not found.skipped
     assert found.agreement[("synthetic", "bent")] == pytest.approx(0.5, abs=0.02)
     assert [(each.name, each.kind, each.done, each.failed) for each in found.models] == [
         ("synthetic", "metric", 4, 0),
@@ -119,7 +119,7 @@ def test_folders_of_runs_are_taken_as_they_are_and_a_second_call_goes_on(
     assert (tmp_path / "out/compare.html").read_text().count('class="view"') == 2
     (tmp_path / "mine/1.jpg.npy").write_bytes(b"")
     found = compare([tmp_path / "mine", "synthetic"], images=photos, output=tmp_path / "out")
-    assert found.images == 3 and [each.key for each in found.left] == ["1.jpg"]
+    assert found.images == 3 and [each.key for each in found.skipped] == ["1.jpg"]
     assert "it is not what was written" in found.path.read_text()
     assert "1 not" in str(found) and "1.jpg" in found.path.read_text()
 

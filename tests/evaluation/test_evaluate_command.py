@@ -22,9 +22,9 @@ from cortexia_video.evaluation import job as job_module
 from cortexia_video.evaluation import predictors as predictors_module
 from cortexia_video.evaluation import protocol as protocols
 from cortexia_video.evaluation.baselines import BASELINES
-from cortexia_video.evaluation.ground_truth import bare, hold_truth, list_depth_files, open_truth
+from cortexia_video.evaluation.ground_truth import bare, list_depth_files, open_truth, to_ground_truth
 from cortexia_video.evaluation.job import measure_predictors
-from cortexia_video.evaluation.predictors import HeldPredictor, match_names, open_predictor
+from cortexia_video.evaluation.predictors import InMemoryPredictor, match_names, open_predictor
 from cortexia_video.evaluation.protocol import list_protocols, load_protocol
 from cortexia_video.evaluation.summary import summarise
 from cortexia_video.evaluation.text_table import list_lines
@@ -288,9 +288,9 @@ def test_ground_truth_is_never_a_folder_that_nobody_named(tmp_path, monkeypatch,
     assert run("compact") == 2
     said = capsys.readouterr().err
     assert "protocol real-frames does not say where the ground truth is: give --truth" in said
-    assert all(each.place is None for each in list_protocols())
+    assert all(each.truth is None for each in list_protocols())
     text = (Path(protocols.__file__).parent / "protocols/real-frames.toml").read_text()
-    (tmp_path / "mine.toml").write_text(text.replace("version = 2", 'version = 2\nplace = "../nowhere"'))
+    (tmp_path / "mine.toml").write_text(text.replace("version = 2", 'version = 2\ntruth = "../nowhere"'))
     assert run("compact", "--protocol", tmp_path / "mine.toml") == 2
     assert "looks there, from the current folder: give --truth" in capsys.readouterr().err
 
@@ -771,7 +771,7 @@ def test_depth_of_several_kinds_is_all_fitted_and_that_is_said(rng):
         "1": cx.DepthMap(1 / samples[1].depth.values, "disparity"),
     }
     found = measure_predictors(
-        hold_truth(samples), [HeldPredictor("both", held)], load_protocol("real-frames")
+        to_ground_truth(samples), [InMemoryPredictor("both", held)], load_protocol("real-frames")
     )
     assert [column.name for column in found.columns[:2]] == ["both", "median depth"]
     summary = summarise(found)
@@ -785,14 +785,14 @@ def test_depth_of_several_kinds_is_all_fitted_and_that_is_said(rng):
 def test_like_is_compared_with_like(rng):
     samples = make_samples(rng, 6)
     held = [
-        HeldPredictor(name, {each.key: make(each.depth.values) for each in samples})
+        InMemoryPredictor(name, {each.key: make(each.depth.values) for each in samples})
         for name, make in (
             ("metres", lambda values: cx.DepthMap(values * np.float32(1.1), "metric")),
             ("relative", lambda values: cx.DepthMap(1 / values, "disparity")),
             ("better", lambda values: cx.DepthMap(values, "metric")),
         )
     ]
-    found = measure_predictors(hold_truth(samples), held, load_protocol("real-frames"))
+    found = measure_predictors(to_ground_truth(samples), held, load_protocol("real-frames"))
     pairs = {(each.first, each.other) for each in summarise(found, resamples=20).comparisons}
     assert pairs == {
         ("metres", "better"),

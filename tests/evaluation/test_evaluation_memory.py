@@ -9,7 +9,7 @@ import numpy as np
 
 from cortexia_video import DepthMap, Frame, RGBDSample
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.evaluation.ground_truth import hold_truth
+from cortexia_video.evaluation.ground_truth import to_ground_truth
 from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.predictors import StoredPredictor
 from cortexia_video.evaluation.protocol import load_protocol
@@ -51,7 +51,7 @@ def count_bytes(make):
 
 
 def evaluate_some(count, **options):
-    truth = hold_truth(RGBDDataset("small", [Entry(number) for number in range(count)], read_sample))
+    truth = to_ground_truth(RGBDDataset("small", [Entry(number) for number in range(count)], read_sample))
     return measure_predictors(truth, [Near()], METRIC, workers=1, **options)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import cortexia_video as cx
 from cortexia_video.errors import OutputLostError
-from cortexia_video.evaluation import ModelPredictor, evaluator, hold_truth
+from cortexia_video.evaluation import ModelPredictor, evaluator, to_ground_truth
 
 
 def make_samples() -> list[cx.RGBDSample]:
@@ -25,7 +25,7 @@ def test_a_model_folders_and_held_samples_are_measured_and_written(tmp_path: Pat
     for each in samples:
         cx.write_depth(each.depth, tmp_path / f"true/{each.key}.npz")
     estimator = cx.DepthEstimator(cx.SyntheticModel())
-    truth, folder = hold_truth(samples, max_m=10.0), tmp_path / "true"
+    truth, folder = to_ground_truth(samples, max_m=10.0), tmp_path / "true"
     result = cx.evaluate([estimator, str(folder)], truth=truth, output=tmp_path / "out", workers=2)
     totals = result.summary.totals
     assert totals[str(folder)]["abs_rel"].value == pytest.approx(0, abs=1e-6)
@@ -48,5 +48,5 @@ def test_what_was_measured_is_told_where_it_cannot_be_written(
     monkeypatch.setattr(evaluator, "save_results", fail)
     estimator = cx.DepthEstimator(cx.SyntheticModel())
     with pytest.raises(OutputLostError) as raised:
-        cx.evaluate(estimator, truth=hold_truth(make_samples()), output=tmp_path / "out")
+        cx.evaluate(estimator, truth=to_ground_truth(make_samples()), output=tmp_path / "out")
     assert "synthetic" in str(raised.value.report)

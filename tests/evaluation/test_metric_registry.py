@@ -12,12 +12,12 @@ from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.evaluator import evaluate_pairs
-from cortexia_video.evaluation.ground_truth import hold_truth
+from cortexia_video.evaluation.ground_truth import to_ground_truth
 from cortexia_video.evaluation.image_score import score_image
 from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.metrics.regions import REGIONS, split_errors
 from cortexia_video.evaluation.metrics.registry import GROUPS, choose_groups
-from cortexia_video.evaluation.predictors import HeldPredictor, ModelPredictor
+from cortexia_video.evaluation.predictors import InMemoryPredictor, ModelPredictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.reference import Items, find_reference
 from cortexia_video.evaluation.score_file import ScoreFile
@@ -176,7 +176,7 @@ def test_a_model_in_the_engine_gives_the_numbers_of_images_one_by_one(rng, tmp_p
     protocol = load_protocol("moge-disparity")
     estimator = DepthEstimator(Blinking("blinking"), batch_size=2)
     predictor = ModelPredictor("blinking", estimator)
-    truth = hold_truth(samples)
+    truth = to_ground_truth(samples)
     with ScoreFile(tmp_path) as kept:
         column = measure_predictors(truth, [predictor], protocol, kept=kept, workers=2).columns[0]
     (scores,) = column.scores.values()
@@ -197,7 +197,7 @@ def test_a_model_in_the_engine_gives_the_numbers_of_images_one_by_one(rng, tmp_p
 def test_a_kind_that_a_protocol_refuses_ends_the_evaluation_of_a_model(rng):
     predictor = ModelPredictor("synthetic", DepthEstimator(SyntheticModel()))
     with pytest.raises(InputError, match="disparity depth does not allow the alignment 'none'"):
-        measure_predictors(hold_truth(make_samples(rng)), [predictor], METRIC)
+        measure_predictors(to_ground_truth(make_samples(rng)), [predictor], METRIC)
 
 
 def test_hidden_cameras_are_not_told_to_models(rng):
@@ -205,8 +205,8 @@ def test_hidden_cameras_are_not_told_to_models(rng):
     sample = replace(sample, frame=replace(sample.frame, f_px=40.0, f_source="given"))
     hidden = replace(METRIC, cameras="hidden")
     seen = [
-        next(map(items.open, items.list_places()))
-        for items in (Items(hold_truth([sample]), each) for each in (METRIC, hidden))
+        next(map(items.open, items.list_pending()))
+        for items in (Items(to_ground_truth([sample]), each) for each in (METRIC, hidden))
     ]
     assert [item.frame.f_px for item in seen] == [40.0, None]
     assert all(item.reference.camera == CAMERA for item in seen)
@@ -233,11 +233,13 @@ def test_pairs_in_memory_are_measured_in_a_few_lines(rng):
 def test_two_predictors_in_memory_are_compared_on_the_same_draws(rng, tmp_path):
     samples = make_samples(rng)
     held = [
-        HeldPredictor(name, {each.key: DepthMap(each.depth.values * by, "metric") for each in samples})
+        InMemoryPredictor(name, {each.key: DepthMap(each.depth.values * by, "metric") for each in samples})
         for name, by in (("near", 0.9), ("nearer", 0.8))
     ]
     with ScoreFile(tmp_path) as scores:
-        summary = summarise(measure_predictors(hold_truth(samples), held, METRIC, kept=scores), resamples=50)
+        summary = summarise(
+            measure_predictors(to_ground_truth(samples), held, METRIC, kept=scores), resamples=50
+        )
     first = summary.comparisons[0]
     assert first.differences["abs_rel"] == pytest.approx((-0.1, -0.1, -0.1), abs=1e-6)
     assert first.better["abs_rel"] == 1

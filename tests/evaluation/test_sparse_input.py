@@ -13,7 +13,7 @@ from PIL import Image
 import cortexia_video as cx
 from cortexia_video import DepthEstimator, DepthMap, Frame, SyntheticModel
 from cortexia_video.errors import InputError, ModelError
-from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
+from cortexia_video.evaluation.ground_truth import GroundTruth, to_ground_truth
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.side_by_side import compare
 from cortexia_video.rgbd_sample import RGBDSample
@@ -34,7 +34,7 @@ def truth() -> GroundTruth:
         depth[: 15 * seed] = np.nan
         image = np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
         samples.append(RGBDSample(Frame(key, image), DepthMap(depth, "metric"), None))
-    return hold_truth(samples)
+    return to_ground_truth(samples)
 
 
 def measure(truth: GroundTruth, model: object, **options: object) -> cx.evaluation.EvaluationResult:
@@ -73,7 +73,7 @@ def test_points_outside_of_the_window_make_an_image_again(truth: GroundTruth, tm
 
     def count_kept(samples: list[RGBDSample]) -> int:
         options = {"sparse": "truth:50", "protocol": window, "output": tmp_path / "out"}
-        cx.evaluate(DepthEstimator(Completing()), truth=hold_truth(samples), **options)  # type: ignore[arg-type]
+        cx.evaluate(DepthEstimator(Completing()), truth=to_ground_truth(samples), **options)  # type: ignore[arg-type]
         return (tmp_path / "out/scores.jsonl").read_text().count("abs_rel")
 
     samples = [read() for within in truth.sets for _, read in within.list_samples()]

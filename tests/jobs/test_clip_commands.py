@@ -168,7 +168,7 @@ def test_a_dataset_of_folders_of_frames(tmp_path: Path) -> None:
     report = build_dataset(
         tmp_path / "shots/one", tmp_path / "built", depth=tmp_path / "run", format="webdataset"
     )
-    assert (report.rows, report.failed, sum(report.left.values())) == (3, 0, 0)
+    assert (report.rows, report.failed, sum(report.skipped.values())) == (3, 0, 0)
     samples = [*open_dataset("webdataset", tmp_path / "built")]
     assert [each.key for each in samples] == [f"one/{number:06}" for number in range(3)]
     assert [each.frame.timestamp_s for each in samples] == pytest.approx([0, 0.1, 0.2])

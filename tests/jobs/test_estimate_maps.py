@@ -256,7 +256,7 @@ def test_a_tar_holds_the_maps_and_what_comes_after_finds_them_there(photos: Path
     assert not verify(out).wrong
     (line,) = read_done(out)
     assert list_maps(line)["normals"] == "a.png.normals.png"
-    (item,) = list_run_items(photos, out, left={})  # type: ignore[arg-type]
+    (item,) = list_run_items(photos, out, skipped={})  # type: ignore[arg-type]
     sample, _ = item.load()
     assert sample.mask is not None and not sample.mask[:8].any() and sample.mask[20, 20]
 
