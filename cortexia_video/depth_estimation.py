@@ -73,7 +73,7 @@ class PreparedFrame:
 class ModelOutput:
     """What the network gave for one image.
 
-    values: float32 (h, w). fov_deg: where it was estimated. maps: what else it told, by the names of `Prediction`.
+    values: float32 (h, w). fov_deg: where it was estimated. maps: what else it predicted, by the names of `Prediction`.
     """
 
     values: NDArray[np.float32]

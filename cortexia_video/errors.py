@@ -429,7 +429,7 @@ def output_lost(path: object) -> Iterator[None]:
 
 
 def attempt(key: str, stage: Stage, work: Callable[[], _Result]) -> _Result | Failure:
-    """Do the work on one input; give what comes of it, or the `Failure` that it ended in.
+    """Do the work on one input; return what comes of it, or the `Failure` that it ended in.
 
     An input is made by anybody, and read by libraries that raise anything on what is broken; so no list of
     exceptions is ever complete. What ends a run goes through: `OutputLostError`, and what is no `Exception`, as

@@ -40,7 +40,7 @@ def open_streams() -> None:
 
 
 def find_loss() -> OSError | None:
-    """Flush what was printed; give the error that lost some of stdout, None for a reader that has gone."""
+    """Flush what was printed; return the error that lost some of stdout, None for a reader that has gone."""
     sys.stdout.flush()
     sys.stderr.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cortexia_video.datasets.dataset import AnyDataset, Load, RGBDDataset, RGBDStream, list_loads
 from cortexia_video.datasets.eval_region import EVERYWHERE, Region
 from cortexia_video.datasets.readers._calibration import Calibration
-from cortexia_video.datasets.row_schema import Meaning, from_row, make_schema, require_columns, to_row
+from cortexia_video.datasets.row_schema import AssumedMeaning, from_row, make_schema, require_columns, to_row
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DecodeError, InputError, attempt, explain_import
 from cortexia_video.rgbd_sample import RGBDSample
@@ -117,7 +117,7 @@ def from_hf(
             raw = raw.cast_column(column, hf.Image(decode=False))
     known = (hf.config.HF_CACHE_HOME, hf.config.HF_DATASETS_CACHE)
     folders = () if within is None else (within, *map(Path, known))
-    meaning = Meaning(convention, kind, scale, tuple(unknown))
+    meaning = AssumedMeaning(convention, kind, scale, tuple(unknown))
     reader = _RowReader(raw, image, depth, meaning, camera, folders)
     said = not meaning.is_assumed
     if streaming:
@@ -148,7 +148,7 @@ class _RowReader:
     dataset: Any
     image: str
     depth: str
-    meaning: Meaning
+    meaning: AssumedMeaning
     camera: Calibration | None
     folders: tuple[Path, ...]  # that hold what cells only name; none: it may lie anywhere
 

@@ -47,7 +47,7 @@ FLAGS = ("sparse",)
 _ORIENTATION = 0x0112  # of EXIF
 
 
-class Meaning(NamedTuple):
+class AssumedMeaning(NamedTuple):
     """What depth is taken for where neither it nor its row says so: as of `decode_depth`."""
 
     convention: str | None = None
@@ -70,7 +70,7 @@ class Meaning(NamedTuple):
         return self.is_said and self.scale is None
 
 
-UNSAID = Meaning()
+UNSAID = AssumedMeaning()
 
 
 def to_row(sample: RGBDSample, file: bytes | None = None) -> Row:
@@ -95,7 +95,7 @@ def to_row(sample: RGBDSample, file: bytes | None = None) -> Row:
 
 
 def from_row(
-    row: Mapping[str, Any], key: str, meaning: Meaning = UNSAID, camera: Calibration | None = None
+    row: Mapping[str, Any], key: str, meaning: AssumedMeaning = UNSAID, camera: Calibration | None = None
 ) -> RGBDSample:
     """Return the sample of a row; columns that do not exist are unknown.
 

@@ -22,7 +22,7 @@ _ENDS = {"JPEG": "jpg", "PNG": "png", "TIFF": "tiff"}
 
 
 def write_parquet(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows to a file, in groups of 4 MiB or one row; give their number."""
+    """Write rows to a file, in groups of 4 MiB or one row; return their number."""
     places = archive_writers.write_parquet(
         path,
         make_schema(),

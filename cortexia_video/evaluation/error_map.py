@@ -36,8 +36,8 @@ def find_error(
     max_m: the largest depth that counts, where the protocol leaves that to the dataset. Raises `InputError`
     where nothing can be measured.
     """
-    way = protocol.list_alignments({depth.kind})[0]
-    chosen = protocol if way == protocol.alignment else protocol.plain
+    alignment = protocol.list_alignments({depth.kind})[0]
+    chosen = protocol if alignment == protocol.alignment else protocol.plain
     reference = find_reference("", reference_m, chosen, set_max_m=max_m)
     score = score_image(depth, reference, chosen)
     if score.remark:
@@ -45,4 +45,4 @@ def find_error(
     measured = clip_depth(align_image(depth, reference, chosen), reference.limit_m, chosen)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(reference.mask, measured / reference.depth_m - 1, np.nan)
-    return ErrorMap(relative.astype(np.float32), abs_rel(score.sums), ALIGNMENTS[way].describe())
+    return ErrorMap(relative.astype(np.float32), abs_rel(score.sums), ALIGNMENTS[alignment].describe())

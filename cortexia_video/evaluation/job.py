@@ -23,10 +23,10 @@ from cortexia_video.evaluation.metrics.registry import choose_groups
 from cortexia_video.evaluation.predictors import (
     CachedPredictor,
     FolderPredictor,
+    ImageWork,
     Prediction,
     Predictor,
     StoredPredictor,
-    Work,
 )
 from cortexia_video.evaluation.protocol import Protocol, describe_fitting
 from cortexia_video.evaluation.reference import EvalItem, Items, PendingItem, find_digest
@@ -203,7 +203,7 @@ def measure_predictors(
 
 
 class EvaluateJob:
-    """Scores of all images, as they come. first: the predictor of whose images `look` is told. fits: of clips."""
+    """Scores of all images, as they come. first: of whose images `look` is called. fits: of clips."""
 
     def __init__(
         self,
@@ -266,7 +266,7 @@ class EvaluateJob:
             name, identity = (model.name, model.identify(item.frame.key)) if model else ("", b"")
             return [self._measure(name, item, identity, prediction), *measure_stored(item)]
 
-        def settle(found: _Found) -> None:
+        def collect(found: _Found) -> None:
             for name, within, scores in found:
                 self._scores.setdefault(name, {}).setdefault(within, []).append(scores)
             begun.advance()
@@ -278,10 +278,10 @@ class EvaluateJob:
         pending = self._items.list_pending()
         with stage(f"measuring {model.name}" if model else "measuring", total=self._total) as begun:
             if model is None:
-                run_bounded(pending, measure_pending, settle, workers=self._workers)
+                run_bounded(pending, measure_pending, collect, workers=self._workers)
             else:
                 model.work_through(
-                    pending, Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
+                    pending, ImageWork(begin=begin, measure=measure, collect=collect, workers=self._workers)
                 )
 
     def make_columns(self, predictor: Predictor) -> list[Column]:
@@ -292,10 +292,11 @@ class EvaluateJob:
         """
         name = predictor.name
         every = [score for scores in self._scores.get(name, {}).values() for score in chain(*scores)]
-        ways = self._protocol.list_alignments({score.kind for score in every if score.kind})
+        alignments = self._protocol.list_alignments({score.kind for score in every if score.kind})
         names = [name, f"{name}{FITTED}"]
         columns = [
-            Column(title, name, way, self.arrange(name, way)) for title, way in zip(names, ways, strict=False)
+            Column(title, name, each, self.arrange(name, each))
+            for title, each in zip(names, alignments, strict=False)
         ]
         if isinstance(predictor, FolderPredictor) and all(
             score.unknown == score.sums.pixels for score in every
@@ -336,11 +337,11 @@ class EvaluateJob:
         depth = None if isinstance(prediction, Failure) else prediction
         kinds: set[DepthKind] = {"metric"} if depth is None else {depth.kind}
         scores = []
-        for way in self._protocol.list_alignments(kinds):
-            protocol = self._protocol if way == self._protocol.alignment else self._protocol.plain
-            if depth is not None and depth.kind not in ALIGNMENTS[way].kinds:
+        for alignment in self._protocol.list_alignments(kinds):
+            protocol = self._protocol if alignment == self._protocol.alignment else self._protocol.plain
+            if depth is not None and depth.kind not in ALIGNMENTS[alignment].kinds:
                 raise InputError(
-                    f"{depth.kind} depth does not allow the alignment {way!r} of protocol {protocol.name}; "
+                    f"{depth.kind} depth does not allow the alignment {alignment!r} of protocol {protocol.name}; "
                     f"{describe_fitting(item.within.layout, [depth.kind])}"
                 )
             score = attempt(
@@ -352,7 +353,7 @@ class EvaluateJob:
                     item.reference,
                     protocol,
                     self._groups,
-                    self._find_fit(name, way, item),
+                    self._find_fit(name, alignment, item),
                 ),
             )
             if isinstance(score, Failure):
@@ -375,5 +376,5 @@ class EvaluateJob:
         return self._fits.get((name, alignment, name_clip(item.frame.key)))
 
     def _digest(self, name: str, item: EvalItem, identity: bytes) -> str:
-        fits = [self._find_fit(name, way, item) for way in ALIGNMENTS] if self._fits else []
+        fits = [self._find_fit(name, alignment, item) for alignment in ALIGNMENTS] if self._fits else []
         return find_digest(item.digest.encode(), identity, *([repr(fits).encode()] if fits else []))

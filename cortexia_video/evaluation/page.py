@@ -22,7 +22,7 @@ from cortexia_video.evaluation.metrics.depth_metrics import abs_rel
 from cortexia_video.evaluation.metrics.pixel_sums import Array
 from cortexia_video.evaluation.metrics.regions import REGIONS, fill_unknown, split_errors
 from cortexia_video.evaluation.metrics.registry import GROUPS
-from cortexia_video.evaluation.predictors import Prediction, Predictor, Work, find_photos
+from cortexia_video.evaluation.predictors import ImageWork, Prediction, Predictor, find_photos
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.reference import EvalItem, Items, PendingItem
 from cortexia_video.evaluation.summary import Summary
@@ -124,7 +124,7 @@ class TileMaker:
             self._tiles[score.key] = self._make(item, depth, score)
 
         if missing:
-            work = Work(begin=begin, measure=measure, settle=lambda _: None, workers=1)
+            work = ImageWork(begin=begin, measure=measure, collect=lambda _: None, workers=1)
             predictors[0].work_through(items.list_pending(missing), work)
         chosen = [[scores[row].key for row in rows] for rows in (worst, best)]
         dark = {

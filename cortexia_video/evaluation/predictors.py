@@ -52,15 +52,15 @@ Prediction = DepthMap | Failure | None  # None: there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work(Generic[Outcome]):
-    """What is done with images. begin, measure: on threads, so many of them. settle: on the calling one.
+class ImageWork(Generic[Outcome]):
+    """What is done with images. begin, measure: on threads, so many of them. collect: on the calling one.
 
     begin opens an image, or gives its result without depth; measure takes its depth.
     """
 
     begin: Callable[[PendingItem], EvalItem | Skipped[Outcome]]
     measure: Callable[[EvalItem, Prediction], Outcome]
-    settle: Callable[[Outcome], object]
+    collect: Callable[[Outcome], object]
     workers: int
 
 
@@ -85,8 +85,13 @@ class Predictor(Protocol):
             Any bytes: scores are taken from earlier calls where they are the same.
         """
 
-    def work_through(self, pending: Iterable[PendingItem], work: Work[Outcome]) -> None:
-        """Do the work on each image, as they come."""
+    def work_through(self, pending: Iterable[PendingItem], work: ImageWork[Outcome]) -> None:
+        """Do the work on each image, as they come.
+
+        Args:
+            pending: The images, still to be read.
+            work: What is done with each, and with its depth.
+        """
 
 
 class ModelPredictor:
@@ -121,7 +126,7 @@ class ModelPredictor:
         """See `Predictor.identify`."""
         return self._identity + (self._sparse.identify(key) if self._sparse else b"")
 
-    def work_through(self, pending: Iterable[PendingItem], work: Work[Outcome]) -> None:
+    def work_through(self, pending: Iterable[PendingItem], work: ImageWork[Outcome]) -> None:
         """See `Predictor`."""
         estimator = self._estimators[0]
 
@@ -138,7 +143,7 @@ class ModelPredictor:
         def finish(image: _Image, result: ItemResult) -> Outcome:
             return work.measure(image.opened, estimator.finish(result.origin, result.output))
 
-        engine: PipelineExecutor[_Image, Outcome] = PipelineExecutor(
+        executor: PipelineExecutor[_Image, Outcome] = PipelineExecutor(
             self._estimators,
             prepare=prepare,
             finish=finish,
@@ -146,15 +151,15 @@ class ModelPredictor:
             stop=threading.Event(),
             clock=StageClock(),
         )
-        for image, outcome in engine.run(map(_Image, pending)):
+        for image, outcome in executor.run(map(_Image, pending)):
             if isinstance(outcome, Failure):
                 outcome = work.measure(image.opened, outcome)
-            work.settle(outcome)
+            work.collect(outcome)
 
 
 @dataclass(slots=True)
 class _Image:
-    """An image on its way through the engine."""
+    """An image on its way through the executor."""
 
     pending: PendingItem
     item: EvalItem | None = None
@@ -187,7 +192,7 @@ class StoredPredictor:
     def learn_keys(self, keys: Sequence[str]) -> None:
         """Learn the keys of the images that will be asked for."""
 
-    def work_through(self, pending: Iterable[PendingItem], work: Work[Outcome]) -> None:
+    def work_through(self, pending: Iterable[PendingItem], work: ImageWork[Outcome]) -> None:
         """See `Predictor`."""
 
         def do(each: PendingItem) -> Outcome:
@@ -196,7 +201,7 @@ class StoredPredictor:
                 return begun.outcome
             return work.measure(begun, self.read(begun.frame.key))
 
-        run_bounded(pending, do, work.settle, workers=work.workers)
+        run_bounded(pending, do, work.collect, workers=work.workers)
 
 
 class InMemoryPredictor(StoredPredictor):
@@ -236,7 +241,7 @@ class CachedPredictor(StoredPredictor):
                     self._place(item.frame.key).write_bytes(b"".join(FORMATS["npz"].encode(depth)))
 
         with stage(f"running {self.name}") as begun:
-            work = Work(begin=begin, measure=keep, settle=lambda _: begun.advance(), workers=workers)
+            work = ImageWork(begin=begin, measure=keep, collect=lambda _: begun.advance(), workers=workers)
             predictor.work_through(items.list_pending(), work)
 
     def read(self, key: str) -> Prediction:
@@ -342,7 +347,7 @@ class FolderPredictor(StoredPredictor):
             return f"no depth in {self.name} can be measured: {source.path} for {key} of the ground truth: {remark}"
         return (
             f"no depth in {self.name} belongs to an image of the ground truth: found {next(iter(self._readings[0]))}, "
-            f"the ground truth has {key}: give the folder below which names and subfolders are the truth's, or "
+            f"the ground truth has {key}: give the folder below which names and subfolders are the ground truth's, or "
             "`pattern`, such as '{key}_depth.npy'"
         )
 

@@ -8,7 +8,7 @@ Tags and units: CIPA DC-008 (Exif 2.32). Two sources, in this order:
    FocalPlaneResolutionUnit (0xA210) on the sensor, so f_px = f_mm * pixels_per_mm, scaled when the image
    was resized after PixelXDimension x PixelYDimension (0xA002, 0xA003) were written. Only in a file that
    nobody changed since the shot (DateTime, 0x0132, equals DateTimeOriginal, 0x9003): editors that resize set
-   the new dimensions and leave the old resolution. In the 6 such photographs we looked at it was 11 to 55 %
+   the new dimensions and leave the old resolution. In the 6 such photos we looked at it was 11 to 55 %
    off, by the makers' sensor widths.
 
 Pixels are taken as square, so one number serves both axes and the EXIF orientation does not matter: turning a

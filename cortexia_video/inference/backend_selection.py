@@ -72,7 +72,7 @@ class BackendConfig(NamedTuple):
         return f"{self.backend} {self.precision}"
 
 
-def read_way(settings: Mapping[str, Any], model: str) -> BackendConfig:
+def read_config(settings: Mapping[str, Any], model: str) -> BackendConfig:
     """Return what ran a model by name, as the settings of its outputs say; what they leave out is the reference's."""
     backend = settings.get("backend", next(iter(find_model(model).backends), ""))
     return BackendConfig(str(backend), str(settings.get("precision", _FLOAT32)))
@@ -96,25 +96,25 @@ class BackendSelector:
         """Load the model as it was asked for; with `auto` its own way."""
         return load_estimators(self._model, **self._options)
 
-    def is_settled(self, loaded: Sequence[DepthEstimator]) -> bool:
+    def is_resolved(self, loaded: Sequence[DepthEstimator]) -> bool:
         """Return whether what was loaded can be used as it is: it is the reference, or there is no other."""
-        return not self._backends or self.find_way(loaded[0]) == self._reference_way
+        return not self._backends or self.find_config(loaded[0]) == self._reference_config
 
-    def settle(self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame]) -> Sequence[DepthEstimator]:
+    def resolve(self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame]) -> Sequence[DepthEstimator]:
         """Return what was loaded, once it is known to be near enough.
 
         frames: of the run; as many are taken as it needs. Raises `ParityError` for a backend or precision
         that differs too much, and where the reference can do none of them.
         """
         frames = iter(frames)
-        first = None if self.is_settled(loaded) else next(frames, None)
+        first = None if self.is_resolved(loaded) else next(frames, None)
         if first is None:  # where there are none to compare on, the run will find none to do
             return loaded
         with stage("comparing with float32"):
             reference = load_estimator(self._model, **self._on_first(self._reference))
             chosen = _choose_frames(reference, chain([first], frames))
             parity = self._compare(loaded[0], reference, chosen)
-        _log.info("%s against float32: %s", self.find_way(loaded[0]), parity)
+        _log.info("%s against float32: %s", self.find_config(loaded[0]), parity)
         return loaded
 
     def choose(
@@ -125,33 +125,33 @@ class BackendSelector:
         loaded: the model, its own way. has: tells whether the run has so many images. None where the run is too
         short for a trial, or there is nothing to choose from.
         """
-        ways = self._list_ways(loaded[0])
+        configs = self._list_configs(loaded[0])
         frames = iter(frames)
-        if not ways or not has(LONG_RUN) or (first := next(frames, None)) is None:
+        if not configs or not has(LONG_RUN) or (first := next(frames, None)) is None:
             return None
-        is_own = self.find_way(loaded[0]) == self._reference_way
+        is_own = self.find_config(loaded[0]) == self._reference_config
         reference = loaded[0] if is_own else load_estimator(self._model, **self._on_first(self._reference))
         memory = self._open_memory(reference, first)
-        way, tried = _parse_way(memory.read()), None
-        if way is None:
+        config, tried = _parse_config(memory.read()), None
+        if config is None:
             some = _choose_frames(reference, chain([first], frames))
             rounds = _time(reference, some) if some else []
             if not rounds or not has(math.ceil(_LONG_S * max(rounds))):
                 return None
             with stage("choosing a backend"):
-                way, tried = self._try(ways, reference, some, rounds, memory)
-        _log.info("the network is run by %s, which proved fastest here", way)
-        if way == self.find_way(loaded[0]):
+                config, tried = self._try(configs, reference, some, rounds, memory)
+        _log.info("the network is run by %s, which proved fastest here", config)
+        if config == self.find_config(loaded[0]):
             return loaded
-        return [tried] if tried and len(loaded) == 1 else self.load_by(way)
+        return [tried] if tried and len(loaded) == 1 else self.load_by(config)
 
-    def load_by(self, way: BackendConfig) -> Sequence[DepthEstimator]:
+    def load_by(self, config: BackendConfig) -> Sequence[DepthEstimator]:
         """Load the model to be run in a way of which it is known that it is near enough."""
-        return load_estimators(self._model, **{**self._options, **way._asdict()})
+        return load_estimators(self._model, **{**self._options, **config._asdict()})
 
-    def find_way(self, estimator: DepthEstimator) -> BackendConfig:
+    def find_config(self, estimator: DepthEstimator) -> BackendConfig:
         """Return what a loaded model is run by; what its settings leave out is the reference's."""
-        return read_way(estimator.model.settings, self._model)
+        return read_config(estimator.model.settings, self._model)
 
     def check(self, frames: Iterable[Frame]) -> Parity:
         """Return how far the model as it was asked for is from its reference at the model's own input size.
@@ -168,7 +168,7 @@ class BackendSelector:
         return self._compare(ours, theirs, frames, "full" if _SIZE in asked else "native")
 
     @property
-    def _reference_way(self) -> BackendConfig:
+    def _reference_config(self) -> BackendConfig:
         return BackendConfig(self._backends[0], _FLOAT32)
 
     @property
@@ -180,21 +180,21 @@ class BackendSelector:
         """Return the options for the first of several devices."""
         return {**options, "device": options.get("device", AUTO).split(",")[0].strip()}
 
-    def _list_ways(self, loaded: DepthEstimator) -> list[BackendConfig]:
+    def _list_configs(self, loaded: DepthEstimator) -> list[BackendConfig]:
         """Return the ways beside the reference that may be faster, the likely ones first.
 
         float16 only where there is a GPU for it.
         """
         wanted = self._options.get("precision") or AUTO
         too_slow = "float16" if loaded.model.device.startswith("cpu") else None
-        ways = [BackendConfig(name, each) for name in self._backends for each in _PRECISIONS[name]]
+        configs = [BackendConfig(name, each) for name in self._backends for each in _PRECISIONS[name]]
         return [
-            way
-            for way in reversed(ways)
-            if way != self._reference_way
-            and wanted in (AUTO, way.precision)
-            and way.precision != too_slow
-            and can_run(way.backend, exported=self._backends[0] == "torch")
+            config
+            for config in reversed(configs)
+            if config != self._reference_config
+            and wanted in (AUTO, config.precision)
+            and config.precision != too_slow
+            and can_run(config.backend, exported=self._backends[0] == "torch")
         ]
 
     def _open_memory(self, reference: DepthEstimator, frame: Frame) -> MachineMemory:
@@ -206,30 +206,30 @@ class BackendSelector:
 
     def _try(
         self,
-        ways: Iterable[BackendConfig],
+        configs: Iterable[BackendConfig],
         reference: DepthEstimator,
         frames: Sequence[Frame],
         rounds: Sequence[float],
         memory: MachineMemory,
     ) -> tuple[BackendConfig, DepthEstimator]:
-        """Time each way, compare those that would win, and remember what came out, unless that was chance.
+        """Time each config, compare those that would win, and remember what came out, unless that was chance.
 
         rounds: the reference's, as `_time` gives them. It is timed once more at the end.
         """
-        best, winner = self._reference_way, reference
+        best, winner = self._reference_config, reference
         timed = {best: rounds}
         trials = [f"{best}: {max(rounds):.3g} images/s; the reference"]
-        for way in ways:
+        for config in configs:
             try:
-                least = max(timed[best]) * (_WORTH_IT if best == self._reference_way else 1)
-                found, said, faster = self._try_one(way, reference, frames, least)
-                timed[way] = found
+                least = max(timed[best]) * (_WORTH_IT if best == self._reference_config else 1)
+                found, said, faster = self._try_one(config, reference, frames, least)
+                timed[config] = found
                 if faster:
-                    best, winner = way, faster
-                trials.append(f"{way}: {max(found, default=0):.3g} images/s; {said}")
+                    best, winner = config, faster
+                trials.append(f"{config}: {max(found, default=0):.3g} images/s; {said}")
             except (ModelError, MissingExtraError) as error:
-                trials.append(f"{way}: not used: {error}")
-        timed[self._reference_way] = [*rounds, *_time(reference, frames)]
+                trials.append(f"{config}: not used: {error}")
+        timed[self._reference_config] = [*rounds, *_time(reference, frames)]
         for trial in trials:
             _log.info("%s", trial)
         if _is_clear(timed, best):
@@ -239,10 +239,10 @@ class BackendSelector:
         return best, winner
 
     def _try_one(
-        self, way: BackendConfig, reference: DepthEstimator, frames: Sequence[Frame], least: float
+        self, config: BackendConfig, reference: DepthEstimator, frames: Sequence[Frame], least: float
     ) -> tuple[list[float], str, DepthEstimator | None]:
-        """Return a way's rounds, what is said of it, and the model if it is faster; of a loser nothing is kept."""
-        estimator = load_estimator(self._model, **self._on_first({**self._options, **way._asdict()}))
+        """Return a config's rounds, what is said of it, and the model if it is faster; of a loser nothing is kept."""
+        estimator = load_estimator(self._model, **self._on_first({**self._options, **config._asdict()}))
         rounds = _time(estimator, frames)
         if max(rounds, default=0) <= least:
             return rounds, "slower", None
@@ -262,13 +262,13 @@ class BackendSelector:
         parity = compare(ours, theirs, frames, together=together)
         if parity.worst.mean > self._max_error:
             raise ParityError(
-                f"{self._model} by {self.find_way(estimator)} is too far from float32: {parity}; use "
+                f"{self._model} by {self.find_config(estimator)} is too far from float32: {parity}; use "
                 f"another `backend` or `precision`, or allow it by `max_error={2 * parity.worst.mean:.2g}`"
             )
         return parity
 
 
-def _parse_way(text: str | None) -> BackendConfig | None:
+def _parse_config(text: str | None) -> BackendConfig | None:
     """Return what `str` of it gave; None of anything else."""
     backend, _, precision = (text or "").partition(" ")
     return BackendConfig(backend, precision) if precision in _PRECISIONS.get(backend, ()) else None
@@ -292,7 +292,7 @@ def _is_clear(timed: Mapping[BackendConfig, Sequence[float]], best: BackendConfi
     Or by less than what is worth it: ways that are as fast as each other need no other trial.
     """
     noise = max(max(rounds) / min(rounds) for rounds in timed.values() if rounds)
-    others = [max(rounds) for way, rounds in timed.items() if rounds and way != best]
+    others = [max(rounds) for config, rounds in timed.items() if rounds and config != best]
     return noise <= _WORTH_IT or noise < max(timed[best]) / max(others, default=math.inf)
 
 

@@ -88,10 +88,10 @@ class _Broken:
 
 
 class PipelineExecutor(Generic[Item, Outcome]):
-    """Take items through their stages; give each with its outcome, in the order in which they finish.
+    """Run items through their stages; `run` yields each with its outcome, in the order in which they finish.
 
-    estimators: one for each device, of one model. prepare(item): on a decode worker; what it settles goes out
-    at once. finish(item, result): on a write worker. What these raise ends the run; trouble with one item is
+    estimators: one for each device, of one model. prepare(item): on a decode worker; a `Skipped` or `Failure`
+    goes out at once. finish(item, result): on a write worker. What these raise ends the run; trouble with one item is
     a `Failure` that they return.
     stop: once it is set nothing new is begun; what the model is at is finished.
     """

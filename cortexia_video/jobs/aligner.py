@@ -114,7 +114,7 @@ class FitErrors:
                 self._bad += 1
 
     def log(self) -> None:
-        """Say it, in a line or two."""
+        """Log it, in a line or two."""
         if self._exact:
             many = format_count(self._exact, "image")
             _log.info("for %s only as many distances are known as a fit needs: its error is unknown", many)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.errors import Failure, MissingExtraError, ModelLoadError, attempt, printable
-from cortexia_video.inference.backend_selection import BackendConfig, BackendSelector, read_way
+from cortexia_video.inference.backend_selection import BackendConfig, BackendSelector, read_config
 from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.ledger.state import read_depth_json
 from cortexia_video.models.protocol import AUTO
@@ -29,24 +29,24 @@ def find_kept(
     named = {name: value for name, value in estimator.identity.items() if name not in (*WAY, "kind")}
     if not said or set(WAY) & {*said["in_ledger"]} or any(said.get(name) != named[name] for name in named):
         return None
-    way = read_way(said, model)
-    return way if precision in (None, AUTO, way.precision) else None
+    config = read_config(said, model)
+    return config if precision in (None, AUTO, config.precision) else None
 
 
 def load_kept(
-    selector: BackendSelector, loaded: Sequence[DepthEstimator], way: BackendConfig, root: AnyPath
+    selector: BackendSelector, loaded: Sequence[DepthEstimator], config: BackendConfig, root: AnyPath
 ) -> Sequence[DepthEstimator]:
     """Return the model to be run as its depth in a folder was made; say what to do where that cannot be here.
 
     loaded: its own way.
     """
-    if way == selector.find_way(loaded[0]):
+    if config == selector.find_config(loaded[0]):
         return loaded
     try:
-        return selector.load_by(way)
+        return selector.load_by(config)
     except (ModelLoadError, MissingExtraError) as error:
         raise type(error)(
-            f"the depth in {printable(str(root))} was made by {way}: {error}; or make all of it again by "
+            f"the depth in {printable(str(root))} was made by {config}: {error}; or make all of it again by "
             "`backend='reference'`"
         ) from error
 

@@ -21,7 +21,7 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import OutputLostError, output_lost
 from cortexia_video.formats.quantization import to_values
 from cortexia_video.formats.registry import FORMATS, Format
-from cortexia_video.ledger.entries import Placed
+from cortexia_video.ledger.entries import WrittenFile
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.remote_path import RemotePath
@@ -41,15 +41,15 @@ def choose_format(form: Format, about: Mapping[str, Any]) -> Format:
     return form if about.get("scale") is None else form.with_steps(about["scale"], about.get("offset", 0.0))
 
 
-def place_frames(sink: Sink, key: str, form: Format, clip: DepthClip) -> dict[str, Placed]:
+def place_frames(sink: Sink, key: str, form: Format, clip: DepthClip) -> dict[str, WrittenFile]:
     """Write a file for each frame, and their times; return what was written. Raises what `Sink.place` does.
 
     Frames that an earlier, longer clip left behind these are removed.
     """
-    chosen, outputs = choose_format(form, clip.metadata), dict[str, Placed]()
+    chosen, outputs = choose_format(form, clip.metadata), dict[str, WrittenFile]()
     sink.check_key(key)
 
-    def place(numbered: tuple[int, DepthMap]) -> dict[str, Placed]:
+    def place(numbered: tuple[int, DepthMap]) -> dict[str, WrittenFile]:
         number, depth = numbered
         chosen.require_kept(depth)
         return sink.place({f"{key}/{number:06}{form.suffix}": chosen.encode(depth)})

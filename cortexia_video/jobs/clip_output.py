@@ -116,7 +116,7 @@ class _Progress:
 class ClipOutput:
     """Writes the depth of one clip. What earlier runs did of it is taken up; `following` is what comes next.
 
-    place: the video. numbers: of the frames that are taken. record_begun: is told before the file is placed.
+    place: the video. numbers: of the frames that are taken. record_begun: called before the file is placed.
 
     Attributes:
         carried: For a model that sees windows of frames, the inputs with which the next window begins.
@@ -170,7 +170,7 @@ class ClipOutput:
 
     @property
     def unread(self) -> int:
-        """The position of the first frame that no part depends on; a window depends on some beyond what it settles."""
+        """The position of the first frame that no part depends on; a window depends on some beyond its own."""
         return self.following + (self._window.blended if self._window and self.following else 0)
 
     @property
@@ -233,7 +233,7 @@ class ClipOutput:
     def add_window(
         self, result: ItemResult, known: Mapping[int, Floats], *, held: int, proof: dict[str, str]
     ) -> bool:
-        """Write the frames that the next window settles; return whether the last is among them.
+        """Write the frames that the next window finishes; return whether the last is among them.
 
         result: its maps lie one below the other. known: distances in some of the first frames, where depth is aligned.
         held: frames of it that cannot be decoded. proof: digests of its last images. `carried` is what the next
@@ -243,11 +243,11 @@ class ClipOutput:
         assert window is not None and self._stitch is not None
         with self._clock.measure("steady", self._key):
             values = result.output.values
-            settled = self._stitch.add(values.reshape(window.frames, -1, values.shape[1]))
-        numbers = self._numbers[progress.following :][: len(settled)]
+            finished = self._stitch.add(values.reshape(window.frames, -1, values.shape[1]))
+        numbers = self._numbers[progress.following :][: len(finished)]
         frames = {
             number: replace(result, output=ModelOutput(each))
-            for number, each in zip(numbers, settled, strict=False)
+            for number, each in zip(numbers, finished, strict=False)
         }
         if not self.knows_coding:
             self.choose_coding(frames, known)
@@ -346,7 +346,7 @@ class ClipOutput:
         return self._index.time_s(self._numbers[0])
 
     def _steady_frame(self, result: ItemResult, grey: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Give a frame to the filter; return the depth of those that it has finished, in order."""
+        """Pass a frame to the filter; return the depth of those that it has finished, in order."""
         progress, origin = self._progress, self._with_camera(result.origin)
         progress.f_px, progress.f_source = origin.f_px, origin.f_source
         progress.in_float32 += result.in_float32
@@ -373,7 +373,7 @@ class ClipOutput:
                 self._write(time_ms)
 
     def _write_rest(self) -> None:
-        """Give the last frame again to a filter that waits for more, until it has finished all."""
+        """Pass the last frame again to a filter that waits for more, until it has finished all."""
         for number in range(len(self._numbers), len(self._numbers) + _LONGEST_WINDOW):
             if not self._progress.waiting:
                 return

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.errors import format_count, printable
 from cortexia_video.html.wording import format_seconds
-from cortexia_video.ledger.entries import Placed
+from cortexia_video.ledger.entries import WrittenFile
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.documents import parse_object
 from cortexia_video.storage.paths import LARGEST_FILE, AnyPath, open_named, read_named, require_size
@@ -40,7 +40,7 @@ class ClipState:
     parts: those that are done, in order. facts: numbers and texts, for JSON. arrays: of the filter.
     """
 
-    parts: list[Placed] = field(default_factory=list)
+    parts: list[WrittenFile] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
@@ -93,7 +93,7 @@ class ClipParts:
             yield parts
 
     def remove(self) -> None:
-        """Take away all parts: the clip is done, or its outcome is another."""
+        """Remove all parts: the clip is done, or its outcome is another."""
         if self._written:
             remove_parts(self._sink, self._folder)
 
@@ -102,11 +102,11 @@ class ClipParts:
             said, arrays = _load_state(self._sink.root / self._folder / name)
             if said["of"] != self._made_of:
                 return None
-            return ClipState([Placed(*each) for each in said["parts"]], said["facts"], arrays)
+            return ClipState([WrittenFile(*each) for each in said["parts"]], said["facts"], arrays)
         except _DAMAGED:
             return None
 
-    def _is_whole(self, number: int, part: Placed) -> bool:
+    def _is_whole(self, number: int, part: WrittenFile) -> bool:
         digest, size = xxhash.xxh3_128(), 0
         try:
             with open_named(self._sink.root / self._name(number)) as file:
@@ -115,7 +115,7 @@ class ClipParts:
                     size += len(piece)
         except OSError:
             return False
-        return Placed(size, digest.hexdigest()) == part
+        return WrittenFile(size, digest.hexdigest()) == part
 
     def _name(self, number: int, suffix: str = ".mkv") -> str:
         return f"{self._folder}/{number:06}{suffix}"

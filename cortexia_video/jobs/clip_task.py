@@ -131,7 +131,7 @@ class ClipTask:
         return outcome
 
     def clean(self) -> None:
-        """Take the parts away, when the ledger has the outcome."""
+        """Remove the parts, when the ledger has the outcome."""
         self._parts.remove()
 
     def end(self) -> None:
@@ -293,11 +293,11 @@ class ClipTask:
     # ---- write workers, and whoever learns that a frame has no depth ---------------------------------------
 
     def fail(self, item: FrameItem, failure: Failure) -> None:
-        """Take that the network failed: the frame shows the one before."""
+        """Record that the network failed: the frame shows the one before."""
         self.finish(item, None)
 
     def finish(self, item: FrameItem, result: ItemResult | None) -> None:
-        """Take the network's output of a frame, or that there is none."""
+        """Accept the network's output of a frame, or that there is none."""
         with self._order:
             if item.position is None:
                 if result and item.digest:
@@ -352,7 +352,7 @@ class ClipTask:
         self._tools.note_frames(self.item.key, output.following, output.total, output.undrawn)
 
     def _settle(self, outcome: ItemDone | Failure) -> None:
-        """Take the first outcome: a clip can fail where it is read and where it is written, at once."""
+        """Keep the first outcome: a clip can fail where it is read and where it is written, at once."""
         with self._order:
             if not self._closed:
                 self._outcome = outcome

@@ -241,7 +241,7 @@ class DepthFileJob:
         workers: int,
         **of_outcomes: Any,
     ) -> Report:
-        """Take every input to its outcome in the sink's folder; its ledger then ends with the counts.
+        """Work on every input until its outcome is recorded in the sink's folder; its ledger then ends with the counts.
 
         files: what was found. The others are those of `open_outcomes`.
         """
@@ -253,7 +253,7 @@ class DepthFileJob:
                 run_bounded(
                     self._find_work(files),
                     lambda item: (item, attempt(item.key, "decode", lambda: self._convert(item))),
-                    lambda result: outcomes.settle(*result),
+                    lambda result: outcomes.record(*result),
                     workers=workers,
                 )
                 complete_depth_json(sink, outcomes.ledger.state)

@@ -153,7 +153,7 @@ class ClipConversion:
         self._is_lerobot, self._fps, self._allow_loss = lerobot, fps, allow_loss
 
     def run(self, clips: Iterable[DepthSequence | Failure], outcomes: Outcomes, workers: int) -> Report:
-        """Take every clip to its outcome; the ledger then ends with the counts."""
+        """Work on every clip until its outcome is recorded; the ledger then ends with the counts."""
         self._sink, self._ledger = outcomes.sink, outcomes.ledger
         files: dict[str, Sequence[InputFile]] = {}
 
@@ -171,7 +171,7 @@ class ClipConversion:
                     item,
                     attempt(item.key, "write", partial(self._convert, item, files[item.key])),
                 ),
-                lambda result: outcomes.settle(*result),
+                lambda result: outcomes.record(*result),
                 workers=workers,
             )
             complete_depth_json(self._sink, self._ledger.state)

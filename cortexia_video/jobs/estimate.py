@@ -329,7 +329,7 @@ def _run(
     stop: threading.Event,
     **of_outcomes: Any,
 ) -> Report:
-    """Take every input to its outcome; the ledger then ends with the counts and the speed."""
+    """Work on every input until its outcome is recorded; the ledger then ends with the counts and the speed."""
     root, sink, settings = spec.root, spec.open_sink(), executor.prepare(spec, found)
     refused: Iterable[tuple[str, Source]] = ()
     if changed == "refuse" and not of_outcomes["overwrite"]:
@@ -373,7 +373,7 @@ def _run(
 def _settle(outcomes: Outcomes, item: InputFile, result: ItemDone | Failure, errors: FitErrors) -> None:
     """Record and count the outcome of an input, and how far known distances are from its fit."""
     if isinstance(result, Failure):
-        outcomes.settle(item, result)
+        outcomes.record(item, result)
         return
     facts = {**result.facts, **outcomes.beside.get(item.key, {})}
     outcomes.ledger.record_done(item.key, item.source, result.outputs, **facts)
@@ -382,7 +382,7 @@ def _settle(outcomes: Outcomes, item: InputFile, result: ItemDone | Failure, err
     clip: Any = result.facts.get("clip", {})
     if clip.get("held"):
         _log.warning(_HELD, printable(item.key), clip["held"], clip["frames"])
-    outcomes.settle(item, None, clip.get("frames", 1))
+    outcomes.record(item, None, clip.get("frames", 1))
 
 
 class LookAhead:
@@ -525,7 +525,7 @@ class RunSpec:
         self, selector: BackendSelector, estimators: Sequence[DepthEstimator], items: Iterable[InputFile]
     ) -> None:
         """Compare what is to run with the reference, by as many of the inputs as need be decoded for that."""
-        selector.settle(estimators, decode_readable(items, self.task))
+        selector.resolve(estimators, decode_readable(items, self.task))
 
     def remember_limits(self, estimator: DepthEstimator) -> None:
         """Let a model by name begin with what earlier runs found to fit in memory, and keep what it finds."""

@@ -265,7 +265,7 @@ def _describe(path: str, data: bytes, depth: DepthMap, metadata: Metadata) -> In
 
 
 def _count(found: FolderInspection, root: AnyPath, inspector: _Inspector) -> list[str]:
-    """Count the files of a folder; give some of them, by reservoir sampling."""
+    """Count the files of a folder; return some of them, by reservoir sampling."""
     files, chance = inspector.find_files(root), random.Random(0)
     sample: list[str] = []
     for number, each in enumerate(track(files, "counting", "files")):

@@ -153,7 +153,7 @@ class Outcomes:
         self._told = False  # that outputs of other settings are here
 
     def needing_work(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
-        """Yield the inputs that are to be done; others settle here."""
+        """Yield the inputs that are to be done; the outcome of the others is recorded here."""
         for item in found:
             if self._stop.is_set():
                 return
@@ -170,7 +170,7 @@ class Outcomes:
         while not self._stop.is_set() and (item := next(items, None)) is not None:
             yield item
 
-    def settle(self, item: InputFile, failure: Failure | None, images: int = 1) -> None:
+    def record(self, item: InputFile, failure: Failure | None, images: int = 1) -> None:
         """Count an input that was worked on, of so many images; of one that is done the ledger has the line."""
         self.beside.pop(item.key, None)
         if failure:
@@ -256,7 +256,7 @@ class Outcomes:
         )
 
     def _needs_work(self, item: InputFile) -> bool:
-        """Return whether an input is to be done; one that is done, or that must not be, settles here."""
+        """Return whether an input is to be done; one that is done, or that must not be, is recorded here."""
         if self.sink.refuse and (refused := self.sink.refuse(item.key)):
             self.fail(Failure(item.key, "write", refused), item)
             return False

@@ -343,7 +343,7 @@ def _load(
             return load_kept(selector, loaded, kept, root)
         if chosen := selector.choose(loaded, frames, lambda count: clips.found > 0 or images.found >= count):
             return chosen
-    return selector.settle(loaded, frames)
+    return selector.resolve(loaded, frames)
 
 
 def _plan_clips(

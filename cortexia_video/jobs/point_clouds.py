@@ -317,13 +317,13 @@ class PointCloudJob:
         self._budget = MemoryBudget(MEMORY)
 
     def run(self, workers: int) -> Report:
-        """Take every image to its outcome; the ledger then ends with the counts."""
+        """Work on every image until its outcome is recorded; the ledger then ends with the counts."""
         work = self._outcomes.claimed(self._find())
         with self._outcomes as outcomes:
             run_bounded(
                 work,
                 lambda item: (item, attempt(item.key, "decode", lambda: self._make(item))),
-                lambda result: outcomes.settle(*result),
+                lambda result: outcomes.record(*result),
                 workers=workers,
             )
         outcomes.record_end()

@@ -30,12 +30,12 @@ from cortexia_video.errors import (
     explain_import,
     require_at_least_1,
 )
-from cortexia_video.inference.backend_selection import LONG_RUN, read_way
+from cortexia_video.inference.backend_selection import LONG_RUN, read_config
 from cortexia_video.jobs.estimate import LookAhead, RunContext, RunSpec
 from cortexia_video.jobs.worker import Worker
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.resources import Usage
-from cortexia_video.runtime.trace import ChromeTrace, Piece, TraceBuffer
+from cortexia_video.runtime.trace import ChromeTrace, Span, TraceBuffer
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import AnyPath
@@ -223,8 +223,8 @@ class RayExecutor:
         blocks = [items[begin : begin + size] for begin in range(0, len(items), size)]
         for block in self._map_blocks(blocks, at_once, trace is not None):
             if trace:
-                for piece in block.pieces:
-                    trace.write(piece)
+                for span in block.spans:
+                    trace.write(span)
             known = self._usages.get(block.worker, block.usage)  # blocks may come in another order
             self._usages[block.worker] = max(
                 known, block.usage, key=lambda each: sum(each.core_seconds.values())
@@ -282,7 +282,7 @@ class _BlockDone(NamedTuple):
     outcomes: list[tuple[str, ItemDone | Failure]]
     lost: OutputLostError | None
     usage: Usage
-    pieces: list[Piece]
+    spans: list[Span]
 
 
 class _RayWorker:
@@ -300,7 +300,7 @@ class _RayWorker:
         self._worker = Worker(spec.task, estimators, sink, lambda key, names: None, trace)
 
     def __call__(self, table: Any) -> Any:
-        """Take pickled blocks to pickled `_BlockDone`, in tables."""
+        """Turn pickled blocks into pickled `_BlockDone`, in tables."""
         import pyarrow as pa
 
         done = []
@@ -350,8 +350,8 @@ def _load_settings(
         inputs = LookAhead(iter(first), threading.Event())
         if spec.may_choose(inputs):
             selector, estimators = spec.choose_backend(estimators, inputs, goes_on=len(first) == LONG_RUN)
-            way = read_way(estimators[0].model.settings, str(spec.model))
-            chosen = way._asdict() if way.backend else {}  # a model that has none takes no such option
+            config = read_config(estimators[0].model.settings, str(spec.model))
+            chosen = config._asdict() if config.backend else {}  # a model that has none takes no such option
         if selector:
             spec.compare_backend(
                 selector, estimators, [each for each in first if isinstance(each, InputFile)]
@@ -424,7 +424,7 @@ def _import_ray() -> Any:
 
 @contextlib.contextmanager
 def _keep_apart() -> Iterator[Mapping[str, Any]]:
-    """Let the cluster that is begun here be reached by nobody else and leave nothing; give settings for it.
+    """Let the cluster that is begun here be reached by nobody else and leave nothing; return settings for it.
 
     Ray has few parameters for that. It listens on loopback alone where clusters of many machines are off. Its
     token, which keeps other users of this machine out, would be a file in the home folder. And its dashboard
@@ -456,7 +456,7 @@ def _keep_apart() -> Iterator[Mapping[str, Any]]:
 
 @contextlib.contextmanager
 def _as_cluster_error() -> Iterator[None]:
-    """Put what Ray raises in one line."""
+    """Return what Ray raises in one line."""
     try:
         yield
     except (CortexiaError, GeneratorExit):

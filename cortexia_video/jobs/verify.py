@@ -11,7 +11,7 @@ import xxhash
 
 from cortexia_video.errors import Failure, attempt, format_count, printable
 from cortexia_video.formats.exports import find_output_format
-from cortexia_video.ledger.entries import Placed
+from cortexia_video.ledger.entries import WrittenFile
 from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state, require_ledger
 from cortexia_video.runtime.bounded_map import map_bounded
@@ -25,7 +25,7 @@ MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger o
 _Output = tuple[str, str, DoneEntry]  # a key, the name of one of its outputs, what is known of the key
 
 
-class Wrong(NamedTuple):
+class WrongOutput(NamedTuple):
     """An output that is not as the ledger says. output: its name in the folder. reason: for people."""
 
     key: str
@@ -48,7 +48,7 @@ class Verification:
     """
 
     checked: int
-    wrong: list[Wrong]
+    wrong: list[WrongOutput]
     unfinished: list[str]
     forgotten: int = 0
 
@@ -110,9 +110,9 @@ def verify(
 
 def _verify(root: AnyPath, state: LedgerState, workers: int) -> Verification:
     budget = MemoryBudget(MEMORY)
-    results: list[Wrong | None] = []
+    results: list[WrongOutput | None] = []
 
-    def check(output: _Output) -> Wrong | None:
+    def check(output: _Output) -> WrongOutput | None:
         key, name, entry = output
         placed, size = entry.outputs[name], (entry.height, entry.width)
         convention = (state.settings(entry.run) or {}).get("convention")
@@ -121,7 +121,7 @@ def _verify(root: AnyPath, state: LedgerState, workers: int) -> Verification:
         if isinstance(fault, Failure):
             gone = isinstance(fault.error, FileNotFoundError)
             fault = "it is missing" if gone else f"it cannot be read: {fault.reason}"
-        return Wrong(key, name, fault) if fault else None
+        return WrongOutput(key, name, fault) if fault else None
 
     outputs = sum(1 for _ in _list_outputs(state))
     with stage("checking", "outputs", outputs) as begun:
@@ -152,7 +152,7 @@ def _list_outputs(state: LedgerState) -> Iterator[_Output]:
 
 
 def _find_fault(
-    root: AnyPath, name: str, placed: Placed, size: tuple[int, int], convention: object
+    root: AnyPath, name: str, placed: WrittenFile, size: tuple[int, int], convention: object
 ) -> str | None:
     if ".." in name.split("/") or name.startswith("/"):
         return "its name leads out of the folder"

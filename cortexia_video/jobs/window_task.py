@@ -25,7 +25,7 @@ from cortexia_video.video.windows import fill_window
 
 @dataclass(slots=True, eq=False)
 class WindowItem(FrameItem):
-    """A window in the pipeline; its position is that of the first frame it settles.
+    """A window in the pipeline; its position is that of the first frame it finishes.
 
     carried: inputs that the next begins with. held: how many of its frames cannot be decoded. proof: digests of its
     last images, by number.
@@ -42,7 +42,7 @@ class WindowTask(ClipTask):
     def __init__(self, item: InputFile, tools: ClipTools, window: Window) -> None:
         super().__init__(item, tools)
         self._window = window
-        self._following = 0  # the first frame that the next window settles
+        self._following = 0  # the first frame that the next window finishes
 
     def frames(self) -> Iterator[FrameItem]:
         """Yield an item for each window, and a few more."""
@@ -52,7 +52,7 @@ class WindowTask(ClipTask):
             ticket += 1
 
     def fail(self, item: FrameItem, failure: Failure) -> None:
-        """Take what the network failed by: the windows that follow need this one's depth."""
+        """Record what the network failed by: the windows that follow need this one's depth."""
         self._settle(failure)
 
     def _choose_probes(self, numbers: range) -> list[int]:

@@ -174,8 +174,8 @@ class Worker:
                         continue
                     if isinstance(outcome, Failure):  # of the model
                         item.clip.fail(item, outcome)
-                    if settled := item.clip.pop_outcome():
-                        yield item.clip.item, settled
+                    if ended := item.clip.pop_outcome():
+                        yield item.clip.item, ended
                         item.clip.clean()
                         clips.remove(item.clip)  # with its arrays and files
             finally:

@@ -21,7 +21,7 @@ from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.exports import find_output_format
 from cortexia_video.formats.maps import add_maps
 from cortexia_video.formats.registry import FORMATS, MAPS, PREVIEW, Format
-from cortexia_video.ledger.entries import Placed, Source
+from cortexia_video.ledger.entries import Source, WrittenFile
 from cortexia_video.storage.archive_member import IMAGES, read_part
 from cortexia_video.storage.paths import (
     LARGEST_FILE,
@@ -104,10 +104,10 @@ def about_depth(line: Line) -> dict[str, Any]:
     return {word: line[word] for word in OF_FILE if line.get(word) is not None}
 
 
-def list_outputs(line: Line) -> dict[str, Placed]:
+def list_outputs(line: Line) -> dict[str, WrittenFile]:
     """Return what was written of an image, also into a shard."""
     inside = {name: each[1:] for name, each in line.get("inside", {}).items()}
-    return {name: Placed(*placed) for name, placed in (inside or line["outputs"]).items()}
+    return {name: WrittenFile(*placed) for name, placed in (inside or line["outputs"]).items()}
 
 
 def list_maps(line: Line) -> dict[str, str]:
@@ -184,7 +184,7 @@ def read_output(root: AnyPath, name: str, line: Line) -> bytes:
                 data = read_part(root / shard, where, [column], max(LARGEST_FILE, 4 * size))
         except FileNotFoundError as error:
             raise DepthFileError(f"{printable(name)}: it is missing: {_REMEDY}") from error
-    if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != list_outputs(line)[name]:
+    if WrittenFile(len(data), xxhash.xxh3_128_hexdigest(data)) != list_outputs(line)[name]:
         raise DepthFileError(f"{printable(name)}: it is not what was written: {_REMEDY}")
     return data
 

@@ -9,7 +9,7 @@ CLAIMED = 256  # inputs that are said to be begun at once, where that is not don
 OF_LINE = ("kind", "model", "weights_sha256")  # what converted depth says of itself
 
 
-class Placed(NamedTuple):
+class WrittenFile(NamedTuple):
     """A file as it was written. size: bytes. digest: xxh3_128 in hex, against corruption, not forgery."""
 
     size: int
@@ -43,5 +43,5 @@ class Outputs(Protocol):
 class ItemDone(NamedTuple):
     """An input whose files are in place. outputs: these files. facts: what else its line says."""
 
-    outputs: Mapping[str, Placed]
+    outputs: Mapping[str, WrittenFile]
     facts: Mapping[str, object]

@@ -45,7 +45,7 @@ from cortexia_video.errors import (
     printable,
     put_in_words,
 )
-from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
+from cortexia_video.ledger.entries import CLAIMED, Outputs, Source, WrittenFile
 from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import (
@@ -193,7 +193,7 @@ class LookUp(NamedTuple):
     state: State
     other: str | None = None
     is_moved: bool = False
-    outputs: Mapping[str, Placed] = {}
+    outputs: Mapping[str, WrittenFile] = {}
 
 
 class Ledger:
@@ -392,18 +392,20 @@ class Ledger:
             self._append({"key": key, "outcome": "begun", "outputs": list(names)})
             self._file.sync()
 
-    def record_done(self, key: str, source: Source, outputs: Mapping[str, Placed], **facts: object) -> None:
+    def record_done(
+        self, key: str, source: Source, outputs: Mapping[str, WrittenFile], **facts: object
+    ) -> None:
         """Append that `key` is done; call it after its files are in place."""
         entry = {"key": key, "outcome": "done", "run": self.run, "path": source.path}
         self._append({**entry, "source": source[1:], "outputs": dict(outputs), **facts})
         self.count(outputs, facts)
 
-    def count_kept(self, key: str, outputs: Mapping[str, Placed], *, is_clip: bool) -> None:
+    def count_kept(self, key: str, outputs: Mapping[str, WrittenFile], *, is_clip: bool) -> None:
         """Count the outputs of an earlier run, which are left as they are."""
         facts = {"kind": self.settings.get("kind")}
         self.count(outputs, self._state.read_line(self._state.place(key)) if is_clip else facts)
 
-    def count(self, outputs: Mapping[str, Placed], facts: Mapping[str, object]) -> None:
+    def count(self, outputs: Mapping[str, WrittenFile], facts: Mapping[str, object]) -> None:
         """Count outputs that are there; of an archive with many maps the bytes count once. facts: of their line."""
         kind, clip = facts.get("kind"), facts.get("clip")
         with self._counting:
@@ -541,7 +543,7 @@ def append_to_ledger(root: AnyPath) -> Iterator[AppendLog | ObjectStoreLog]:
 
 
 def lock_whole(main: AppendLog) -> int:
-    """Lock `ledger.jsonl` and join what partitions left to it; give the number of files joined."""
+    """Lock `ledger.jsonl` and join what partitions left to it; return the number of files joined."""
     main.lock("is writing to")
     return join_partitions(main)
 

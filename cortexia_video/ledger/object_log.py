@@ -91,7 +91,7 @@ def list_segments(root: RemotePath) -> list[RemotePath]:
 
 
 def merge_segments(root: RemotePath) -> int:
-    """Join all that runs left to `ledger.jsonl`; give the number of objects joined.
+    """Join all that runs left to `ledger.jsonl`; return the number of objects joined.
 
     After a kill in the middle it is done again: lines can then be there twice, saying the same. Raises
     `OutputError` where something cannot be read, `OutputLostError` where the whole cannot be put.

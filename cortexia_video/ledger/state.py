@@ -30,7 +30,7 @@ from cortexia_video.errors import InputError, describe, printable, put_in_words
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.ledger.entries import OF_LINE, Outputs, Placed, Source
+from cortexia_video.ledger.entries import OF_LINE, Outputs, Source, WrittenFile
 from cortexia_video.ledger.object_log import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger.object_log import list_segments
 from cortexia_video.ledger.partition import Partition
@@ -71,7 +71,7 @@ class DoneEntry(NamedTuple):
     mtime_ns: int
     height: int
     width: int
-    outputs: dict[str, Placed]
+    outputs: dict[str, WrittenFile]
     beside: str | None = None
 
     def made_of(self, source: Source) -> bool:
@@ -96,7 +96,7 @@ class Run:
         return (self.end or {}).get("speed") or None
 
 
-class MadeBy(NamedTuple):
+class Producer(NamedTuple):
     """The run that made a depth map, and what the map's line says itself that else the run's settings say."""
 
     run: str
@@ -106,7 +106,7 @@ class MadeBy(NamedTuple):
 class _Origin(NamedTuple):
     """What many entries have in common.
 
-    run, words: as `MadeBy` has them. place: of their paths, without the key. suffixes: what follows the key
+    run, words: as `Producer` has them. place: of their paths, without the key. suffixes: what follows the key
     in the names of their outputs; a name without the key stands whole, behind a zero byte. beside: bytes of
     `DoneEntry.beside`, before those of outputs.
     """
@@ -155,10 +155,10 @@ class LedgerState:
         """Return where the line of each key that is done is: how many bytes of the ledger are before it."""
         return array("Q", sorted(_NUMBERS.unpack_from(packed)[0] for packed in self._done.values()))
 
-    def made_by(self) -> set[MadeBy]:
+    def made_by(self) -> set[Producer]:
         """Return what made all that is done."""
         numbers = {_NUMBERS.unpack_from(packed)[1] for packed in self._done.values()}
-        return {MadeBy(*self._origins[number][:2]) for number in numbers}
+        return {Producer(*self._origins[number][:2]) for number in numbers}
 
     def place(self, key: str) -> int:
         """Return where the line of a key that is done is, as `places` has it."""
@@ -319,7 +319,7 @@ class LedgerState:
         files = _FILE.iter_unpack(packed[begin:])
         for suffix, (output_size, digest) in zip(suffixes, files, strict=True):
             name = suffix[1:] if suffix.startswith("\0") else key + suffix
-            outputs[name] = Placed(output_size, digest.hex())
+            outputs[name] = WrittenFile(output_size, digest.hex())
         beside = packed[_NUMBERS.size : begin].hex() or None
         return DoneEntry(run, path, size, mtime_ns, height, width, outputs, beside)
 
@@ -416,7 +416,7 @@ class Folder(Outputs, Protocol):
     @property
     def root(self) -> AnyPath: ...
 
-    def place(self, files: Mapping[str, Chunks]) -> Mapping[str, Placed]:
+    def place(self, files: Mapping[str, Chunks]) -> Mapping[str, WrittenFile]:
         """Write files, each atomically."""
 
 

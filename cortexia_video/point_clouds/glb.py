@@ -1,7 +1,7 @@
 """GLB, the binary form of glTF 2.0: points, perhaps normals, colours; in glTF's axes: y up, z backward.
 
 Source: Khronos, glTF 2.0 Specification, 3.4 (axes, metres), 3.7 (meshes; vertex colours are linear, not sRGB)
-and 4.4 (GLB). KHR_materials_unlit: a photograph has its light in it. `extras` of the mesh tell the unit.
+and 4.4 (GLB). KHR_materials_unlit: a photo has its light in it. `extras` of the mesh tell the unit.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.errors import Failure, attempt
 from cortexia_video.ledger.artifacts import find_depth, list_outputs, read_run_depth
-from cortexia_video.reporting.ledger_summary import Line, Meaning
+from cortexia_video.reporting.ledger_summary import DepthMeaning, Line
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import MemoryBudget
@@ -32,7 +32,7 @@ class Measurement(NamedTuple):
     """
 
     line: Line
-    meaning: Meaning
+    meaning: DepthMeaning
     low: float
     p2: float
     median: float
@@ -74,7 +74,7 @@ class DepthSample:
 
 
 def measure_sample(
-    root: AnyPath, lines: Sequence[Line], find_meaning: Callable[[Line], Meaning], *, workers: int
+    root: AnyPath, lines: Sequence[Line], find_meaning: Callable[[Line], DepthMeaning], *, workers: int
 ) -> DepthSample:
     """Read the depth of lines of the ledger of the folder `root`, and measure it. workers: threads."""
     budget, sample = MemoryBudget(MEMORY), DepthSample()
@@ -101,7 +101,7 @@ def measure_sample(
     return sample
 
 
-def measure_depth(line: Line, meaning: Meaning, values: NDArray[np.float32]) -> Measurement:
+def measure_depth(line: Line, meaning: DepthMeaning, values: NDArray[np.float32]) -> Measurement:
     """Measure float32 (H, W), NaN where unknown."""
     step = math.ceil(math.sqrt(values.size / PIXELS))
     seen = values[::step, ::step]

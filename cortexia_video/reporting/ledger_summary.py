@@ -22,7 +22,7 @@ Line = Mapping[str, Any]
 _FAILURES_SAMPLED = 12
 
 
-class Meaning(NamedTuple):
+class DepthMeaning(NamedTuple):
     """What the numbers of a depth map are: which model made them, of which weights, and of what kind."""
 
     model: str
@@ -48,7 +48,7 @@ class LedgerSummary:
     unfinished: int = 0
     clips: int = 0
     frames: int = 0
-    meanings: Counter[Meaning] = field(default_factory=Counter)
+    meanings: Counter[DepthMeaning] = field(default_factory=Counter)
     failures: FailureGroups = field(default_factory=FailureGroups)
     focal_lengths: FocalLengths = field(default_factory=FocalLengths)
     alignments: Alignments = field(default_factory=Alignments)
@@ -59,7 +59,7 @@ class LedgerSummary:
     def images(self) -> int:
         return self.done + self.failed + self.requeued + self.unfinished
 
-    def meaning(self, line: Line) -> Meaning:
+    def meaning(self, line: Line) -> DepthMeaning:
         """Return what the numbers of a line's depth are."""
         return _find_meaning(line, {run.name: run for run in self.runs})
 
@@ -106,9 +106,9 @@ def summarise_ledger(root: AnyPath, *, sample: int) -> LedgerSummary:
     return summary
 
 
-def _find_meaning(line: Line, runs: Mapping[str, Run]) -> Meaning:
+def _find_meaning(line: Line, runs: Mapping[str, Run]) -> DepthMeaning:
     """Return what the line itself says, as those of converted depth do, else what its run does."""
     run = runs.get(line["run"])
     said = line if "model" in line else run.settings if run else {}
     model, weights = (said.get(name) for name in ("model", "weights_sha256"))
-    return Meaning(str(model or "unknown"), str(weights or ""), str(line.get("kind")))
+    return DepthMeaning(str(model or "unknown"), str(weights or ""), str(line.get("kind")))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cortexia_video.html.wording import find_unit, format_number, format_share, format_value
 from cortexia_video.reporting.depth_sample import Measurement
 from cortexia_video.reporting.focal_lengths import FocalLengths
-from cortexia_video.reporting.ledger_summary import Line, Meaning
+from cortexia_video.reporting.ledger_summary import DepthMeaning, Line
 
 MANY_UNKNOWN = 0.2  # of the pixels
 SATURATED = 0.25  # of the known pixels
@@ -40,7 +40,7 @@ class Outlier(NamedTuple):
 
 def find_outliers(measured: Iterable[Measurement]) -> list[Outlier]:
     """Compare each depth map with those that mean the same; the most unlike come first."""
-    groups: dict[Meaning, list[Measurement]] = defaultdict(list)
+    groups: dict[DepthMeaning, list[Measurement]] = defaultdict(list)
     for each in measured:
         groups[each.meaning].append(each)
     found = []

@@ -24,7 +24,7 @@ from cortexia_video.html.wording import (
 from cortexia_video.models.registry import find_model
 from cortexia_video.reporting.depth_sample import DepthSample, Measurement
 from cortexia_video.reporting.focal_lengths import FocalLengths
-from cortexia_video.reporting.ledger_summary import Meaning
+from cortexia_video.reporting.ledger_summary import DepthMeaning
 
 _SHOWN = 6  # meanings, or sources of focal lengths
 _LOGARITHMIC = ("metric", "scale_invariant")
@@ -36,7 +36,7 @@ _HOW_TO_READ = (
 )
 
 
-def show_meanings(meanings: Counter[Meaning]) -> Element | None:
+def show_meanings(meanings: Counter[DepthMeaning]) -> Element | None:
     """Return of each model and kind what its numbers are."""
     if not meanings:
         return None
@@ -67,7 +67,7 @@ def show_meanings(meanings: Counter[Meaning]) -> Element | None:
 
 def show_distributions(sample: DepthSample, lengths: FocalLengths) -> Element | None:
     """Draw how near and how far the maps of each meaning go, and the focal lengths from each source."""
-    groups: dict[Meaning, list[Measurement]] = defaultdict(list)
+    groups: dict[DepthMeaning, list[Measurement]] = defaultdict(list)
     for each in sample.measured:
         if each.unknown < 1:
             groups[each.meaning].append(each)

@@ -65,10 +65,10 @@ def map_bounded(
 def run_bounded(
     items: Iterable[_Item],
     work: Callable[[_Item], _Result],
-    settle: Callable[[_Result], object],
+    collect: Callable[[_Result], object],
     *,
     workers: int,
 ) -> None:
-    """Call `work` for each item on threads, and `settle` with each result, as they come, on this one."""
+    """Call `work` for each item on threads, and `collect` with each result, as they come, on this one."""
     for result in map_bounded(items, work, workers=workers, ordered=False):
-        settle(result)
+        collect(result)

@@ -1,4 +1,4 @@
-"""`ChromeTrace`: every piece of a run's work, with its time and thread, in a file to look at."""
+"""`ChromeTrace`: every span of a run's work, with its time and thread, in a file to look at."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _EPOCH_S = time.time() - time.perf_counter()  # when `time.perf_counter` was 0: 
 
 
 class Trace(Protocol):
-    """What a `StageClock` reports each piece to. started: of `time.perf_counter`."""
+    """What a `StageClock` reports each span to. started: of `time.perf_counter`."""
 
     def add(self, name: str, started: float, seconds: float, what: str) -> None: ...
 
 
-class Piece(NamedTuple):
+class Span(NamedTuple):
     """A stage's work on one thing, on one thread. started_s: since 1970."""
 
     name: str
@@ -38,25 +38,25 @@ class Piece(NamedTuple):
 
 
 class TraceBuffer:
-    """The pieces of a worker that cannot reach the run's trace, until they are taken there."""
+    """The spans of a worker that cannot reach the run's trace, until they are taken there."""
 
     def __init__(self) -> None:
         self._process = secrets.randbits(31)  # the system's numbers repeat from machine to machine
-        self._pieces: list[Piece] = []
+        self._spans: list[Span] = []
 
     def add(self, name: str, started: float, seconds: float, what: str) -> None:
-        """Keep one piece."""
-        self._pieces.append(_describe_piece(name, started, seconds, what, self._process))
+        """Keep one span."""
+        self._spans.append(_describe_span(name, started, seconds, what, self._process))
 
-    def take(self) -> list[Piece]:
-        """Return the pieces since this was last asked."""
-        taken, self._pieces = self._pieces, []
+    def take(self) -> list[Span]:
+        """Return the spans since this was last asked."""
+        taken, self._spans = self._spans, []
         return taken
 
 
-def _describe_piece(name: str, started: float, seconds: float, what: str, process: int) -> Piece:
+def _describe_span(name: str, started: float, seconds: float, what: str, process: int) -> Span:
     thread = threading.current_thread()
-    return Piece(name, started + _EPOCH_S, seconds, what, process, threading.get_native_id(), thread.name)
+    return Span(name, started + _EPOCH_S, seconds, what, process, threading.get_native_id(), thread.name)
 
 
 _BEGIN = b'[\n{"name": "process_name", "ph": "M", "pid": 0, "args": {"name": "cortexia"}},\n'
@@ -64,7 +64,7 @@ _log = logging.getLogger(__name__)
 
 
 class ChromeTrace:
-    """A file of timed pieces in Chrome's trace format: open it in ui.perfetto.dev or chrome://tracing.
+    """A file of timed spans in Chrome's trace format: open it in ui.perfetto.dev or chrome://tracing.
 
     Written as the run goes, so that memory does not grow and a killed run leaves what it had.
     Source: "Trace Event Format", Google, JSON array form, complete events (`"ph": "X"`), microseconds.
@@ -97,19 +97,19 @@ class ChromeTrace:
                 self._file.close()
 
     def add(self, name: str, started: float, seconds: float, what: str) -> None:
-        """Write one piece of this thread. started: of `time.perf_counter`."""
-        self.write(_describe_piece(name, started, seconds, what, os.getpid()))
+        """Write one span of this thread. started: of `time.perf_counter`."""
+        self.write(_describe_span(name, started, seconds, what, os.getpid()))
 
-    def write(self, piece: Piece) -> None:
-        """Write one piece."""
-        place = {"pid": piece.process, "tid": piece.thread}
-        times = {"ts": piece.started_s * 1e6, "dur": piece.seconds * 1e6}
+    def write(self, span: Span) -> None:
+        """Write one span."""
+        place = {"pid": span.process, "tid": span.thread}
+        times = {"ts": span.started_s * 1e6, "dur": span.seconds * 1e6}
         with self._lock:
-            if (piece.process, piece.thread) not in self._threads:
-                self._threads.add((piece.process, piece.thread))
-                named = {"args": {"name": piece.thread_name}}
+            if (span.process, span.thread) not in self._threads:
+                self._threads.add((span.process, span.thread))
+                named = {"args": {"name": span.thread_name}}
                 self._write({"name": "thread_name", "ph": "M", **place, **named})
-            self._write({"name": piece.name, "ph": "X", **times, "args": {"what": piece.what}, **place})
+            self._write({"name": span.name, "ph": "X", **times, "args": {"what": span.what}, **place})
 
     def _write(self, event: dict[str, object], ending: bytes = b",\n") -> None:
         """Write a line; the first that cannot be written ends the trace, not the run."""

@@ -30,7 +30,7 @@ from cortexia_video.errors import (
     require_one_of,
 )
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.ledger.entries import ItemDone, Placed
+from cortexia_video.ledger.entries import ItemDone, WrittenFile
 from cortexia_video.runtime.resources import StageClock
 from cortexia_video.sinks.sink import Item, Keyed, Sink
 from cortexia_video.storage.archive_writers import add_member, write_parquet
@@ -75,11 +75,11 @@ class _Filling:
         self._spans: dict[str, tuple[int, int]] = {}  # of each file: where it begins, and its bytes
         self._writing = threading.Lock()
 
-    def add(self, name: str, data: bytes) -> Placed:
+    def add(self, name: str, data: bytes) -> WrittenFile:
         with self._writing:
             self._spans[name] = self._file.seek(0, io.SEEK_END), len(data)
             self._file.write(data)
-        return Placed(len(data), xxhash.xxh3_128_hexdigest(data))
+        return WrittenFile(len(data), xxhash.xxh3_128_hexdigest(data))
 
     def read(self, name: str) -> bytes:
         begin, size = self._spans[name]
@@ -129,7 +129,7 @@ class ArchiveSink(Sink):
             words = f"key '{printable(key)}' {problem}, as parquet needs"
             raise InputError(f"{words}: rename it, or `pack='tar'`")
 
-    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
+    def place(self, files: Mapping[str, Chunks]) -> dict[str, WrittenFile]:
         """Keep the files of an input for its archive; place others, such as depth.json, as they are."""
         filling = self._filling.get(next(iter(files), ""))
         if filling is None:

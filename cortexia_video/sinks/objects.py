@@ -14,7 +14,7 @@ import xxhash
 from cortexia_video.errors import InputError, OutputError, OutputLostError, in_words
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head, may_be_own
-from cortexia_video.ledger.entries import Placed
+from cortexia_video.ledger.entries import WrittenFile
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.paths import find_problem
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
@@ -44,7 +44,7 @@ class ObjectSink(Sink):
     def __exit__(self, *_: object) -> None:
         return
 
-    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
+    def place(self, files: Mapping[str, Chunks]) -> dict[str, WrittenFile]:
         placed = {}
         for name, chunks in files.items():
             path, size, digest = self.root / name, sum(map(len, chunks)), xxhash.xxh3_128()
@@ -57,7 +57,7 @@ class ObjectSink(Sink):
                     path.write_bytes(b"".join(chunks))
             except RemoteError as error:  # after a few tries: the next object would fare no better
                 raise OutputLostError(path, error) from error
-            placed[name] = Placed(size, digest.hexdigest())
+            placed[name] = WrittenFile(size, digest.hexdigest())
         return placed
 
     def size_of(self, name: str) -> int | None:

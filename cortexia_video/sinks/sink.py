@@ -23,7 +23,7 @@ from cortexia_video.errors import (
 )
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS, MAPS, PREVIEW, RELATIVE, Format, is_own_output
-from cortexia_video.ledger.entries import ItemDone, Placed
+from cortexia_video.ledger.entries import ItemDone, WrittenFile
 from cortexia_video.runtime.resources import StageClock
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -95,7 +95,7 @@ class Sink(ABC):
     def __exit__(self, *_: object) -> None: ...
 
     @abstractmethod
-    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
+    def place(self, files: Mapping[str, Chunks]) -> dict[str, WrittenFile]:
         """Write files as `encode` gives them, each whole and safe when this returns.
 
         Raises `OSError` for trouble with one file, and `OutputLostError` where no other file could be written
@@ -127,7 +127,7 @@ class Sink(ABC):
         """Yield what `work` makes of items, each when its files are in place: here, at once."""
         return work(items)
 
-    def write(self, key: str, depth: DepthMap) -> dict[str, Placed]:
+    def write(self, key: str, depth: DepthMap) -> dict[str, WrittenFile]:
         """Encode and place one depth map; raises what `encode` and `place` raise."""
         return self.place(self.encode(key, depth))
 
@@ -204,7 +204,7 @@ class FolderSink(Sink):
         self._folded.add(folded)
         return None
 
-    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
+    def place(self, files: Mapping[str, Chunks]) -> dict[str, WrittenFile]:
         """Write files as `encode` gives them, each whole and flushed to the disk.
 
         Raises `OSError` for trouble with one file, and `OutputLostError` where no other file could be written
@@ -213,7 +213,7 @@ class FolderSink(Sink):
         placed = {}
         for name, chunks in files.items():
             try:
-                placed[name] = Placed(*self._partial.place(chunks, self.root, PurePath(name)))
+                placed[name] = WrittenFile(*self._partial.place(chunks, self.root, PurePath(name)))
             except OSError as error:
                 # some errors (EIO, say) can be one file's or the folder's, so another file is tried
                 full_or_gone = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE

@@ -43,7 +43,7 @@ def save(training: Training, position: Position, path: Path) -> None:
 
 
 def restore(training: Training, path: Path) -> Position | None:
-    """Go on where `save` was; give its place among the batches. None where there is no such file.
+    """Go on where `save` was; return its place among the batches. None where there is no such file.
 
     Raises `InputError` where the file is damaged, or was written by another recipe or with other processes.
     """

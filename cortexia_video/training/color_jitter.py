@@ -1,5 +1,5 @@
 """What a camera and its software do to colours, and more: so that a network trained on renderings believes
-photographs.
+photos.
 
 Images are float32 (B, 3, H, W) in [0, 1]; each is changed by chances of its own.
 """

@@ -44,7 +44,7 @@ def compact_metadata(short_side: int, source: str) -> dict[str, str]:
 
 
 def save_compact(state: Mapping[str, Tensor], path: Path, recipe: Recipe) -> str:
-    """Write trained weights as the ONNX file that runs; give the model's name."""
+    """Write trained weights as the ONNX file that runs; return the model's name."""
     network = hold_compact(state, "the training")
     short_side = recipe.network.short_side or min(recipe.short_sides)
     export_onnx(network, path, compact_metadata(short_side, describe_source(recipe)) | describe_terms(recipe))

@@ -115,7 +115,7 @@ def gradient_loss(
 
 
 def aligned_log_error(disparity: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Align each image by least squares, as the evaluation does; give errors of log depth, and where known.
+    """Align each image by least squares, as the evaluation does; return errors of log depth, and where known.
 
     Far things, whose disparity is small, count as much here as near ones. The sky counts as unknown.
     """

@@ -45,7 +45,7 @@ def check_teacher(images: str, labels: Path, teacher: str, *, any_licence: bool 
 
 
 def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
-    """Estimate depth of all images in a folder by a model, as `cortexia estimate` does it; give both as a
+    """Estimate depth of all images in a folder by a model, as `cortexia estimate` does it; return both as a
     dataset.
 
     images: a path, or a URL.

@@ -83,7 +83,7 @@ class PooledScene(NamedTuple):
 
 
 def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
-    """Render what `folder` still lacks of `plan` in `workers` processes; give all of it as a dataset.
+    """Render what `folder` still lacks of `plan` in `workers` processes; return all of it as a dataset.
 
     Depth is metric; the sky is SKY_M away, as losses know. Raises InputError where the folder holds scenes of
     another size, `OutputLostError` where it is full or unwritable.

@@ -44,7 +44,7 @@ class References(NamedTuple):
 
 
 def open_references(plan: ValidationPlan) -> References:
-    """Open the truths of a recipe. Raises `InputError` where one is missing or has no images."""
+    """Open the ground truths of a recipe. Raises `InputError` where one is missing or has no images."""
     protocol = load_protocol(plan.protocol)
     truths = tuple(
         open_truth(
@@ -54,7 +54,9 @@ def open_references(plan: ValidationPlan) -> References:
     )
     blind = [truth.path for truth in truths if not truth.has_images]
     if blind:
-        raise InputError(f"{blind[0]} has no images to look at: give a dataset as the validation's truth")
+        raise InputError(
+            f"{blind[0]} has no images to look at: give a dataset as the validation's ground truth"
+        )
     return References(protocol, truths)
 
 
@@ -165,7 +167,7 @@ class TrainedModel:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Run the network in float32 on (B, 3, h, w); give float32 (B, h, w)."""
+        """Run the network in float32 on (B, 3, h, w); return float32 (B, h, w)."""
         with torch.no_grad():
             values: NDArray[np.float32] = (
                 self._network(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()

@@ -37,7 +37,7 @@ class Stitch:
         self._state = dict(state or {})
 
     def add(self, values: _Maps) -> _Maps:
-        """Take a window's depth (frames, h, w); return that of the frames it settles, which follow the last ones."""
+        """Take a window's depth (frames, h, w); return that of the frames it finishes, which follow the last ones."""
         window, known = self._window, self._state
         fitted, last = window.fitted, window.frames - window.blended
         aligned, settled = values, values[:last]

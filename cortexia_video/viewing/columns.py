@@ -66,7 +66,7 @@ _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ViewItem:
     """What is seen of one image: each a value, or the failure in its place; None where there is none.
 
     camera: of the whole image, where more is known than a focal length. time_s: of a frame of a clip, whose key
@@ -83,7 +83,7 @@ class Look:
     max_m: float | None = None
 
 
-Load = Callable[[], Look]  # called on any thread
+Load = Callable[[], ViewItem]  # called on any thread
 
 
 class Column:
@@ -93,7 +93,7 @@ class Column:
         self.name = name
         self._limits: dict[str, ClipLimits | None] = {}
 
-    def list_looks(self, count: int) -> Iterator[Load]:
+    def list_items(self, count: int) -> Iterator[Load]:
         """Yield what loads its images, at most so many, spread over all, in their order."""
         raise InputError(f"{self.name} is viewed beside others: give it after them")
 
@@ -126,7 +126,7 @@ class RunColumn(Column):
         self._lines = opened.enter_context(LedgerLines(root))
         self._state = LedgerState(self._lines)
 
-    def list_looks(self, count: int) -> Iterator[Load]:
+    def list_items(self, count: int) -> Iterator[Load]:
         """See `Column`: by their keys. What images leave of the count is for the frames of clips."""
         keys = sorted(key for key, _ in self._state.done())
         if not keys:
@@ -137,7 +137,7 @@ class RunColumn(Column):
         frames = (count - len(lines) + clips) // clips if clips else 1
         for line in lines:
             for each in expand_clip(line, frames):
-                yield partial(look_at_line, self._root, each, self._images)
+                yield partial(load_line, self._root, each, self._images)
 
     def read(self, key: str, frame: Frame | None = None) -> DepthMap:
         """See `Column`."""
@@ -184,7 +184,7 @@ class FilesColumn(Column):
         self._files = DepthFiles([to_text(clip)], convention=convention, about=about)
         self._reader = DepthReader(about=about, convention=convention, max_megapixels=float("inf"))
 
-    def list_looks(self, count: int) -> Iterator[Load]:
+    def list_items(self, count: int) -> Iterator[Load]:
         """See `Column`."""
         if self._is_clip:
             yield from self._list_frames(count)
@@ -195,7 +195,7 @@ class FilesColumn(Column):
         chosen = {*spread(range(total), count)}
         for number, found in enumerate(self._files):
             if number in chosen:
-                yield partial(self._look, found)
+                yield partial(self._load_file, found)
 
     def _list_frames(self, count: int) -> Iterator[Load]:
         known = find_line(self._place)
@@ -203,25 +203,25 @@ class FilesColumn(Column):
             every = expand_clip(known[1], count if self._number is None else None)
             for line in every:
                 if self._number in (None, line["frame"]):
-                    yield partial(look_at_line, known[0], line, self._images)
+                    yield partial(load_line, known[0], line, self._images)
             return
         with DepthClip(self._place) as clip:
             times_s = clip.times_s.tolist()
         numbers = spread(range(len(times_s)), count) if self._number is None else [self._number]
         for number in numbers:
-            yield partial(self._look_at_frame, number, dict(enumerate(times_s)).get(number))
+            yield partial(self._load_frame, number, dict(enumerate(times_s)).get(number))
 
-    def _look_at_frame(self, number: int, time_s: float | None) -> Look:
+    def _load_frame(self, number: int, time_s: float | None) -> ViewItem:
         key, images = f"{self._place.name}/{number:06}", self._images
         depth = attempt(key, "decode", lambda: self.read(key))
         frame = None
         if images is not None:
             frame = attempt(key, "decode", lambda: Frame(key, read_frame(images, number)))
-        return Look(key, frame, depth, time_s=time_s, clip=self._place.name)
+        return ViewItem(key, frame, depth, time_s=time_s, clip=self._place.name)
 
-    def _look(self, found: InputFile | Failure) -> Look:
+    def _load_file(self, found: InputFile | Failure) -> ViewItem:
         if isinstance(found, Failure):
-            return Look(found.key, None, found)
+            return ViewItem(found.key, None, found)
         key, place = found.key, to_path(found.place)
 
         def read() -> Reading:
@@ -230,14 +230,14 @@ class FilesColumn(Column):
 
         reading = attempt(key, "decode", read)
         if isinstance(reading, Failure):
-            return Look(key, None, reading)
+            return ViewItem(key, None, reading)
         line, images, frame = reading.line, self._images, None
         if find_image(line) is not None:
             frame = attempt(key, "decode", lambda: _decode(read_run_image(line, images=images), key))
         elif images is not None:
             beside = images / key if is_folder(images) else images
             frame = attempt(key, "decode", lambda: _decode(read_image_bytes(beside), key))
-        return Look(key, frame, reading.depth)
+        return ViewItem(key, frame, reading.depth)
 
     def read(self, key: str, frame: Frame | None = None) -> DepthMap:
         """See `Column`."""
@@ -257,26 +257,26 @@ class TruthColumn(Column):
         super().__init__(name)
         self.truth = truth
 
-    def list_looks(self, count: int) -> Iterator[Load]:
+    def list_items(self, count: int) -> Iterator[Load]:
         """See `Column`; of a stream the first."""
         is_known = all(isinstance(each.dataset, RGBDDataset) for each in self.truth.sets)
         places = (
-            partial(_look_at_sample, self.truth.name(within, key), read, within)
+            partial(_load_sample, self.truth.name(within, key), read, within)
             for within in self.truth.sets
             for key, read in within.list_samples()
         )
         yield from spread([*places], count) if is_known else islice(places, count)
 
 
-def _look_at_sample(key: str, read: Callable[[], RGBDSample], within: GroundTruthSet) -> Look:
+def _load_sample(key: str, read: Callable[[], RGBDSample], within: GroundTruthSet) -> ViewItem:
     sample = attempt(key, "decode", read)
     if isinstance(sample, Failure):
-        return Look(key, None, sample)
+        return ViewItem(key, None, sample)
     values = np.where(sample.valid, sample.depth.values, np.float32(np.nan))
     depth = replace(sample.depth, values=values)
     frame = replace(sample.frame, key=key) if within.has_images else None
     max_m = within.max_m
-    return Look(key, frame, depth, sample.camera, sample.frame.timestamp_s, is_truth=True, max_m=max_m)
+    return ViewItem(key, frame, depth, sample.camera, sample.frame.timestamp_s, is_truth=True, max_m=max_m)
 
 
 class StoredColumn(Column):
@@ -322,14 +322,14 @@ def find_line(place: AnyPath) -> tuple[AnyPath, Line] | None:
     return None
 
 
-def look_at_line(root: AnyPath, line: Line, images: AnyPath | None) -> Look:
+def load_line(root: AnyPath, line: Line, images: AnyPath | None) -> ViewItem:
     """Read the depth of a line of a run's ledger, and its image."""
     key = line["key"]
     depth = attempt(key, "decode", lambda: read_run_depth(root, line, maps=DECODE_MAPS))
     frame = attempt(key, "decode", lambda: _decode(read_run_image(line, images=images), key))
     time_s = line["frame"] / line["clip"]["rate"] if "frame" in line else None
     clip = key.rpartition("/")[0] if "frame" in line else ""
-    return Look(key, frame if find_image(line) else None, depth, time_s=time_s, clip=clip)
+    return ViewItem(key, frame if find_image(line) else None, depth, time_s=time_s, clip=clip)
 
 
 def _decode(data: bytes, key: str) -> Frame:
@@ -341,27 +341,27 @@ def make_step(columns: Sequence[Column], maker: CloudMaker, protocol: Protocol, 
 
     protocol: by which depth is measured where the first column has the truth.
     """
-    look = load()
-    key, frame = look.key, look.frame
+    item = load()
+    key, frame = item.key, item.frame
     problem = f"no image: {frame.reason}" if isinstance(frame, Failure) else None
     seen = frame if isinstance(frame, Frame) else None
     maps: list[MapView | Failure] = []
     limits = None
-    truth = look.depth.values if look.is_truth and isinstance(look.depth, DepthMap) else None
+    truth = item.depth.values if item.is_truth and isinstance(item.depth, DepthMap) else None
     for number, column in enumerate(columns):
-        depth = attempt(key, "decode", partial(column.read, key, seen)) if number else look.depth
+        depth = attempt(key, "decode", partial(column.read, key, seen)) if number else item.depth
         if isinstance(depth, Failure):
             maps.append(depth)
             continue
-        held = column.find_limits(look.clip) if look.clip else None
-        shown = attempt(key, "decode", partial(make_map_view, depth, seen, look.camera, maker, limits, held))
+        held = column.find_limits(item.clip) if item.clip else None
+        shown = attempt(key, "decode", partial(make_map_view, depth, seen, item.camera, maker, limits, held))
         if isinstance(shown, MapView):
             limits = limits or (shown.limits if shown.is_metric else None)  # of the first: colors compare
             if number and truth is not None:
-                shown = add_error(shown, partial(find_error, depth, truth, protocol, max_m=look.max_m))
+                shown = add_error(shown, partial(find_error, depth, truth, protocol, max_m=item.max_m))
         maps.append(shown)
     image = shrink_image(seen) if seen else None
-    return Step(key, image, maps, problem, look.time_s, look.clip)
+    return Step(key, image, maps, problem, item.time_s, item.clip)
 
 
 def spread(items: Sequence[_Item], count: int) -> list[_Item]:

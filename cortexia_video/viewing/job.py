@@ -144,7 +144,7 @@ def view(
             columns, protocol = open_results(to_path(names[0]))
         else:
             columns = open_columns(names, opened, images=moved_to, kind=kind, convention=convention)
-        if next(columns[0].list_looks(1), None) is None:
+        if next(columns[0].list_items(1), None) is None:
             raise InputError(f"nothing to view in {printable(names[0])}")
         make = partial(make_step, columns, maker, protocol)
 
@@ -152,7 +152,7 @@ def view(
             """Yield a recording piece by piece, a step each; the pieces are empty where it has a file."""
             report.clear()
             recording = Recording([each.name for each in columns], wording, path)
-            steps = map_bounded(columns[0].list_looks(count), make, workers=choose_workers(workers))
+            steps = map_bounded(columns[0].list_items(count), make, workers=choose_workers(workers))
             for step in track(steps, "reading"):
                 recording.add(step)
                 if not report.images:

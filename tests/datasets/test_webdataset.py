@@ -113,7 +113,7 @@ def test_in_a_row_no_sample_is_used_without_its_parts(
     """As at a URL: what comes later is not known, so that each is refused with what sorts the tar."""
     monkeypatch.setattr(reader, "_index_samples", reader._stream_samples)
     path = sort_tar(shard, tmp_path / "sorted/train-00000.tar", ORDERS[order])
-    read = reader._Reader(None, None, reader.Meaning(), in_a_row=True)
+    read = reader._Reader(None, None, reader.AssumedMeaning(), in_a_row=True)
     found = [load() for load in reader._list_samples(path, read)]
     used = [each for each in found if isinstance(each, RGBDSample)]
     if order == "backwards":  # the files of a sample still follow each other

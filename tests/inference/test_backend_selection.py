@@ -341,7 +341,7 @@ def test_a_backend_that_is_wrong_for_several_at_once_is_found(monkeypatch: pytes
     monkeypatch.setattr(OpenVinoSession, "run", run_wrong)
     choice = BackendSelector("compact", backend="openvino", precision="float32")
     with pytest.raises(ParityError, match="too far"):
-        choice.settle(choice.load(), [frame(96, 128)])
+        choice.resolve(choice.load(), [frame(96, 128)])
 
 
 def test_compact_takes_batches_by_either_backend() -> None:

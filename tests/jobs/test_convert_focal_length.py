@@ -26,7 +26,7 @@ from cortexia_video.cli import main
 from cortexia_video.errors import InputError
 from cortexia_video.ledger.entries import Source
 from cortexia_video.models.protocol import DepthModel
-from cortexia_video.sinks.sink import Placed
+from cortexia_video.sinks.sink import WrittenFile
 
 KEYS = ("a.jpg", "b.jpg", "\udcff.jpg")
 KEPT = "not scaled to the given focal length:"
@@ -205,7 +205,7 @@ def record(folder: Path, values: np.ndarray, **facts: object) -> None:
     data = (folder / "a.npy").read_bytes()
     height, width = values.shape
     with open_ledger(folder, {"format": "npy"}) as ledger:
-        placed = {"a.npy": Placed(len(data), xxhash.xxh3_128_hexdigest(data))}
+        placed = {"a.npy": WrittenFile(len(data), xxhash.xxh3_128_hexdigest(data))}
         ledger.record_done(
             "a", Source("/x/a", 1, 1), placed, height=height, width=width, kind="metric", **facts
         )

@@ -20,7 +20,7 @@ from cortexia_video.jobs.verify import Verification, verify
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME
-from cortexia_video.sinks.sink import FolderSink, Placed
+from cortexia_video.sinks.sink import FolderSink, WrittenFile
 from cortexia_video.storage import paths
 
 DEPTH = DepthMap(np.random.default_rng(0).random((30, 40), np.float32), "metric")
@@ -126,13 +126,13 @@ def test_damage_is_found_requeued_and_done_again(out: Path) -> None:
 
 def test_a_file_that_was_written_wrong_is_found(tmp_path: Path) -> None:
     data = encode(FORMATS["npy"])
-    placed = Placed(len(data), xxhash.xxh3_128_hexdigest(data))
+    placed = WrittenFile(len(data), xxhash.xxh3_128_hexdigest(data))
     with open_ledger(tmp_path, {}) as ledger:
         for key, height in (("a", 30), ("b", 31)):
             (tmp_path / f"{key}.npy").write_bytes(data)
             ledger.record_done(key, Source("/x", 1, 1), {f"{key}.npy": placed}, height=height, width=40)
         (tmp_path / "c.npy").write_bytes(b"text")
-        text = Placed(4, xxhash.xxh3_128_hexdigest(b"text"))
+        text = WrittenFile(4, xxhash.xxh3_128_hexdigest(b"text"))
         ledger.record_done("c", Source("/x", 1, 1), {"c.npy": text}, height=30, width=40)
     told = reasons(verify(tmp_path))
     assert told.pop("c.npy").startswith("it cannot be decoded: ")

@@ -32,7 +32,7 @@ from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import DEPTH_JSON, LEDGER_NAME
-from cortexia_video.sinks.sink import Placed
+from cortexia_video.sinks.sink import WrittenFile
 from cortexia_video.storage import paths
 
 ZEROS = "0" * 64
@@ -235,8 +235,8 @@ def write_ledger(root: Path, seed: int) -> list[str]:
                 ledger.record_begun(key, [f"{key}.npy", f"{key}.preview.jpg"])
                 if chance.random() < 0.8:
                     placed = {
-                        f"{key}.npy": Placed(chance.randrange(9), "0" * 32),
-                        f"{key}.preview.jpg": Placed(1, "1"),
+                        f"{key}.npy": WrittenFile(chance.randrange(9), "0" * 32),
+                        f"{key}.preview.jpg": WrittenFile(1, "1"),
                     }
                     ledger.record_done(key, Source("/x", 1, 1), placed)
         path = next(iter(sorted(root.glob("ledger.[12]*"), reverse=True)), root / LEDGER_NAME)

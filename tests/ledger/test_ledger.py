@@ -20,12 +20,12 @@ from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME, name_partition, read_state
-from cortexia_video.sinks.sink import Placed
+from cortexia_video.sinks.sink import WrittenFile
 from cortexia_video.sources.inputs import InputFile
 
 SETTINGS = {"model": "synthetic"}
 SOURCE = Source("/photos/a.jpg", 10, 20)
-PLACED = {"a.npy": Placed(5, "0123456789abcdef" * 2)}
+PLACED = {"a.npy": WrittenFile(5, "0123456789abcdef" * 2)}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cortexia_video.datasets.build_items import list_run_items
 from cortexia_video.errors import DecodeError, InputError
 from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.ledger.entries import Placed, Source
+from cortexia_video.ledger.entries import Source, WrittenFile
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.lines import LedgerLines, read_done
 from cortexia_video.ledger.partition import Partition
@@ -25,7 +25,7 @@ from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 Make = Callable[..., Path]
-PLACED = {"a.npy": Placed(5, "0123456789abcdef" * 2)}
+PLACED = {"a.npy": WrittenFile(5, "0123456789abcdef" * 2)}
 COMMANDS: dict[str, Callable[[Path, Path, Path], object]] = {
     "estimate": lambda images, run, to: estimate(images, run, model="synthetic", kind="metric", f_px=20),
     "verify": lambda images, run, to: verify(run, workers=1),

@@ -47,7 +47,7 @@ from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.reporting.depth_sample import PIXELS, Measurement, measure_depth
 from cortexia_video.reporting.failures import find_shape
-from cortexia_video.reporting.ledger_summary import Meaning, summarise_ledger
+from cortexia_video.reporting.ledger_summary import DepthMeaning, summarise_ledger
 from cortexia_video.reporting.outliers import find_outliers
 from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.sources.find import find_images
@@ -190,7 +190,7 @@ def test_what_the_page_says_of_the_ledger_is_so(folder: Path) -> None:
     assert (found.done, found.failed) == (outcomes["done"], outcomes["failed"])
     assert (found.requeued, found.unfinished, found.images) == (0, outcomes["begun"], len(words))
     assert sum(group.count for group in found.failures.largest()) == outcomes["failed"]
-    assert found.meanings == {Meaning("depth-pro", "ab" * 32, "metric"): outcomes["done"]}
+    assert found.meanings == {DepthMeaning("depth-pro", "ab" * 32, "metric"): outcomes["done"]}
     focal = [line for line in words.values() if line.get("f_px")]
     for source in ("exif", "given", "estimated"):
         expected = sorted(line["f_px"] for line in focal if line["f_source"] == source)
@@ -219,7 +219,7 @@ def test_a_large_map_is_measured_on_some_of_its_pixels() -> None:
     values = np.random.default_rng(0).random((1500, 1700), np.float32)
     assert values.size > 4 * PIXELS
     values[:300] = np.nan
-    each = measure_depth({"key": "a"}, Meaning("m", "", "metric"), values)
+    each = measure_depth({"key": "a"}, DepthMeaning("m", "", "metric"), values)
     assert each.unknown == pytest.approx(0.2, abs=0.01)
     assert (each.p2, each.median, each.p98) == pytest.approx((0.02, 0.5, 0.98), abs=0.01)
 
@@ -266,7 +266,7 @@ def test_what_a_line_says_of_its_model_comes_before_its_run(write: Writer) -> No
     write.done("c.jpg", scene(2), model=None, weights_sha256=None)  # of a sensor
     found = report(write.root)
     meanings = [("depth-pro", "ab" * 32), ("zoedepth", "cd" * 32), ("unknown", "")]
-    assert found.summary.meanings == {Meaning(*each, "metric"): 1 for each in meanings}
+    assert found.summary.meanings == {DepthMeaning(*each, "metric"): 1 for each in meanings}
     assert {each.meaning for each in found.sample.measured} == set(found.summary.meanings)
     text = parse(found.path).text
     assert "apple-amlr (research only), not for use in a product" in text
@@ -318,7 +318,9 @@ def test_what_is_unusual_is_named_with_its_reason(folder: Path) -> None:
 
 def measurement(key: str, low: float, high: float, *, kind: str = "metric", model: str = "m") -> Measurement:
     middle = math.sqrt(low * high) if kind == "metric" else (low + high) / 2
-    return Measurement({"key": key}, Meaning(model, "", kind), low, low, middle, high, high, 0.0, 0.0, 0.0)
+    return Measurement(
+        {"key": key}, DepthMeaning(model, "", kind), low, low, middle, high, high, 0.0, 0.0, 0.0
+    )
 
 
 def test_metres_that_hardly_change_are_told_even_of_one_map() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 def associate(
     first_s: Sequence[float], second_s: Sequence[float], max_difference_s: float
 ) -> list[tuple[int, int]]:
-    """Pair each time of one list with one of the other, nearest pairs first; give pairs of indices, in order.
+    """Pair each time of one list with one of the other, nearest pairs first; return pairs of indices, in order.
 
     first_s, second_s: ascending, in seconds. No time is used twice. Pairs that are farther apart than
     `max_difference_s` are none. Of equally near pairs the earlier wins.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
-from cortexia_video.datasets.row_schema import Meaning, from_row, require_columns
+from cortexia_video.datasets.row_schema import AssumedMeaning, from_row, require_columns
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DecodeError, Failure, InputError, attempt, in_words
 from cortexia_video.rgbd_sample import RGBDSample
@@ -68,7 +68,7 @@ def _open(
             row if row.key else row._replace(key=f"{number:08d}")
             for number, row in enumerate(found.rows, len(rows))
         )
-    meaning = Meaning(convention, kind, scale, tuple(unknown))
+    meaning = AssumedMeaning(convention, kind, scale, tuple(unknown))
     reader = _Reader(image, depth, meaning)
     found_kind = kinds.pop() if len(kinds) == 1 else None
     return RGBDDataset(
@@ -125,7 +125,7 @@ def open_file(path: AnyPath) -> Any:
 class _Reader:
     """Reads rows; the row groups that were read last stay, for all threads."""
 
-    def __init__(self, image: str, depth: str, meaning: Meaning) -> None:
+    def __init__(self, image: str, depth: str, meaning: AssumedMeaning) -> None:
         self._said = image, depth, meaning
         self._groups = RecentGroups()
         self._files: dict[AnyPath, Any] = {}

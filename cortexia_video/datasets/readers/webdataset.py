@@ -17,7 +17,7 @@ from typing import NamedTuple
 from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream, list_loads
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
-from cortexia_video.datasets.row_schema import Meaning, from_row
+from cortexia_video.datasets.row_schema import AssumedMeaning, from_row
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError, attempt, in_words
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
@@ -45,7 +45,7 @@ class _Reader:
 
     image: str | None
     depth: str | None
-    meaning: Meaning
+    meaning: AssumedMeaning
     in_a_row: bool = False
 
     def attempt(self, name: str, files: dict[str, bytes]) -> Attempt:
@@ -172,7 +172,7 @@ def _open(
     paths = list_split(root, ".tar", split)
     if not paths:
         raise InputError(INFO.describe_missing(root))
-    meaning = Meaning(convention, kind, scale, tuple(unknown))
+    meaning = AssumedMeaning(convention, kind, scale, tuple(unknown))
     shards = [
         partial(
             list_loads,

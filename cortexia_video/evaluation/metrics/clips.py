@@ -68,7 +68,7 @@ def score_clip(
 
     Raises:
         InputError: There are no frames, of another number than the truth, or the kind does not allow the alignment.
-        ValueError: Nothing is known of the truth.
+        ValueError: Nothing is known of the ground truth.
 
     Example:
         >>> truth = [np.full((4, 6), 2.0), np.full((4, 6), 3.0)]
@@ -77,7 +77,7 @@ def score_clip(
         0.0
     """
     if not depths or len(depths) != len(truth_m):
-        raise InputError(f"{len(depths)} frames of depth and {len(truth_m)} of truth: give one each")
+        raise InputError(f"{len(depths)} frames of depth and {len(truth_m)} of ground truth: give one each")
     if (poses is None) != (camera is None):
         raise InputError("`poses` and `camera` belong together: give both or none")
     kind = depths[0].kind
@@ -104,7 +104,7 @@ def score_clip(
 
 
 class ClipFrame(NamedTuple):
-    """A frame of a clip with its truth.
+    """A frame of a clip with its ground truth.
 
     values: (H, W), depth of the clip's kind. truth_m: float64 (H, W), NaN where it is unknown or does not count.
     max_depth_m: the largest depth that counts. pose: camera to world, (4, 4), or None.
@@ -154,7 +154,7 @@ def score_frames(
 
 
 def _abs_rel(depth: Floats, truth_m: Floats, known: Mask) -> float:
-    """Return the mean over the pixels whose depth and truth are known."""
+    """Return the mean over the pixels whose depth and ground truth are known."""
     found = known & np.isfinite(depth)
     if not found.any():
         return math.nan

@@ -55,7 +55,7 @@ class Subject:
         return self.find_depth()
 
 
-class Meaning(NamedTuple):
+class MetricLabel(NamedTuple):
     """What a number says. title: over its column."""
 
     title: str
@@ -68,7 +68,7 @@ class Group(NamedTuple):
     of_baselines: they say something of depth that does not look at the image, too.
     """
 
-    metrics: Mapping[str, Meaning]
+    metrics: Mapping[str, MetricLabel]
     find_lack: Callable[[Subject], str]
     measure: Callable[[Subject], Iterable[float]]
     of_baselines: bool = True
@@ -189,16 +189,16 @@ def _camera(subject: Subject) -> Pinhole:
 
 GROUPS: dict[str, Group] = {
     "boundary": Group(
-        {"boundary_f1": Meaning("boundary F1", "larger")},
+        {"boundary_f1": MetricLabel("boundary F1", "larger")},
         _need_neighbours,
         lambda it: [boundary_f1(it.depth_m, it.reference.depth_m, it.reference.mask)],
         False,
     ),
     "edges": Group(
         {
-            "edge_accuracy": Meaning("edge accuracy px", "smaller"),
-            "edge_completeness": Meaning("edge completeness px, paper", "smaller"),
-            "edge_completeness_scripts": Meaning("edge completeness px, scripts", "smaller"),
+            "edge_accuracy": MetricLabel("edge accuracy px", "smaller"),
+            "edge_completeness": MetricLabel("edge completeness px, paper", "smaller"),
+            "edge_completeness_scripts": MetricLabel("edge completeness px, scripts", "smaller"),
         },
         _need_neighbours,
         _measure_edges,
@@ -206,23 +206,23 @@ GROUPS: dict[str, Group] = {
     ),
     "normals": Group(
         {
-            "normal_error": Meaning("normals deg", "smaller"),
-            "normals_within_11": Meaning("normals < 11.25 deg", "larger"),
+            "normal_error": MetricLabel("normals deg", "smaller"),
+            "normals_within_11": MetricLabel("normals < 11.25 deg", "larger"),
         },
         _need_camera,
         _measure_normals,
     ),
-    "points": Group({"f_score": Meaning("F-score", "larger")}, _need_camera, _measure_points),
-    "ordinal": Group({"whdr": Meaning("WHDR", "smaller")}, _need_nothing, _measure_order),
+    "points": Group({"f_score": MetricLabel("F-score", "larger")}, _need_camera, _measure_points),
+    "ordinal": Group({"whdr": MetricLabel("WHDR", "smaller")}, _need_nothing, _measure_order),
     "regions": Group(
-        {f"abs_rel {region}": Meaning(region, "smaller") for region in REGIONS},
+        {f"abs_rel {region}": MetricLabel(region, "smaller") for region in REGIONS},
         _need_nothing,
         lambda it: split_errors(it.clipped_m, it.reference.depth_m, it.reference.mask, it.ends),
     ),
     "focal": Group(
         {
-            "focal_error": Meaning("focal length", "smaller"),
-            "fov_error": Meaning("field of view deg", "smaller"),
+            "focal_error": MetricLabel("focal length", "smaller"),
+            "fov_error": MetricLabel("field of view deg", "smaller"),
         },
         _need_estimated_camera,
         _measure_focal_length,

@@ -101,7 +101,7 @@ def measure_change(
     """
     if not len(depths) == len(truth_m) == len(poses) or len(depths) < 2:
         raise ValueError(
-            f"{len(depths)} maps, {len(truth_m)} of truth and {len(poses)} poses: give two or more"
+            f"{len(depths)} maps, {len(truth_m)} of ground truth and {len(poses)} poses: give two or more"
         )
     total, count = 0.0, 0
     for pair, truth, pair_poses in zip(pairwise(depths), pairwise(truth_m), pairwise(poses), strict=True):
