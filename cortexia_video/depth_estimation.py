@@ -567,7 +567,9 @@ class DepthEstimator:
         if self._camera_model is None:
             return values
         if origin.f_px is None:
-            raise ModelOutputError(f"{self.model.name} needs a focal length and estimated none")
+            raise ModelOutputError(
+                f"{self.model.name} needs a focal length and estimated none: give one (`f_px`)"
+            )
         return self._camera_model.to_depth(values, to_fov_deg(origin.f_px, origin.width))
 
     def _infer(self, method: str, pixels: NDArray[Any], estimate_fov: bool) -> list[ModelOutput]:

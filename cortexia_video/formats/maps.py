@@ -82,7 +82,7 @@ def decode_mask(data: bytes) -> NDArray[np.bool_]:
 def encode_confidence(depth: DepthMap) -> Chunks:
     """Return an .npy of its confidence; raises `InputError` for depth without."""
     if depth.confidence is None:
-        raise InputError("the model gave no confidence")
+        raise InputError("its model gives no confidence: leave that out")
     return npy.encode_array(depth.confidence)
 
 

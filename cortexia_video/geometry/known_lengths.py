@@ -110,7 +110,8 @@ def fit_known_length(depth: DepthMap, camera: Pinhole, lengths: Sequence[tuple[f
         for x, y in ((x1, y1), (x2, y2)):
             if not (0 <= x < width and 0 <= y < height):
                 raise InputError(
-                    f"the end {x:g},{y:g} of a length lies outside of the image of {width} x {height}"
+                    f"the end {x:g},{y:g} of a length lies outside of the image of {width} x {height}: give pixels of "
+                    "the whole image"
                 )
             column, row = int(x * columns / width), int(y * rows / height)
             steps = [*itertools.product((0, -1, 1), (0, -1, 1))]

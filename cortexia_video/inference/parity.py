@@ -57,8 +57,8 @@ def measure_difference(depth: DepthMap, reference: DepthMap, key: str = "") -> D
     """
     if (depth.kind, depth.values.shape) != (reference.kind, reference.values.shape):
         raise ParityError(
-            f"{depth.kind} of {depth.values.shape} cannot be compared with {reference.kind} of "
-            f"{reference.values.shape}"
+            f"{depth.kind} depth {depth.values.shape} cannot be compared with {reference.kind} depth "
+            f"{reference.values.shape}: both must be of one kind and one size"
         )
     ours, theirs = depth.values.astype(np.float64), reference.values.astype(np.float64)
     known = np.isfinite(theirs) & np.isfinite(ours)

@@ -441,5 +441,5 @@ def require_depth_files(found: DepthFiles, inputs: Sequence[str | os.PathLike[st
     if first is None:
         places = ", ".join(printable(str(to_path(each))) for each in inputs)
         images = f"; {found.images} PNG of 8 bits or in colour are no depth" if found.images else ""
-        raise InputError(f"no depth files in {places}{images}")
+        raise InputError(f"no depth files in {places}{images}: give depth files, or folders of them")
     return chain([first], files)

@@ -117,7 +117,8 @@ def find_clips(
             DepthFiles(inputs, output=root, convention=convention, about=about, whole=True), name
         )
     if not clips:
-        raise InputError(f"no depth in {', '.join(printable(str(to_path(each))) for each in inputs)}")
+        places = ", ".join(printable(str(to_path(each))) for each in inputs)
+        raise InputError(f"no depth in {places}: give clips of depth, or folders of frames")
     return clips
 
 

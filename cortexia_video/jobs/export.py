@@ -111,7 +111,9 @@ def export(
         )
         if not frames:
             places = ", ".join(str(to_path(each)) for each in checked)
-            raise InputError(f"no images that can be read in {places} (`check`)")
+            raise InputError(
+                f"no images that can be read in {places}: give others to `check`, or leave it out"
+            )
     options: dict[str, Any] = {"device": "cpu", "precision": "float32"}
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
     reference = load_estimator(model, **options)

@@ -220,11 +220,14 @@ def plan(
     images, clips, samples = found.images, found.clips, found.images.shuffle()
     if not (samples or clips.found):
         why = f"none of {format_count(found.lost, 'input')} can be opened" if found.lost else "no images"
-        raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
+        places = ", ".join(str(to_path(each)) for each in inputs)
+        raise InputError(f"{why} in {places}: give images, videos, or folders of them")
     headers = read_headers(track(samples, "looking", total=len(samples)))
     if samples and not headers:
         several = format_count(len(samples), "image")
-        raise InputError(f"none of {several} looked at can be read, such as {samples[0].key}")
+        raise InputError(
+            f"none of {several} looked at can be read, such as {samples[0].key}: estimate it alone to see why"
+        )
     maps = choose_maps(also)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}
@@ -366,7 +369,9 @@ def _plan_clips(
         if not isinstance(index, Failure):
             indices[each] = index
     if not indices:
-        raise InputError(f"none of {format_count(unreadable, 'video')} looked at can be read")
+        raise InputError(
+            f"none of {format_count(unreadable, 'video')} looked at can be read: estimate one to see why"
+        )
     share = 1.0 if len(indices) + unreadable == clips.found else clips.bytes / max(1, read)
     frames = round(share * sum(each.frames for each in indices.values()))
     chosen = [*indices][:_TIMED_CLIPS]

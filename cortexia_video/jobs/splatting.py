@@ -116,7 +116,7 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
     def make(line: Line) -> tuple[str, str]:
         name = transforms.find_frame(line["key"])
         if name is None:
-            raise InputError(f"{TRANSFORMS} has no frame of its name")
+            raise InputError(f"{TRANSFORMS} has no frame of its name: its file_path must end in that")
         depth = _read(root, line)
         chunks = encode_numbers(Quantizer(depth.values, steps), {**metadata_of(depth), **steps})
         inside = f"{FOLDERS[TRANSFORMS]}/{_drop_suffix(name)}.png"

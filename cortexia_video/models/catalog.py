@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import UnknownModelError
+from cortexia_video.errors import UnknownModelError, not_known
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS
 from cortexia_video.models.protocol import ModelInfo
 
@@ -247,4 +247,4 @@ def find_published(name: str) -> ModelInfo:
     for info in PUBLISHED:
         if info.name == name:
             return info
-    raise UnknownModelError(f"no published model is called {name!r}")
+    raise UnknownModelError(not_known("published model", name, [info.name for info in PUBLISHED]))

@@ -39,7 +39,7 @@ def _list_inside(key: str, place: AnyPath) -> Iterator[Found]:
                 said = f"too large: it says {size / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
                 yield Failure(inner, "find", InputError(said))
             elif not where:
-                said = "it is stored as a sparse file: make the archive again without --sparse"
+                said = "it is stored as a sparse file: make the archive again by tar without --sparse"
                 yield Failure(inner, "find", InputError(said))
             else:
                 source = Source(f"{name_absolute(place)}#{where}", size, stat.st_mtime_ns)

@@ -27,7 +27,8 @@ class ColmapPoints:
         name = self.model.find_image(key)
         if name is None:
             raise InputError(
-                f"the model of {format_count(len(self.model.names), 'image')} has none of its name"
+                f"the model of {format_count(len(self.model.names), 'image')} has none of its name: name images as "
+                "they were for COLMAP"
             )
         return name
 

@@ -44,7 +44,10 @@ class DepthFolder:
         )
         found = [each for each in DepthFiles([to_text(folder)]) if not isinstance(each, Failure)]
         if not found:
-            raise InputError(f"no depth files in {printable(str(to_path(folder)))}")
+            raise InputError(
+                f"no depth files in {printable(str(to_path(folder)))}: give a folder with a map of each image, "
+                "named as the image is"
+            )
         self._places = {each.key: each.place for each in found}
         self._frames: dict[str, list[str]] = defaultdict(list)  # by folder
         for name in sorted(self._places):
@@ -119,7 +122,8 @@ class DepthFolder:
         name = self._find(key)
         if name is None:
             raise InputError(
-                f"none of {format_count(len(self._places), 'file')} of sparse depth has its name"
+                f"none of {format_count(len(self._places), 'file')} of sparse depth has its name: name its map as the "
+                "image is"
             )
         return self._reader.read(self._places[name])
 

@@ -134,7 +134,10 @@ class NerfstudioPoints:
     def find(self, key: str, width: int, height: int) -> Floats:
         name = self.transforms.find_frame(key)
         if name is None:
-            raise InputError(f"{TRANSFORMS} has no frame of its name, of {len(self.transforms.frames)}")
+            raise InputError(
+                f"{TRANSFORMS} has no frame of its name, of {len(self.transforms.frames)}: its file_path must end "
+                "in that"
+            )
         camera = self.transforms.find_camera(name, width, height)
         if not has_same_shape((width, height), (camera.width, camera.height)):
             raise InputError(

@@ -75,7 +75,9 @@ def index_images(folder: AnyPath, fps: float, *, max_megapixels: float = 200.0) 
     """Return the index of a folder of frames, all as the first that can be read; `DecodeError` where there is none."""
     images = [*list_images(folder)]
     if not images:
-        raise DecodeError(f"there are no images in {printable(str(folder))}")
+        raise DecodeError(
+            f"there are no images in {printable(str(folder))}: give the folder that holds the frames"
+        )
 
     def read(path: AnyPath) -> Frame:
         return decode(read_image_bytes(path), path.name, max_megapixels=max_megapixels)

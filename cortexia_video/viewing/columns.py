@@ -99,7 +99,7 @@ class Column:
 
     def read(self, key: str, frame: Frame | None) -> DepthMap:
         """Return the depth of an image of another column; on any thread. Raises what is wrong."""
-        raise InputError(f"{self.name} is viewed alone, or first")
+        raise InputError(f"{self.name} is viewed alone, or first: give it before the others")
 
     def find_limits(self, clip: str) -> ClipLimits | None:
         """Return where colors end in all frames of a clip, so that nothing flickers by them; on any thread."""
@@ -307,7 +307,7 @@ class ModelColumn(Column):
     def read(self, key: str, frame: Frame | None = None) -> DepthMap:
         """See `Column`."""
         if frame is None:
-            raise InputError(f"{self.name} has no image to look at")
+            raise InputError(f"{self.name} has no image of it to run on")
         with self._lock:
             return self._estimator(frame)
 

@@ -145,7 +145,9 @@ def view(
         else:
             columns = open_columns(names, opened, images=moved_to, kind=kind, convention=convention)
         if next(columns[0].list_items(1), None) is None:
-            raise InputError(f"nothing to view in {printable(names[0])}")
+            raise InputError(
+                f"nothing to view in {printable(names[0])}: give the output folder of a run, or depth files"
+            )
         make = partial(make_step, columns, maker, protocol)
 
         def record(path: Path | None = None) -> Iterator[bytes]:

@@ -44,7 +44,7 @@ def test_what_cannot_be_compared_says_why(image: Path, tmp_path: Path) -> None:
     ):
         check_model("synthetic", image, expect=tmp_path / "small.npy")
     write_depth(DepthMap(np.ones((48, 64), np.float32), "metric"), tmp_path / "metres.npz")
-    with pytest.raises(ParityError, match="disparity of .* cannot be compared with metric"):
+    with pytest.raises(ParityError, match="disparity depth .* cannot be compared with metric"):
         check_model("synthetic", image, expect=tmp_path / "metres.npz")
     np.save(tmp_path / "nothing.npy", np.full((48, 64), np.nan, np.float32))
     with pytest.raises(ParityError, match="has no depth to compare"):

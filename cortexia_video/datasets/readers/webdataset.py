@@ -146,7 +146,7 @@ def _split_name(path: str) -> tuple[str, str]:
 def _find_problem(member: tarfile.TarInfo, before: int) -> str:
     """Return why a file is not read, if that is so. before: bytes of the sample's other files."""
     if member.issparse():
-        return f"{member.name} is stored as a sparse file: make the archive again without --sparse"
+        return f"{member.name} is stored as a sparse file: make the archive again by tar without --sparse"
     if member.size + before > LARGEST_FILE:
         size = f"{(member.size + before) / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
         return f"{member.name} is too large: with the sample's other files it says {size}"
