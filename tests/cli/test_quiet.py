@@ -73,7 +73,7 @@ def test_warnings_and_logs_of_libraries_are_shown_on_demand_only(tmp_path: Path)
     assert all(words in loud for words in ("of a library", "library: logged by it", "ours"))
 
 
-def test_a_crash_is_still_told(tmp_path: Path) -> None:
+def test_a_crash_is_still_reported(tmp_path: Path) -> None:
     program = (
         "import faulthandler\n"
         "from cyclopts import App\n"

@@ -222,7 +222,7 @@ def test_the_same_depth_gives_the_same_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("shape", [(2, 3), (600, 700)])
-def test_own_files_are_told_from_images(name: str, shape: tuple[int, int], tmp_path) -> None:
+def test_own_files_are_distinguished_from_images(name: str, shape: tuple[int, int], tmp_path) -> None:
     depth = DepthMap(np.random.default_rng(0).random(shape, np.float32), "metric", 800.5, "exif")
     path = tmp_path / f"a.jpg{FORMATS[name].suffix}"
     path.write_bytes(encode(name, depth))

@@ -134,7 +134,7 @@ def test_shards_of_a_larger_build_are_removed_and_other_files_are_not(tmp_path: 
     assert {*digests(tmp_path / "a")} == {"train-00000.parquet", "train-notes.parquet"}
 
 
-def test_what_cannot_be_used_is_counted_and_told_again(
+def test_what_cannot_be_used_is_counted_and_reported_again(
     run: tuple[Path, Path], tmp_path: Path, make_image: MakeImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos, depth = run

@@ -246,7 +246,7 @@ def test_a_package_that_was_imported_before_stays(cage: Cage) -> None:
     cage.run("import openvino_telemetry, sys, cortexia_video; assert sys.modules['openvino_telemetry']")
 
 
-def test_the_hub_is_told_nothing(cage: Cage) -> None:
+def test_nothing_is_sent_to_the_hub(cage: Cage) -> None:
     needs("huggingface_hub", "datasets")
     cage.run(
         "import cortexia_video, datasets, huggingface_hub.constants as hub\n"

@@ -76,7 +76,7 @@ def make_set(name: str, root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*MAKERS, "parquet", "webdataset"])
-def test_samples_behind_an_address_are_those_of_the_folder(name: str, place: str, tmp_path: Path) -> None:
+def test_samples_at_a_url_are_those_of_the_folder(name: str, place: str, tmp_path: Path) -> None:
     make_set(name, tmp_path / "set")
     url = upload(tmp_path / "set", f"{place}/set")
     options = OPTIONS.get(name, {})

@@ -211,7 +211,7 @@ def test_scenes_of_a_killed_run_are_known(memory: str, monkeypatch: pytest.Monke
         ("file:///", "/"),
     ],
 )
-def test_a_file_address_is_the_path_that_it_says(url: str, path: str) -> None:
+def test_a_file_url_is_the_path_that_it_says(url: str, path: str) -> None:
     assert to_path(url) == Path(path)
 
 
@@ -223,7 +223,7 @@ def test_a_drive_is_no_scheme(path: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["file://out/depth", "file://out", "file://"])
-def test_a_file_address_of_nowhere_is_refused(url: str) -> None:
+def test_a_file_url_of_nowhere_is_refused(url: str) -> None:
     with pytest.raises(cx.errors.InputError, match="with three slashes"):
         to_path(url)
 
@@ -271,7 +271,9 @@ def test_depth_that_a_web_server_gives(tmp_path: Path, capsys: pytest.CaptureFix
         web.shutdown()
 
 
-def test_no_bucket_is_said_of_a_folder_of_clouds(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_bucket_is_said_of_a_folder_of_point_clouds(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(["pointcloud", "s3://no-such-bucket/run", "--output", f"{S3}/{place}"])
     assert "no such bucket: check its name and region" in capsys.readouterr().err

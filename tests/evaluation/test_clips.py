@@ -76,7 +76,7 @@ def test_tae_is_that_of_video_depth_anything() -> None:
     assert measure_stability(jumping, poses, CAMERA) == pytest.approx(0.093919, rel=4e-3)
 
 
-def test_smaller_maps_are_enlarged_and_unknown_truth_is_left_out() -> None:
+def test_smaller_maps_are_enlarged_and_unknown_ground_truth_is_left_out() -> None:
     truth, _ = walk()
     truth[1][:5] = np.nan
     truth[2][:, :9] = 0
@@ -85,7 +85,7 @@ def test_smaller_maps_are_enlarged_and_unknown_truth_is_left_out() -> None:
     assert score_clip(depths, truth).abs_rel == pytest.approx(expected)
 
 
-def test_what_cannot_be_measured_is_told() -> None:
+def test_what_cannot_be_measured_is_reported() -> None:
     truth, poses = walk()
     depths = [DepthMap(each.astype(np.float32), "metric") for each in truth]
     with pytest.raises(InputError, match="3 frames of depth and 4 of truth"):

@@ -39,7 +39,7 @@ def test_a_model_folders_and_held_samples_are_measured_and_written(tmp_path: Pat
     assert again.summary.totals["mine"]["abs_rel"] == totals["synthetic"]["abs_rel"]
 
 
-def test_what_was_measured_is_told_where_it_cannot_be_written(
+def test_what_was_measured_is_reported_where_it_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

@@ -240,7 +240,7 @@ def test_a_missing_normal_counts_and_nothing_to_measure_is_refused():
         measure_normals(make_plane(0), np.zeros((24, 32)), CAMERA)
 
 
-def test_cloud_scores_agree_with_all_distances(rng):
+def test_point_cloud_scores_agree_with_all_distances(rng):
     points, reference = rng.random((200, 3)), rng.random((150, 3))
     distances = cdist(points, reference)
     precision, recall = np.mean(distances.min(1) <= 0.08), np.mean(distances.min(0) <= 0.08)
@@ -250,7 +250,7 @@ def test_cloud_scores_agree_with_all_distances(rng):
     assert score_cloud(reference, reference, 0.0) == (1, 1, 1)
 
 
-def test_points_that_are_not_finite_count_against_the_cloud():
+def test_points_that_are_not_finite_count_against_the_point_cloud():
     reference = np.zeros((2, 3))
     assert score_cloud(np.array([[0, 0, 0], [np.nan] * 3]), reference, 0.1).precision == 0.5
     assert score_cloud(np.empty((0, 3)), reference, 0.1) == (0, 0, 0)

@@ -200,7 +200,7 @@ def test_a_kind_that_a_protocol_refuses_ends_the_evaluation_of_a_model(rng):
         measure_predictors(to_ground_truth(make_samples(rng)), [predictor], METRIC)
 
 
-def test_hidden_cameras_are_not_told_to_models(rng):
+def test_hidden_cameras_are_not_given_to_models(rng):
     sample = make_sample("a", make_room(rng), rng, CAMERA)
     sample = replace(sample, frame=replace(sample.frame, f_px=40.0, f_source="given"))
     hidden = replace(METRIC, cameras="hidden")

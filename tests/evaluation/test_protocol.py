@@ -209,7 +209,7 @@ def test_metres_beyond_the_largest_reference_are_clipped_only_where_a_largest_de
         assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_midas_on_kitti_caps_its_estimates_not_the_truth():
+def test_midas_on_kitti_caps_its_estimates_not_the_ground_truth():
     """Depth beyond 80 m takes part in the fit and in the mean; its estimate becomes 80 m."""
     protocol = load_protocol("midas-kitti")
     reference = find_reference("a", np.array([[10.0, 20.0, 100.0, 0.0]]), protocol)

@@ -80,7 +80,7 @@ def test_an_image_of_another_shape_is_an_error_with_both_sizes(load: Callable[[s
         given.find("a.jpg", 4000, 2250)
 
 
-def test_millimetres_are_told_from_pixels() -> None:
+def test_millimetres_are_distinguished_from_pixels() -> None:
     with pytest.raises(InputError, match=r"focal length of 26 pixels for 4000 x 3000: give pixels, not mm"):
         load_intrinsics(26).find("a.jpg", 4000, 3000)
 

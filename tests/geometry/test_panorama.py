@@ -125,7 +125,7 @@ def test_a_view_shows_what_is_there() -> None:
 
 
 @pytest.mark.parametrize("kind", ["metric", "scale_invariant"])
-def test_views_of_any_scale_are_merged_to_the_truth(kind: str) -> None:
+def test_views_of_any_scale_are_merged_to_the_ground_truth(kind: str) -> None:
     scaled = (Z * FACTORS).astype(np.float32)
     merged = merge_views(scaled, kind, HEIGHT)  # type: ignore[arg-type]
     errors = differ(merged.values, TRUTH)
@@ -141,7 +141,7 @@ def test_metres_stay_metres() -> None:
 
 
 @pytest.mark.parametrize("kind", ["disparity", "affine_invariant"])
-def test_views_of_any_scale_and_shift_are_merged_to_the_truth(kind: str) -> None:
+def test_views_of_any_scale_and_shift_are_merged_to_the_ground_truth(kind: str) -> None:
     depth, truth = (1 / Z, 1 / TRUTH) if kind == "disparity" else (Z, TRUTH)
     views = ((depth - SHIFTS) * FACTORS).astype(np.float32)
     merged = merge_views(views, kind, HEIGHT)  # type: ignore[arg-type]

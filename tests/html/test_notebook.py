@@ -28,7 +28,7 @@ def make_values(key: str = "a.jpg", height: int = 3000, width: int = 2000) -> li
     return [frame, depth, cx.RGBDSample(frame, depth, origin=key), cx.point_cloud(depth, image)]
 
 
-def test_pictures_are_small_whatever_the_image() -> None:
+def test_drawn_images_are_small_whatever_the_size() -> None:
     for value in make_values():
         png, page = value._repr_png_(), value._repr_html_()
         shown = Image.open(BytesIO(png))
@@ -73,7 +73,7 @@ def test_odd_sizes_are_shown_too(shape: tuple[int, int]) -> None:
         assert value._repr_png_().startswith(b"\x89PNG") and value._repr_html_()
 
 
-def test_no_picture_needs_matplotlib() -> None:
+def test_no_image_needs_matplotlib() -> None:
     code = (
         "import sys; sys.modules['matplotlib'] = None; import numpy as np, cortexia_video as cx;"
         "print(len(cx.DepthMap(np.eye(9, dtype=np.float32), 'metric')._repr_png_()))"

@@ -49,7 +49,7 @@ def make_panorama(height: int = 120) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["metric", "scale_invariant", "disparity"])
-def test_the_truth_of_the_views_is_the_truth_around(kind: str) -> None:
+def test_the_ground_truth_of_the_views_is_that_around(kind: str) -> None:
     model = Knowing(kind)
     depth = DepthEstimator(Panorama(model))(Frame("a", make_panorama(128), f_px=99.0))
     assert (depth.kind, depth.projection, depth.f_px, depth.values.shape) == (

@@ -177,7 +177,7 @@ def test_a_dataset_of_folders_of_frames(tmp_path: Path) -> None:
             assert sample.depth.values == pytest.approx(depth.values)
 
 
-def test_frames_are_measured_against_the_truth(tmp_path: Path) -> None:
+def test_frames_are_measured_against_the_ground_truth(tmp_path: Path) -> None:
     """As files of the same names are: the truth's frames are called as those of the clip."""
     truth, scene, frames = tmp_path / "truth", make_scene(), []
     for number in range(3):

@@ -690,9 +690,7 @@ def test_the_command_converts_and_tells(
     assert not (tmp_path / "views").exists()
 
 
-def test_the_command_is_told_what_files_do_not_say(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_takes_what_files_do_not_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(np.array([[0, 65535, 2000]], np.uint16)).save(tmp_path / "a.png")
     said = ("--kind", "metric", "--scale", 0.001, "--unknown", 0, "--unknown", 65535, "--f-px", 5)
     assert command(capsys, tmp_path / "a.png", "-o", tmp_path / "out", "--format", "npz", *said)[0] == 0

@@ -74,7 +74,7 @@ def test_a_changed_source_is_not_done(tmp_path: Path, change: dict[str, int]) ->
         assert ledger.look_up("a.jpg", SOURCE._replace(**change))[0] == "missing"
 
 
-def test_other_settings_are_told(tmp_path: Path) -> None:
+def test_other_settings_are_reported(tmp_path: Path) -> None:
     record(tmp_path)
     with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
@@ -199,7 +199,7 @@ def test_what_was_begun_again_is_not_done(tmp_path: Path) -> None:
         assert ledger.look_up("a.jpg", SOURCE)[0] == "missing"
 
 
-def test_another_file_of_the_key_is_told(tmp_path: Path) -> None:
+def test_another_file_of_the_key_is_reported(tmp_path: Path) -> None:
     one, two = tmp_path / "one/a.jpg", tmp_path / "two/a.jpg"
     for path in (one, two):
         path.parent.mkdir()

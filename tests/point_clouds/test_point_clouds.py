@@ -72,7 +72,7 @@ def join(chunks: Any) -> bytes:
 # What is in a point cloud
 
 
-def test_a_cloud_has_the_points_that_are_known_and_at_no_edge() -> None:
+def test_a_point_cloud_has_the_points_that_are_known_and_at_no_edge() -> None:
     values, image = make_values(), make_image()
     cloud = make_cloud()
     kept = ~np.isnan(values)
@@ -139,7 +139,7 @@ def test_no_camera_is_made_of_what_is_none(options: dict[str, Any], message: str
         make_cloud(**options)
 
 
-def test_without_a_focal_length_there_is_no_cloud() -> None:
+def test_without_a_focal_length_there_is_no_point_cloud() -> None:
     with pytest.raises(InputError, match=r"give `f_px` \(in pixels\), `fov_deg` or `intrinsics`"):
         point_cloud(DepthMap(make_values(), "metric"), make_image())
 
@@ -336,7 +336,7 @@ def test_a_glb_that_would_be_too_large_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", ["a.ply", "deep/er/b.GLB"])
-def test_a_cloud_is_saved_whole_and_replaces_nothing_unasked(tmp_path: Path, name: str) -> None:
+def test_a_point_cloud_is_saved_whole_and_replaces_nothing_unasked(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     save_point_cloud(make_cloud(), path)
     written = path.read_bytes()
@@ -351,7 +351,7 @@ def test_a_cloud_is_saved_whole_and_replaces_nothing_unasked(tmp_path: Path, nam
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-def test_where_no_cloud_can_be_written_it_says_so(tmp_path: Path) -> None:
+def test_where_no_point_cloud_can_be_written_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="unknown format of point clouds 'obj': use one of ply, glb"):
         save_point_cloud(make_cloud(), tmp_path / "a.obj")
     (tmp_path / "file").touch()
@@ -510,7 +510,7 @@ def made(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
     return tmp_path / "made"
 
 
-def test_a_run_becomes_a_folder_of_clouds(
+def test_a_run_becomes_a_folder_of_point_clouds(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clouds = tmp_path / "clouds"
@@ -530,7 +530,7 @@ def test_a_run_becomes_a_folder_of_clouds(
 
 
 @pytest.mark.parametrize("format", ["npz", "tiff"])
-def test_runs_in_other_formats_have_the_same_clouds(
+def test_runs_in_other_formats_have_the_same_point_clouds(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str
 ) -> None:
     photos, model = tmp_path / "photos", DepthEstimator(Camera(), size="native")
@@ -554,7 +554,7 @@ def counts(told: str) -> str:
     return told.partition(";")[0]
 
 
-def test_clouds_stay_until_depth_or_camera_change(
+def test_point_clouds_stay_until_depth_or_camera_change(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     clouds = tmp_path / "clouds"
@@ -591,7 +591,7 @@ def test_what_is_not_ours_stays_in_its_place(
     assert code == 2 and "is the run and the output: choose another --output" in said
 
 
-def test_one_bad_image_costs_one_cloud(
+def test_one_bad_image_costs_one_point_cloud(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.utime(tmp_path / "photos/a.jpg", ns=(1, 1))
@@ -666,7 +666,7 @@ def test_a_sensors_depth_has_no_image_that_is_known(tmp_path: Path) -> None:
     assert "the image is not known" in make_point_clouds(tmp_path / "out", tmp_path / "to").failures[0].reason
 
 
-def test_views_give_no_cloud(
+def test_views_give_no_point_cloud(
     tmp_path: Path, make_image: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_image(tmp_path / "photos/a.jpg")
@@ -682,7 +682,7 @@ def test_a_run_without_an_image_is_said_to_be_one(tmp_path: Path, capsys: pytest
     assert code == 2 and "no image is done in" in said
 
 
-def test_clouds_of_a_run_are_verified_like_depth(made: Path, tmp_path: Path) -> None:
+def test_point_clouds_of_a_run_are_verified_like_depth(made: Path, tmp_path: Path) -> None:
     make_point_clouds(made, tmp_path / "clouds")
     assert (verify(tmp_path / "clouds").checked, verify(tmp_path / "clouds").wrong) == (2, [])
     (tmp_path / "clouds/a.jpg.ply").write_bytes(b"ply")

@@ -224,7 +224,7 @@ def test_a_large_map_is_measured_on_some_of_its_pixels() -> None:
     assert (each.p2, each.median, each.p98) == pytest.approx((0.02, 0.5, 0.98), abs=0.01)
 
 
-def test_a_real_run_is_told_as_its_report_tells_it(tmp_path: Path, make_image: Make) -> None:
+def test_a_real_run_is_reported_as_its_report_says(tmp_path: Path, make_image: Make) -> None:
     for index in range(12):
         make_image(tmp_path / "photos" / f"{index}.jpg", seed=index)
     (tmp_path / "photos/broken.jpg").write_bytes(b"\xff\xd8\xff")
@@ -323,7 +323,7 @@ def measurement(key: str, low: float, high: float, *, kind: str = "metric", mode
     )
 
 
-def test_metres_that_hardly_change_are_told_even_of_one_map() -> None:
+def test_metres_that_hardly_change_are_reported_even_of_one_map() -> None:
     (found,) = find_outliers([measurement("wall", 5.0, 5.05), measurement("room", 1.0, 5.0)])
     assert found.reasons == ["nearly constant: 96 % of the pixels are 5.00 to 5.05 m"]
 
@@ -411,7 +411,7 @@ def test_names_stay_text(folder: Path) -> None:
     assert parse(report(odd).path).text.count(odd.name) == 2  # in the title and the heading
 
 
-def test_damaged_outputs_are_told_and_not_fatal(folder: Path) -> None:
+def test_damaged_outputs_are_reported_and_not_fatal(folder: Path) -> None:
     made = report(folder)
     reasons = {each.key: each.reason for each in made.sample.unreadable}
     remedy = "`cortexia verify --requeue` lets the next run make it again"
@@ -434,7 +434,7 @@ def test_an_output_whose_name_leads_out_is_not_read(folder: Path) -> None:
     assert reasons["../secret"] == "../secret.npy: its name leads out of the folder"
 
 
-def test_images_that_are_gone_or_changed_are_told(write: Writer) -> None:
+def test_images_that_are_gone_or_changed_are_reported(write: Writer) -> None:
     for name in ("gone", "changed", "there"):
         write.done(f"{name}.jpg", scene(0))
     (write.images / "gone.jpg").unlink()

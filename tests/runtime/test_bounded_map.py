@@ -11,7 +11,7 @@ from conftest import HANG_S
 from cortexia_video.runtime.bounded_map import MEMORY, map_bounded, run_bounded
 
 
-def test_every_item_is_settled_once_and_few_wait() -> None:
+def test_every_item_is_recorded_once_and_few_wait() -> None:
     found, settled, most = 0, [], 0
 
     def find() -> Iterator[int]:
@@ -77,7 +77,7 @@ def test_who_ends_early_leaves_no_thread_and_begins_nothing_more() -> None:
     assert len(begun) <= 5
 
 
-def test_an_error_in_what_finds_or_settles_leaves_no_thread() -> None:
+def test_an_error_in_what_finds_or_collects_leaves_no_thread() -> None:
     def find() -> Iterator[int]:
         yield 1
         raise ValueError("found wrong")

@@ -62,7 +62,7 @@ def test_times_are_written_as_clocks_show_them() -> None:
     assert [format_clock(each) for each in (0.4, 59.6, 754, 3723)] == ["0:00", "1:00", "12:34", "1:02:03"]
 
 
-def test_who_watches_is_told_of_each_step_and_nobody_else() -> None:
+def test_a_listener_is_called_at_each_step_and_nobody_else_is() -> None:
     seen: list[str] = []
 
     def note(each: Stage) -> None:

@@ -61,7 +61,7 @@ def test_half_a_file_is_never_in_place(tmp_path: Path, monkeypatch: pytest.Monke
     assert os.listdir(tmp_path / "out/deep/er") == ["b.npy"]
 
 
-def test_one_files_trouble_is_told_from_a_disk_that_fails(
+def test_one_files_trouble_is_distinguished_from_a_disk_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FolderSink(tmp_path) as sink:
@@ -74,9 +74,7 @@ def test_one_files_trouble_is_told_from_a_disk_that_fails(
 
 
 @pytest.mark.parametrize("code", sorted(_FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE))
-def test_an_output_that_takes_no_more_is_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+def test_a_full_output_is_distinguished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     with FolderSink(tmp_path) as sink:
         refuse_writes(monkeypatch, code, times=1)
         with pytest.raises(OutputLostError, match=f"{os.strerror(code)}; what is done is kept: make room"):

@@ -208,7 +208,7 @@ def test_the_output_folder_is_not_descended_into(tmp_path: Path, make_image: Mak
     assert keys(tmp_path, recursive=True, output=tmp_path / "out") == ["a.jpg"]
 
 
-def test_an_own_view_is_told_from_an_image_of_that_name(tmp_path: Path, make_image: Make) -> None:
+def test_an_own_view_is_distinguished_from_an_image_of_that_name(tmp_path: Path, make_image: Make) -> None:
     make_image(tmp_path / "a.jpg")
     Image.new("RGB", (8, 8), "red").save(tmp_path / "a.jpg.png")
     assert keys(tmp_path) == ["a.jpg", "a.jpg.png"]

@@ -212,7 +212,7 @@ def test_lists_of_tum_stay_in_the_folder_unless_allowed(tmp_path: Path) -> None:
     assert {*attempt(root, "tum", allow_outside=True).values()} == {"ok"}
 
 
-def test_the_truth_of_an_evaluation_is_held_to_it_too(tmp_path: Path) -> None:
+def test_the_ground_truth_of_an_evaluation_is_held_to_it_too(tmp_path: Path) -> None:
     root = make_set(tmp_path / "set", depth="depth/good.png")
     words = (root / "set.json").read_text().replace("rgb/a.png", "../set/../outside.png")
     (root / "set.json").write_text(words)

@@ -595,7 +595,7 @@ def test_nothing_is_trained_through_a_link(name: str, room: Path, tmp_path: Path
     assert kept == (victim.read_bytes() if victim.is_file() else {*victim.iterdir()})
 
 
-def test_a_truth_that_cannot_be_read_costs_its_measurement_only(
+def test_a_ground_truth_that_cannot_be_read_costs_its_measurement_only(
     room: Path, tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     truth = tmp_path / "truth"

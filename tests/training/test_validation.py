@@ -25,7 +25,7 @@ def test_what_lies_outside_is_read_where_the_recipe_allows_it(tmp_path: Path, al
     assert isinstance(sample, Failure) is not allowed
 
 
-def test_truth_that_does_not_lie_on_its_images_is_refused_unless_the_recipe_allows_it(tmp_path: Path) -> None:
+def test_ground_truth_off_its_images_is_refused_unless_the_recipe_allows_it(tmp_path: Path) -> None:
     make_rgbd(tmp_path / "set", make_scene(), 1, registered=False)
     plan = ValidationPlan(truth=(str(tmp_path / "set"),))
     with pytest.raises(InputError, match=r"not registered.*`allow_unregistered=True`"):

@@ -102,7 +102,7 @@ def test_what_is_unknown_or_outside(tmp_path: Path) -> None:
     assert clipped == 2
 
 
-def test_a_clip_that_is_not_whole_is_told(tmp_path: Path) -> None:
+def test_a_clip_that_is_not_whole_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     write_depth_clip(path)
     data = path.read_bytes()

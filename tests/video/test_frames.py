@@ -175,7 +175,7 @@ def test_of_two_fields_one_is_taken(tmp_path: Path) -> None:
     assert np.abs(image.astype(int) - 40).max() < 8
 
 
-def test_hdr_is_told(tmp_path: Path) -> None:
+def test_hdr_is_reported(tmp_path: Path) -> None:
     path = write_clip(
         tmp_path / "pq.mp4",
         3,
@@ -248,7 +248,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_video_is_told(tmp_path: Path, name: str) -> None:
+def test_what_is_no_video_is_reported(tmp_path: Path, name: str) -> None:
     make, told = BAD[name]
     path = tmp_path / "a.mp4"
     make(path)
@@ -292,7 +292,7 @@ def test_names_are_names(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPa
     assert read_index(Path(name)).frames == 30
 
 
-def test_a_codec_that_nobody_knows_is_told(tmp_path: Path) -> None:
+def test_a_codec_that_nobody_knows_is_reported(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.avi", codec="mpeg4")
     data = path.read_bytes().replace(b"FMP4", b"Zzz9")
     path.write_bytes(data)

@@ -64,7 +64,7 @@ def error(frames: list[Array], true: list[Array]) -> float:
 
 
 @pytest.mark.parametrize("kind", ["disparity", "metric"])
-def test_flicker_falls_to_less_than_half_and_depth_is_nearer_to_the_truth(kind: DepthKind) -> None:
+def test_flicker_falls_to_less_than_half_and_depth_is_nearer_to_the_ground_truth(kind: DepthKind) -> None:
     raw, out, true = run("mean", kind)
     assert measure_change(out, true) < 0.5 * measure_change(raw, true)
     assert error(out, true) < 0.75 * error(raw, true)

@@ -256,7 +256,7 @@ def test_large_maps_are_picked_from_and_said_so(tmp_path: Path) -> None:
     assert "shown at 1024 x 512 of 3000 x 1500" in read.text()
 
 
-def test_normals_and_confidence_of_a_run_have_panels_and_the_mask_is_told(tmp_path: Path) -> None:
+def test_normals_and_confidence_of_a_run_have_panels_and_the_mask_is_reported(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     image = np.full((40, 60, 3), 120, np.uint8)
     image[:10], image[12:28:4] = SKY, 60

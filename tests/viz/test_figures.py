@@ -87,7 +87,7 @@ def test_unknown_pixels_are_grey_and_constant_maps_dark() -> None:
     assert colors_of([[np.nan, 2]], cmap="grey") == [[144, 48, 208], [0, 0, 0]]
 
 
-def test_zero_is_unknown_only_where_told() -> None:
+def test_zero_is_unknown_only_where_given() -> None:
     assert colors_of([[0, 5, 9]]) == [DARK, colors_of([[0, 5, 9]])[1], BRIGHT]
     assert colors_of([[0, 5, 9]], unknown=0) == [GREY, DARK, BRIGHT]
     assert colors_of(np.array([[65535, 5, 9]], np.uint16), unknown=65535) == [GREY, DARK, BRIGHT]
@@ -267,7 +267,7 @@ def test_grey_and_transparent_arrays_are_images_and_floats_are_not() -> None:
         merge_into_row(np.ones((2, 3, 3)), depth)
 
 
-def test_a_row_is_colored_as_it_is_told() -> None:
+def test_a_row_is_colored_by_the_given_options() -> None:
     image, depth = np.zeros((1, 3, 3), np.uint8), [[0, 5, 9]]
     row = merge_into_row(image, depth, cmap="grey_r", d_min=0, d_max=18, unknown=0)
     assert row[0, 3:].tolist() == colors_of(depth, cmap="grey_r", d_min=0, d_max=18, unknown=0)
