@@ -509,7 +509,7 @@ def test_what_is_passed_over_is_said(
     assert counts == {"PSD": 2} and report.skipped == {NO_DEPTH: 1}
     assert cortexia("dataset", "build", photos, "--depth", depth, "-o", tmp_path / "b") == 0
     said = capsys.readouterr().out
-    assert f"1 left: {NO_DEPTH}" in said
+    assert f"1 skipped: {NO_DEPTH}" in said
     assert "no images, passed over: 2 PSD (not readable: convert to JPEG)" in said
 
 
