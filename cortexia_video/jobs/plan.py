@@ -220,14 +220,11 @@ def plan(
     images, clips, samples = found.images, found.clips, found.images.shuffle()
     if not (samples or clips.found):
         why = f"none of {format_count(found.lost, 'input')} can be opened" if found.lost else "no images"
-        places = ", ".join(str(to_path(each)) for each in inputs)
-        raise InputError(f"{why} in {places}: give images, videos, or folders of them")
+        raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = read_headers(track(samples, "looking", total=len(samples)))
     if samples and not headers:
         several = format_count(len(samples), "image")
-        raise InputError(
-            f"none of {several} looked at can be read, such as {samples[0].key}: estimate it alone to see why"
-        )
+        raise InputError(f"none of {several} looked at can be read, such as {samples[0].key}")
     maps = choose_maps(also)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     asked |= {"also": tuple(each for each in maps if each != "points")} if maps else {}

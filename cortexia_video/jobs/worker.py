@@ -100,8 +100,8 @@ USUAL_TASK = TaskOptions(1, "exact", NO_INTRINSICS, 200.0)
 class Worker:
     """Takes inputs to their outcomes, and tells what it used. Threads may share it.
 
-    sink: open. record_begun: is told before files are placed; all else is recorded by who has the ledger.
-    note_frames: is told how many frames of a clip are done, of how many, and how many a preview still lacks.
+    sink: open. record_begun: called before files are placed; all else is recorded by who has the ledger.
+    note_frames: called with how many frames of a clip are done, of how many, and how many a preview still lacks.
     """
 
     def __init__(
