@@ -13,6 +13,7 @@ _FINEST = 56  # pixels of the short side, about, at which motion is sought last;
 _ROUNDS = (1, 2, 3)  # of refinement, from the coarsest level on
 _WINDOW = 3  # pixels on each side that share a motion
 _SMOOTH = 2
+_STRIP = 32  # rows
 _STIFF = 0.02  # of the mean structure: flat regions stay where they are
 
 
@@ -58,25 +59,28 @@ def _refine(shown: Array, then: Array, flow: Array, rounds: int) -> Array:
 def sample(maps: list[Array], rows: Array, columns: Array) -> tuple[list[Array], NDArray[np.bool_]]:
     """Interpolate maps (H, W) bilinearly at places (h, w); also return which places lie inside."""
     height, width = maps[0].shape
-    inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
-    rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
-    top, left = rows.astype(np.int32), columns.astype(np.int32)
-    np.minimum(top, max(height - 2, 0), out=top)
-    np.minimum(left, max(width - 2, 0), out=left)
-    down, across = rows - top.astype(np.float32), columns - left.astype(np.float32)  # exact
-    first = (top * width + left).astype(np.intp)
+    flats = [each.ravel() for each in maps]
+    found = [np.empty(rows.shape, np.float32) for _ in maps]
+    inside = np.empty(rows.shape, np.bool_)
     right, below = int(width > 1), width * int(height > 1)
-    found = []
-    for each in maps:
-        flat = each.ravel()
-        upper, lower = flat.take(first), flat[below:].take(first)
-        if right:
-            upper += across * (flat[1:].take(first) - upper)
-            lower += across * (flat[below + 1 :].take(first) - lower)
-        lower -= upper
-        lower *= down
-        upper += lower
-        found.append(upper)
+    for start in range(0, len(rows), _STRIP):  # what is in between stays in the cache
+        strip = slice(start, start + _STRIP)
+        row, column = np.clip(rows[strip], 0, height - 1), np.clip(columns[strip], 0, width - 1)
+        np.logical_and(row == rows[strip], column == columns[strip], out=inside[strip])
+        top, left = row.astype(np.int32), column.astype(np.int32)
+        np.minimum(top, max(height - 2, 0), out=top)
+        np.minimum(left, max(width - 2, 0), out=left)
+        row -= top.astype(np.float32)  # exact
+        column -= left.astype(np.float32)
+        first = (top * width + left).astype(np.intp)
+        for flat, out in zip(flats, found, strict=True):
+            upper, lower = flat.take(first), flat[below:].take(first)
+            if right:
+                upper += column * (flat[1:].take(first) - upper)
+                lower += column * (flat[below + 1 :].take(first) - lower)
+            lower -= upper
+            lower *= row
+            np.add(upper, lower, out=out[strip])
     return found, inside
 
 
@@ -84,13 +88,17 @@ def box_mean(values: Array, radius: int) -> Array:
     """Return the mean of maps (..., H, W) over a square of `2 * radius + 1` pixels around each, edges held."""
     side = np.float32(1 / (2 * radius + 1))
     for axis in (-2, -1):
-        length = values.shape[axis]
-        held = values.take(np.clip(np.arange(-radius, length + radius), 0, length - 1), axis)
-        held = np.moveaxis(held, axis, 0)
+        sides = list(values.shape)
+        length = sides[axis]
+        sides[axis] += 2 * radius
+        held, given = (np.moveaxis(each, axis, 0) for each in (np.empty(sides, np.float32), values))
+        held[radius : radius + length] = given
+        held[:radius], held[radius + length :] = given[:1], given[-1:]
         total = held[:length] + held[1 : length + 1]
         for offset in range(2, 2 * radius + 1):
             total += held[offset : length + offset]
-        values = np.moveaxis(total, 0, axis) * side
+        total *= side
+        values = np.moveaxis(total, 0, axis)
     return values
 
 
@@ -106,7 +114,7 @@ def _halve(values: Array) -> Array:
 
 def _enlarge(flow: Array, height: int, width: int) -> Array:
     """Interpolate (2, h, w) bilinearly to (2, height, width): half-pixel centres, edges held."""
-    for axis, new in ((1, height), (2, width)):
+    for axis, new in ((2, width), (1, height)):  # columns, which are slower, of the fewer rows
         old = flow.shape[axis]
         if old == new:
             continue
