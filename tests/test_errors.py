@@ -69,6 +69,7 @@ def test_the_line_that_installs_works_where_the_package_came_from(
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     if mark:
         (tmp_path / mark).touch()
+    monkeypatch.setattr(errors, "find_spec", lambda name: name)
     _find_source.cache_clear()
     try:
         assert say_install("'cortexia-video[torch]'") == line.replace("CLONE", str(clone))
@@ -79,7 +80,12 @@ def test_the_line_that_installs_works_where_the_package_came_from(
 def test_what_a_package_lacks_is_to_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_package(tmp_path, "lacking_package", "import no_such_dependency.inner")
     monkeypatch.syspath_prepend(tmp_path)
-    assert "this needs no_such_dependency: pip install" in str(fail_to_import("lacking_package"))
+    assert f"this needs no_such_dependency: {say_install('')}" in str(fail_to_import("lacking_package"))
+
+
+def test_where_pip_is_not_uv_installs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "find_spec", lambda name: None)
+    assert say_install("onnx") == "uv pip install onnx"
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_hostile_bytes_are_an_error_in_words(data: bytes, reason: str) -> None:
 def test_metadata_over_which_arrow_ends_the_process_is_an_error() -> None:
     folder = CORPUS / "found-metadata-ends-the-process"
     dataset = open_dataset("parquet", folder)
-    with pytest.raises(DecodeError, match="row group 0 is broken: Definition level histogram size mismatch"):
+    with pytest.raises(DecodeError, match="row group 0 is broken: .* level histogram size mismatch"):
         next(iter(dataset))
 
 
