@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches the hub, nor do the comman
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+_PROGRESS = re.compile(r"(?m)^[a-z]+ing\b[^:\n]*: (?:\d+:\d\d|[\d,]+ (?:of [\d,]+ )?\w+.*)\n")
 HANG_S = 600  # how long a test waits for what may hang: a loaded machine takes minutes for what takes seconds
 
 
@@ -31,6 +33,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Let a file of which all tests are left out, as slow ones, be no failure."""
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         session.exitstatus = pytest.ExitCode.OK
+
+
+def leave_out_progress(said: str) -> str:
+    """Return what a command printed on stderr without what it prints every half minute: machines may be slow."""
+    return _PROGRESS.sub("", said)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import leave_out_progress
 from rich.console import Console
 from terminals import list_lines, run_in_terminal
 
@@ -84,7 +85,13 @@ def test_elsewhere_there_is_a_line_every_half_minute(capsys: pytest.CaptureFixtu
     view.tick()
     view.close()
     line = "estimating: 12 of 60 images, 2.5 s each, 2:00 left"
-    assert capsys.readouterr().err == f"{line}\n{line}; a\\x1b.mp4: 0 of 90 frames\n"
+    said = capsys.readouterr().err
+    assert said == f"{line}\n{line}; a\\x1b.mp4: 0 of 90 frames\n"
+    loading = f"{Stage('loading depth-pro', 'images', None, clock=clock)}\n"
+    assert (
+        leave_out_progress(f"cortexia: a\n{said}{loading}failed (decode): b\n")
+        == "cortexia: a\nfailed (decode): b\n"
+    )
 
 
 def test_a_short_command_prints_no_line(
