@@ -21,6 +21,7 @@ _TEXT = f"{MARK.decode()}.json"
 _MEMBER_HEADER = 30  # bytes before a member's name
 _EXTRA = struct.pack("<HH", 0x7663, len(MARK)) + MARK  # a field of our own, which readers pass over
 _TEXT_BYTES = 1 << 20
+_UNIX = 3  # of the systems that a zip archive names
 
 
 def encode(depth: DepthMap) -> Chunks:
@@ -30,14 +31,15 @@ def encode(depth: DepthMap) -> Chunks:
     """
     pieces = _Pieces()
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
-        member = zipfile.ZipInfo(_VALUES)  # dated 1980: no file depends on when it was written
+        member, text = zipfile.ZipInfo(_VALUES), zipfile.ZipInfo(_TEXT)  # dated 1980, not now
+        member.create_system = text.create_system = _UNIX  # nor does a file depend on where it was written
         member.extra = _EXTRA
         member.file_size = depth.values.size * depth.values.itemsize
         begin = _MEMBER_HEADER + len(_VALUES) + len(_EXTRA)
         with archive.open(member, "w") as file:
             for piece in npy.encode(depth, begin):
                 file.write(piece)
-        archive.writestr(zipfile.ZipInfo(_TEXT), to_text(metadata_of(depth)))
+        archive.writestr(text, to_text(metadata_of(depth)))
     return pieces.chunks
 
 

@@ -33,8 +33,9 @@ from cortexia_video.storage.system import (
 _PARTIAL = r"\.{name}\.[0-9a-f]{{16}}\.partial"  # of `.NAME.RANDOM.partial`, until the file is whole
 _SCRATCH = re.compile(r"\.cortexia-scratch-[0-9a-f]{16}")
 _LOCK = "lock"
-_NEVER = frozenset(  # a file can be here, whatever room is made
+_NEVER = frozenset(  # no file can be here, whatever room is made; Windows says so of names by the last two
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+    | {errno.ENOENT, errno.EINVAL}
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,16 @@ def test_npy_is_read_as_numpy_reads_it(kind: str, order: str) -> None:
 def test_npy_of_a_view_holds_the_view() -> None:
     values = np.arange(24, dtype=np.float32).reshape(4, 6)[::2, ::3]
     np.testing.assert_array_equal(np.load(io.BytesIO(encode("npy", DepthMap(values, "metric")))), values)
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_a_file_does_not_depend_on_the_system(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    depth = DepthMap(np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4), "metric")
+    files = []
+    for system in ("linux", "win32"):
+        monkeypatch.setattr(sys, "platform", system)
+        files.append(b"".join(bytes(each) for each in FORMATS[name].encode(depth)))
+    assert files[0] == files[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -176,10 +176,18 @@ def test_where_no_file_can_be_it_is_not_called_full(tmp_path: Path, monkeypatch:
             write(path)
         assert not isinstance(raised.value, OutputLostError)
 
-    def fill(*_: object, **__: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def refuse(number: int) -> None:
+        def open_plain(*_: object, **__: object) -> int:
+            raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(whole_file, "open_plain", fill)
+        monkeypatch.setattr(whole_file, "open_plain", open_plain)
+
+    for number in (errno.ENOENT, errno.EINVAL):  # of Windows, where a name is too long or cannot be
+        refuse(number)
+        with pytest.raises(OutputError, match="cannot write .*; choose another `output`") as raised:
+            write(tmp_path / "a.txt")
+        assert not isinstance(raised.value, OutputLostError)
+    refuse(errno.ENOSPC)
     with pytest.raises(OutputLostError, match="No space left on device; what is done is kept: make room"):
         write(tmp_path / "a.txt")
 
