@@ -44,13 +44,13 @@ def find_loss() -> OSError | None:
     sys.stdout.flush()
     sys.stderr.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    lost = raw.lost if isinstance(raw, _Patient) else None
+    lost = raw.lost if isinstance(raw, _LossyFile) else None
     return None if isinstance(lost, BrokenPipeError) else lost
 
 
 def open_text(number: int, like: TextIO | None) -> TextIO:
     """Return a text stream that writes to an open file's number, and drops what it does not take."""
-    buffer = io.BufferedWriter(_Patient(number, "w", closefd=False))
+    buffer = io.BufferedWriter(_LossyFile(number, "w", closefd=False))
     lines = os.isatty(number) or (number == 2 if like is None else bool(like.line_buffering))
     lines = lines or bool(
         getattr(like, "write_through", False)
@@ -106,7 +106,7 @@ def wrap(line: str, width: int) -> str:
     )
 
 
-class _Patient(io.FileIO):
+class _LossyFile(io.FileIO):
     """A file whose `write` never fails. lost: the first error; what came after it was dropped, too."""
 
     lost: OSError | None = None

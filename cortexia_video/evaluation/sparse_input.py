@@ -31,7 +31,7 @@ class SparseInput(Protocol):
         """Return the image with what is known of it; raises `InputError` where that is nothing."""
 
 
-class _OfFolder:
+class _FolderInput:
     """A `SparseInput`: maps of a folder, as `estimate` takes it."""
 
     def __init__(self, folder: DepthFolder) -> None:
@@ -45,7 +45,7 @@ class _OfFolder:
         return self._folder.add_to(item.frame, [item.frame.key])
 
 
-class _OfTruth:
+class _DrawnInput:
     """A `SparseInput`: pixels of the ground truth, drawn at random, the same ones of an image whenever it is asked."""
 
     def __init__(self, count: int) -> None:
@@ -76,9 +76,9 @@ def open_sparse_input(sparse: PathLike | None, sparse_from: str | None) -> Spars
     if sparse is None or drawn:
         if sparse_from:
             raise InputError("`sparse_from` says whose files the folder `sparse` has: give that, too")
-        return _OfTruth(int(drawn[1])) if drawn else None
+        return _DrawnInput(int(drawn[1])) if drawn else None
     if str(sparse).startswith("truth:"):
         raise InputError(
             f"`sparse` is {printable(str(sparse))[:40]!r}: truth: takes a number of pixels, as truth:500"
         )
-    return _OfFolder(DepthFolder(sparse, sparse_from))
+    return _FolderInput(DepthFolder(sparse, sparse_from))

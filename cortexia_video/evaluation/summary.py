@@ -45,7 +45,7 @@ class Interval(NamedTuple):
     high: float
 
 
-class Comparison(NamedTuple):
+class PairedComparison(NamedTuple):
     """The first predictor less another, by metric. better: share of draws in which the first is better,
     NaN where there are no draws."""
 
@@ -66,7 +66,7 @@ class Summary(NamedTuple):
 
     totals: Mapping[str, Mapping[str, Interval]]
     sets: Mapping[str, Mapping[str, Mapping[str, float]]]
-    comparisons: Sequence[Comparison]
+    comparisons: Sequence[PairedComparison]
 
 
 def summarise(evaluation: Evaluation, *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
@@ -95,7 +95,7 @@ def summarise(evaluation: Evaluation, *, seed: int = 0, resamples: int = RESAMPL
         for index, name in enumerate(METRICS):
             signed = -draws[:, index] if _BETTER[name] == "smaller" else draws[:, index]
             better[name] = math.nan if np.isnan(signed).all() else float(np.mean(signed > 0))
-        comparisons.append(Comparison(ours, theirs, _make_intervals(less, draws), better))
+        comparisons.append(PairedComparison(ours, theirs, _make_intervals(less, draws), better))
     return Summary(totals, sets, comparisons)
 
 

@@ -291,7 +291,7 @@ class _RayWorker:
     def __init__(self, spec: RunSpec, traced: bool, mark: bytes) -> None:
         self._stop = threading.Event()
         threading.Thread(target=_listen, args=(mark, self._stop), daemon=True).start()
-        estimators = [_OneAtATime(each) for each in spec.load()[1]]
+        estimators = [_SerialEstimator(each) for each in spec.load()[1]]
         spec.remember_limits(estimators[0])
         sink = contextlib.ExitStack().enter_context(spec.open_sink())  # until the process ends
         self._name = secrets.token_hex(8)
@@ -319,7 +319,7 @@ class _RayWorker:
         return pa.table({"done": pa.array(done, pa.binary())})
 
 
-class _OneAtATime(DepthEstimator):
+class _SerialEstimator(DepthEstimator):
     """An estimator whose model is called by one thread at a time."""
 
     def __init__(self, estimator: DepthEstimator) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from cortexia_video.storage.retries import RemoteError, call
 
 
-class PatientFile(io.RawIOBase):
+class RetryingFile(io.RawIOBase):
     """A file of fsspec's whose reading is tried again."""
 
     def __init__(self, file: Any, name: str) -> None:

@@ -24,7 +24,7 @@ import xxhash
 
 from cortexia_video.errors import InputError, redact
 from cortexia_video.storage.listing import find_listing, match_below
-from cortexia_video.storage.remote_file import PartsFile, PatientFile
+from cortexia_video.storage.remote_file import PartsFile, RetryingFile
 from cortexia_video.storage.retries import RemotePermissionError, call
 
 # Schemes, and the package that fsspec needs for each.
@@ -210,7 +210,7 @@ class RemotePath:
             parts = PartsFile(self.stat().st_size, self.read_bytes)
             return io.BufferedReader(parts, buffering) if buffering else parts  # type: ignore[return-value]
         opened = self._ask(lambda system: system.open(self.url, "rb", block_size=_BLOCK))
-        return io.BufferedReader(PatientFile(opened, str(self)), _BLOCK)
+        return io.BufferedReader(RetryingFile(opened, str(self)), _BLOCK)
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Write an object atomically."""

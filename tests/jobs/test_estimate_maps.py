@@ -25,7 +25,7 @@ from cortexia_video.formats.maps import decode_mask, decode_normals
 from cortexia_video.formats.registry import MAPS, is_own_output
 from cortexia_video.jobs.inspect import inspect
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.jobs.ray_cluster import _OneAtATime
+from cortexia_video.jobs.ray_cluster import _SerialEstimator
 from cortexia_video.ledger.artifacts import list_maps
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.point_clouds import ply
@@ -276,7 +276,7 @@ def test_a_url_takes_the_maps_and_what_is_there_is_found_again(
 def test_a_worker_of_a_cluster_is_asked_for_the_same(photos: Path) -> None:
     estimator = DepthEstimator(Telling(), also=["normals"], sky="keep")
     sent = pickle.loads(pickle.dumps(estimator))
-    worker = _OneAtATime(sent)
+    worker = _SerialEstimator(sent)
     assert (worker.also, worker.sky) == (frozenset({"normals"}), "keep")
     assert worker(photos / "a.png").normals is not None
 
