@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.errors import MissingExtraError, ModelLoadError, say_install
 from cortexia_video.models.onnx.session import first_line
 from cortexia_video.training.network import Encoder
 
@@ -34,7 +34,7 @@ def find_classifier(name: str) -> Path:
         return Path(name)
     found = find_spec(_PACKAGE)
     if found is None or not found.submodule_search_locations:
-        raise MissingExtraError(f"the encoder {LITE0} needs: pip install {_PACKAGE.replace('_', '-')}")
+        raise MissingExtraError(f"the encoder {LITE0} needs: {say_install(_PACKAGE.replace('_', '-'))}")
     return Path(found.submodule_search_locations[0]) / "models/efficientnet-lite0-57934424.pth"
 
 

@@ -133,7 +133,10 @@ def test_what_cannot_be_completed_fails_in_one_line(folder: Path) -> None:
     estimator = load_estimator(f"hf:{folder}")
     for sparse, message in (
         (None, "completes a sensor's depth: give that (`sparse`)"),
-        (np.full((18, 24), 2.5, np.float32), "is 2.5 m everywhere: it must have near and far"),
+        (
+            np.full((18, 24), 2.5, np.float32),
+            "has one distance, 2.5 m: this network needs a nearer and a farther one",
+        ),
         (np.zeros((18, 24), np.float32), "has no point in the image with a distance above 0"),
     ):
         with pytest.raises(ModelError) as raised:

@@ -73,7 +73,9 @@ class PromptDepthAnything(TorchModel):
         prompt = self._fit(frame.sparse, size)
         nearest, farthest = prompt.min(), prompt.max()
         if nearest == farthest:
-            raise ModelError(f"its sparse depth is {nearest:g} m everywhere: it must have near and far")
+            raise ModelError(
+                f"its sparse depth has one distance, {nearest:g} m: this network needs a nearer and a farther one"
+            )
         pixels = super().preprocess(frame.image, size)
         fields = [("pixels", pixels.dtype, pixels.shape), ("prompt", np.float32, prompt.shape)]
         packed = np.empty(1, np.dtype([*fields, ("nearest", np.float32), ("farthest", np.float32)]))
