@@ -451,7 +451,11 @@ class RunSpec:
         """Find the inputs of this part. passed_over: counts what is none, as `find_images` does."""
         if self.sequence:
             return find_sequences(
-                self.inputs, recursive=self.recursive, output=self.root, partition=self.partition
+                self.inputs,
+                recursive=self.recursive,
+                output=self.root,
+                partition=self.partition,
+                passed_over=passed_over,
             )
         found = find_images(
             self.inputs,

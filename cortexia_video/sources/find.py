@@ -116,7 +116,7 @@ def find_files(
         [Failure(redact(path), "find", wrong[path])] if path in wrong else scan.expand_named(path, place)
         for path, place in places.items()
     )
-    return _keep_apart(chain.from_iterable(found), partition)
+    return keep_apart(chain.from_iterable(found), partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +308,7 @@ def _list_lines(path: AnyPath) -> Iterator[str]:
                 yield written
 
 
-def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]:
+def keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]:
     """Drop a file that comes twice, and give a key of its own to another file of the same key.
 
     The partition goes by the key as it was, since paths, and so marks, can differ between machines.

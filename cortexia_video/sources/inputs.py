@@ -204,6 +204,13 @@ IMAGES_AND_VIDEOS = replace(
 def list_images(can_read_videos: bool) -> Rule:
     """Return the rule for images alone; videos are counted, with why they are no inputs."""
     remedy = "archives take images only" if can_read_videos else say_install(NEEDS)
+    return _note_videos(f"a video: {remedy}")
+
+
+def _note_videos(what: str) -> Rule:
     ends = VIDEO_SUFFIXES - {".ts", ".mts"}  # of which the first is a programming language's, too
-    videos = {end: f"{end[1:].upper()} (a video: {remedy})" for end in ends}
+    videos = {end: f"{end[1:].upper()} ({what})" for end in ends}
     return replace(IMAGES, other_types={**IMAGES.other_types, **videos})
+
+
+FRAMES = _note_videos("a video, not a folder of frames")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cortexia_video.errors import Failure, InputError, attempt, attempt_all, in_words, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.sources.inputs import Found, InputFile
+from cortexia_video.sources.find import keep_apart
+from cortexia_video.sources.inputs import FRAMES, Found, InputFile
 from cortexia_video.storage.paths import AnyPath, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
@@ -21,6 +24,8 @@ from cortexia_video.video.image_sequence import (
     is_frame_name,
     list_images,
 )
+
+_FRAME = ""  # in counts of what a folder holds
 
 
 class DepthSequence(NamedTuple):
@@ -60,27 +65,48 @@ def find_sequences(
     recursive: bool = False,
     output: AnyPath | None = None,
     partition: Partition | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the folders given, each as a clip; `recursive`: also those inside, as far as they hold images.
 
-    A key is the folder's name, and of one inside the path from there.
+    A key is the folder's name, and of one inside the path from there; that of another folder of the same key has a
+    mark of its own, as files have it. passed_over: counts what may look like an input, as `find_images` does.
     """
-    partition = partition or Partition(1, 1)
-    for given in inputs:
-        root, empty = to_path(given), True
-        for folder in attempt_all(redact(to_text(given)), "find", _find(root, recursive, output)):
-            empty = False
-            if isinstance(folder, Failure):
-                yield folder
-            elif partition.holds(key := os.fspath(PurePosixPath(root.resolve().name) / folder)):
-                yield attempt(key, "find", partial(_describe, key, root / folder if folder else root))
-        if empty:
-            hint = "" if recursive else "; `recursive=True` looks into the folders inside"
-            reason = f"there are no images in {printable(str(root))}{hint}"
-            yield Failure(root.resolve().name, "find", InputError(reason))
+    whole, partition = Partition(1, 1), partition or Partition(1, 1)
+    scan = partial(
+        _find_in,
+        recursive=recursive,
+        output=output,
+        passed_over=Counter() if passed_over is None else passed_over,
+    )
+    if len(inputs) == 1:
+        return scan(inputs[0], partition=partition)
+    each = (scan(given, partition=whole) for given in inputs)
+    return keep_apart(chain.from_iterable(each), partition)
 
 
-def _find(root: AnyPath, recursive: bool, output: AnyPath | None) -> Iterator[str]:
+def _find_in(
+    given: str | os.PathLike[str],
+    *,
+    recursive: bool,
+    output: AnyPath | None,
+    partition: Partition,
+    passed_over: Counter[str],
+) -> Iterator[Found]:
+    root, empty = to_path(given), True
+    for folder in attempt_all(redact(to_text(given)), "find", _find(root, recursive, output, passed_over)):
+        empty = False
+        if isinstance(folder, Failure):
+            yield folder
+        elif partition.holds(key := os.fspath(PurePosixPath(root.resolve().name) / folder)):
+            yield attempt(key, "find", partial(_describe, key, root / folder if folder else root))
+    if empty:
+        hint = "" if recursive else "; `recursive=True` looks into the folders inside"
+        reason = f"there are no images in {printable(str(root))}{hint}"
+        yield Failure(root.resolve().name, "find", InputError(reason))
+
+
+def _find(root: AnyPath, recursive: bool, output: AnyPath | None, passed_over: Counter[str]) -> Iterator[str]:
     """Yield the folders that hold images, as paths from the root; `InputError` for what is no folder."""
     with in_words(f"cannot open {printable(str(root))}", of=OSError):
         if not root.is_dir():
@@ -89,26 +115,47 @@ def _find(root: AnyPath, recursive: bool, output: AnyPath | None) -> Iterator[st
             )
     output = output.resolve() if output else None
     if isinstance(root, RemotePath):
-        yield from _list_remote(root, recursive, output)
+        yield from _list_remote(root, recursive, output, passed_over)
         return
-    for place, folders, names in os.walk(root):
+    for place, folders, names in os.walk(root, followlinks=recursive):
         folder = Path(place)
-        folders[:] = sorted(each for each in folders if recursive and not each.startswith("."))
+        inside = (each for each in folders if recursive and not each.startswith("."))
+        folders[:] = sorted(each for each in inside if not _leads_back(folder / each, root))
         if folder != root and folder.resolve() == output:
             folders.clear()
-        elif any(map(is_frame_name, names)) and list_images(folder):
+            continue
+        for name in names:
+            FRAMES.note(name, passed_over)
+        if any(map(is_frame_name, names)) and list_images(folder):
             yield "" if folder == root else folder.relative_to(root).as_posix()
 
 
-def _list_remote(root: RemotePath, recursive: bool, output: AnyPath | None) -> Iterator[str]:
+def _leads_back(folder: Path, root: Path) -> bool:
+    """Return whether a folder is a link to one that it is in."""
+    if not folder.is_symlink():
+        return False
+    above = (each for each in folder.parents if each == root or root in each.parents)
+    return folder.resolve() in {each.resolve() for each in above}
+
+
+def _list_remote(
+    root: RemotePath, recursive: bool, output: AnyPath | None, passed_over: Counter[str]
+) -> Iterator[str]:
+    others: dict[PurePosixPath, Counter[str]] = {}
     with in_words(f"cannot list {root}", of=OSError):
-        names = (PurePosixPath(name) for name, _ in root.list_files(recursive=recursive))
-        folders = {each.parent for each in names if is_frame_name(each.name)}
-    for folder in sorted(folders):
+        for each, _ in root.list_files(recursive=recursive):
+            path = PurePosixPath(each)
+            noted = others.setdefault(path.parent, Counter())
+            FRAMES.note(path.name, noted)
+            noted[_FRAME] += is_frame_name(path.name)
+    for folder, noted in sorted(others.items()):
         hidden = any(part.startswith(".") for part in folder.parts)
         above = {root / os.fspath(each) for each in (folder, *folder.parents) if each.parts}
         if not hidden and output not in above:
-            yield "" if not folder.parts else os.fspath(folder)
+            has_frames = noted.pop(_FRAME)
+            passed_over.update(noted)
+            if has_frames:
+                yield "" if not folder.parts else os.fspath(folder)
 
 
 def _describe(key: str, folder: AnyPath) -> InputFile:

@@ -677,6 +677,35 @@ def test_a_folder_of_frames_is_a_clip_in_natural_order(tmp_path: Path) -> None:
     assert report.done == 1
 
 
+def test_folders_of_one_name_are_clips_of_their_own(tmp_path: Path) -> None:
+    """As extracted by tools that call each folder of frames alike: none takes the place of another."""
+    for shot in "abc":
+        (tmp_path / shot / "frames").mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(draw(number)).save(tmp_path / shot / f"frames/{number}.png")
+    write_clip(tmp_path / "c/frames/extra.mp4", 3)
+    inputs = [*(tmp_path / shot / "frames" for shot in "abca")]
+    for partition in ("1/2", "2/2"):
+        run(inputs, tmp_path / "out", sequence=True, partition=partition)
+    report = run(inputs, tmp_path / "out", sequence=True)
+    assert (report.found, report.skipped) == (3, 3)
+    assert report.passed_over == {"MP4 (a video, not a folder of frames)": 1}
+    names = {each.name.partition("~")[0] for each in (tmp_path / "out").glob("*~*.mkv")}
+    assert names == {"frames"} and len(files(tmp_path / "out")) == 3
+
+
+def test_folders_of_frames_are_found_behind_links_that_lead_nowhere_back(tmp_path: Path) -> None:
+    """As images are."""
+    for folder in ("disk/take", "in/near"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.fromarray(draw(0)).save(tmp_path / folder / "0.png")
+    (tmp_path / "in/far").symlink_to(tmp_path / "disk")
+    (tmp_path / "in/near/up").symlink_to(tmp_path / "in")
+    (tmp_path / "disk/over").symlink_to(tmp_path / "in")  # and from there back again
+    assert run(tmp_path / "in", tmp_path / "out", sequence=True, recursive=True).failed == 0
+    assert {*files(tmp_path / "out")} == {"in/near.mkv", "in/far/take.mkv"}
+
+
 def test_frames_of_a_sequence_that_are_broken_or_differ(tmp_path: Path) -> None:
     for name, broken in (("held", (0, 3)), ("size", ()), ("none", range(5))):
         folder = tmp_path / name
