@@ -30,7 +30,7 @@ from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.scenes.furniture_models import describe_library, find_folder, open_library
-from cortexia_video.scenes.layouts import LAYOUTS, NEED_EMBREE, NEED_MODELS, VIEWS
+from cortexia_video.scenes.layouts import LAYOUTS, NEED_EMBREE, NEED_MODELS, TAKE_MODELS, VIEWS
 from cortexia_video.scenes.meshes import get_device
 from cortexia_video.scenes.moves import RATE, describe_poses, render_move
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
@@ -284,12 +284,17 @@ def check_plan(plan: ScenePlan) -> None:
         list_photos(plan.textures)
     if set(NEED_EMBREE) & set(plan.kinds):
         get_device()
-    if set(NEED_MODELS) & set(plan.kinds):
-        open_library(find_folder(plan.furniture))
-    elif plan.furniture is not None:
+    if plan.furniture is not None and not set(TAKE_MODELS) & set(plan.kinds):
         raise InputError(
-            f"`furniture` is for the kinds {', '.join(NEED_MODELS)}: name one of them as `kinds`"
+            f"`furniture` is for the kinds {', '.join(TAKE_MODELS)}: name one of them as `kinds`"
         )
+    if takes_models(plan):
+        open_library(find_folder(plan.furniture))
+
+
+def takes_models(plan: ScenePlan) -> bool:
+    """Return whether models stand in scenes of a plan: streets have some only where a folder is named."""
+    return plan.furniture is not None or bool(set(NEED_MODELS) & set(plan.kinds))
 
 
 def count_views(kinds: Sequence[str]) -> int:
@@ -303,6 +308,6 @@ def describe_plan(plan: ScenePlan) -> Line:
     about = {name: value for name, value in asdict(plan).items() if name not in left_out}
     photos = [path.name for path in list_photos(plan.textures)] if plan.textures else []
     told = {"renderer": _RENDERER, **about, "kinds": list(plan.kinds), "textures": photos}
-    if set(NEED_MODELS) & set(plan.kinds):
+    if takes_models(plan):
         told["furniture"] = describe_library(find_folder(plan.furniture))
     return told

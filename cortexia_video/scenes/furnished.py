@@ -18,7 +18,6 @@ from cortexia_video.scenes.description import (
     Camera,
     Lamp,
     Material,
-    Mesh,
     MeshModel,
     Placement,
     Scene,
@@ -26,14 +25,12 @@ from cortexia_video.scenes.description import (
     Vector,
     rotation,
 )
-from cortexia_video.scenes.furniture_models import Furniture, Library, LoadedPart, load
+from cortexia_video.scenes.furniture_models import Furniture, Library, load
 from cortexia_video.scenes.indoor import Room
-from cortexia_video.scenes.noise import SIDE
-from cortexia_video.scenes.textures import draw_colour
+from cortexia_video.scenes.placed_models import put_model
 
 Theme = Literal["furnished", "desk", "under"]
 
-_WHITE = np.full((SIDE, SIDE, 3), 255, np.uint8)
 _FLOORS = (*("wood",) * 4, *("tiles",) * 2, "plain", "stained", "carpet", "carpet", "marble", "checker")
 _MOST_TRIANGLES = 700_000  # of a room
 _LARGEST_MODEL = 80_000  # triangles of one that is used
@@ -84,17 +81,9 @@ class FurnishedRoom:
         """Add a model in its materials or others; return whether the room had triangles left for it."""
         if self.triangles + furniture.triangles > _MOST_TRIANGLES:
             return False
-        loaded, no_glass = load(furniture), _NO_GLASS.get(furniture.role, 0.0)
-        model = loaded.model  # glass is opaque, or is left out
-        absent = [n for n, part in enumerate(loaded.parts) if part.clear and self.scene.chance(no_glass)]
-        kept = ~np.isin(model.part, absent)
-        if absent and kept.any():
-            fields = (model.corners, model.part, model.uv_m, model.normals)
-            model = MeshModel(*(None if each is None else each[kept] for each in fields))  # type: ignore[arg-type]
-        materials = tuple(_recolour(self.scene, part) for part in loaded.parts)
-        matrix = rotation(place.yaw) if turn is None else rotation(place.yaw) @ turn
-        self.scene.meshes.append(Mesh(model, place.position, matrix, materials, np.ones(3)))
-        self.triangles += len(model.corners)
+        turned = rotation(place.yaw) if turn is None else rotation(place.yaw) @ turn
+        no_glass = _NO_GLASS.get(furniture.role, 0.0)
+        self.triangles += put_model(self.scene, furniture, place.position, turned, no_glass=no_glass)
         return True
 
     def stand(self, furniture: Furniture, place: Placement) -> Standing | None:
@@ -195,22 +184,6 @@ def _add_opening(site: FurnishedRoom, wall: Material) -> None:
             place = beyond.against_wall(rng, depth / 2, width / 2)
             offset = np.array([0, 0, room.depth / 2 + site.behind / 2 + 0.3])
             site.stand(thing, Placement(place.position + offset, place.yaw))
-
-
-def _recolour(scene: Scene, part: LoadedPart) -> Material:
-    """Draw a material for a part: 35 % of plain colours are drawn anew, and 25 % become a texture."""
-    rng, kind = scene.rng, scene.rng.random()
-    shade = math.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.06, 3))
-    gloss = max(part.gloss * 0.5, float(rng.random() ** 4 * 0.5))
-    grain = float(rng.random() ** 2 * 0.2)
-    if part.image is not None and kind < 0.85:
-        return Material(
-            "image", 0, part.period_m, (0.0, 0.0), False, shade, part.emission, gloss, grain, part.image
-        )
-    if kind >= 0.75 and part.emission == 0:
-        return scene.surface()
-    colour = draw_colour(rng) if kind < 0.35 else np.clip(part.colour, 0.02, 0.9)
-    return Material("image", 0, 1.0, (0.0, 0.0), False, colour * shade, part.emission, gloss, grain, _WHITE)
 
 
 def _add_table(site: FurnishedRoom, theme: Theme) -> None:

@@ -41,13 +41,27 @@ from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import read_named, require_size
 from cortexia_video.storage.user_cache import find_cache
 
-Role = Literal["chair", "table", "big", "small", "hung", "door", "window", "person", "rug", "other"]
+Role = Literal[
+    "chair",
+    "table",
+    "big",
+    "small",
+    "hung",
+    "door",
+    "window",
+    "person",
+    "rug",
+    "car",
+    "tree",
+    "outside",
+    "other",
+]
 
 DEBIAN = Path("/usr/share/sweethome3d/furniture")
 """Where Debian's package sweethome3d-furniture puts its libraries."""
 
 _CATALOGUE = "PluginFurnitureCatalog.properties"
-_VERSION = 1
+_VERSION = 2
 """Raised when models are kept otherwise."""
 _LARGEST_FILE = 200e6
 _LARGEST_M, _SMALLEST_M = 15.0, 0.005
@@ -56,6 +70,10 @@ _SUFFIXES = (".sh3f", ".obj", ".glb")
 _SEATS = re.compile(r"chair|stool|bench|puff|ottoman")
 _TABLES = re.compile(r"table|desk|workbench|trestle|island|counter")
 _NO_TABLES = re.compile(r"tennis|lamp|fan|football|cloth|bedside|tablet")
+_CARS = re.compile(r"(?<![a-z])(car|suv|van|sedan|taxi|bus|truck|lorry)(?![a-z])")
+_TREES = re.compile(
+    r"(?<![a-z])(tree|acacia|bamboo|beech|birch|blossom|chestnut|cypress|ficus|fir|maple|oak|palm|pine|poplar|willow)"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -348,6 +366,17 @@ def _find_role(entry: ModelEntry, size: tuple[float, float, float]) -> Role:
     largest = max(size)
     if entry.opens:
         return "door" if entry.elevation_m < 0.1 and height > 1.6 and width < 2.5 else "window"
+    if depth > max(2.2, width) and height > 1 and (entry.category == "Vehicles" or _CARS.search(name)):
+        return "car"
+    if _TREES.search(name) and height > 2.6:
+        return "tree"
+    if (
+        entry.category in ("Exterior", "Vehicles")
+        and entry.elevation_m < 0.05
+        and height > 0.25
+        and largest < 3
+    ):
+        return "outside"
     if entry.category in ("Exterior", "Vehicles", "Staircases") or largest > 3.4 or height > 2.6:
         return "other"
     if entry.category == "Characters":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.scenes import fields, furnished, gardens, indoor, outdoor, roads, terraces, woods
 from cortexia_video.scenes.description import Aim, Primitive, Scene
-from cortexia_video.scenes.furniture_models import find_folder, open_library
+from cortexia_video.scenes.furniture_models import Library, find_folder, open_library
 from cortexia_video.scenes.meshes import triangles_of
 from cortexia_video.scenes.ray_casting import cast_views, solids_of, views_of
 from cortexia_video.scenes.shading import mask_sky
@@ -35,11 +35,13 @@ _LAYOUTS: dict[str, tuple[Layout, float]] = {
     "open": (outdoor.open_ground, 0.06),
     "facade": (outdoor.near_facade, 0.04),
 }
-# places of meshes, seen from VIEWS sides; drawn where they are named only
-_PLACES: dict[str, Callable[[Generator], tuple[Scene, Aim]]] = {
+# places of meshes, seen from VIEWS sides; drawn where they are named only. Streets take a person's models, if given
+_STREETS: dict[str, Callable[[Generator, Library | None], tuple[Scene, Aim]]] = {
     "driving": roads.driving,
     "pavement": roads.pavement,
     "houses": roads.houses,
+}
+_PLACES: dict[str, Callable[[Generator], tuple[Scene, Aim]]] = {
     "rows": fields.rows,
     "forest": woods.forest,
     "garden": gardens.garden,
@@ -48,7 +50,9 @@ _PLACES: dict[str, Callable[[Generator], tuple[Scene, Aim]]] = {
 }
 NEED_MODELS: tuple[furnished.Theme, ...] = ("furnished", "desk", "under")
 """Places that are rooms of a person's models."""
-NEED_EMBREE = (*_PLACES, *NEED_MODELS)
+TAKE_MODELS = (*NEED_MODELS, *_STREETS)
+"""Places where a person's models may stand."""
+NEED_EMBREE = (*_STREETS, *_PLACES, *NEED_MODELS)
 """Kinds that have meshes."""
 LAYOUTS: tuple[str, ...] = (*_LAYOUTS, *NEED_EMBREE)
 """Names of the kinds of scene."""
@@ -72,7 +76,7 @@ def build_scene(
     """Build the scene of a seed, of a layout drawn from some of LAYOUTS; say which it is.
 
     layouts: by default all but places. Where a place is among them, VIEWS neighbouring seeds have one layout.
-    furniture: the folder of models of NEED_MODELS.
+    furniture: the folder of models of TAKE_MODELS; streets have none of them by default.
 
     Views that show next to nothing (one wall, something before the lens) are drawn again, from the same seed.
     """
@@ -82,10 +86,9 @@ def build_scene(
     drawn = [seed, 0] if shares.keys() >= set(names) else [seed // VIEWS, 0, 0]
     name = names[int(np.random.default_rng(drawn).choice(len(names), p=weights / weights.sum()))]
     rng = np.random.default_rng([seed, 1 + LAYOUTS.index(name)])
-    if name in NEED_MODELS:
-        return name, _look_around(rng, *_build_place(name, seed // VIEWS, furniture))
-    if name in _PLACES:
-        return name, _look_around(rng, *_build_place(name, seed // VIEWS, None))
+    if name in NEED_EMBREE:
+        folder = furniture if name in TAKE_MODELS else None
+        return name, _look_around(rng, *_build_place(name, seed // VIEWS, folder))
     for _ in range(_MOST_ATTEMPTS):
         scene = _LAYOUTS[name][0](rng)
         scene.primitives = [item for item in scene.primitives if _is_clear_of(item, scene)]
@@ -101,6 +104,8 @@ def _build_place(name: str, number: int, furniture: Path | None) -> tuple[Scene,
     rng = np.random.default_rng([number, 1 + LAYOUTS.index(name), VIEWS])
     if name in _PLACES:
         place, aim = _PLACES[name](rng)
+    elif name in _STREETS:
+        place, aim = _STREETS[name](rng, None if furniture is None else open_library(find_folder(furniture)))
     else:
         theme = NEED_MODELS[NEED_MODELS.index(name)]
         place, aim = furnished.build_room(rng, open_library(find_folder(furniture)), theme)

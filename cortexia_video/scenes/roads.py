@@ -8,14 +8,15 @@ from numpy.random import Generator
 
 from cortexia_video.scenes import landscape
 from cortexia_video.scenes.description import Aim, Camera, Scene
+from cortexia_video.scenes.furniture_models import Library
 from cortexia_video.scenes.streets import Street
 
 _SEEN_M = (0.0, 110.0)  # of the way, where cameras are
 
 
-def driving(rng: Generator) -> tuple[Scene, Aim]:
+def driving(rng: Generator, models: Library | None = None) -> tuple[Scene, Aim]:
     """A road seen from a car, mostly ahead, at times aside or back, as cameras around a car do."""
-    street = Street(rng, float(rng.choice((0.05, 0.4, 0.75, 1.0), p=(0.25, 0.25, 0.25, 0.25))))
+    street = Street(rng, float(rng.choice((0.05, 0.4, 0.75, 1.0), p=(0.25, 0.25, 0.25, 0.25))), models)
 
     def aim(rng: Generator) -> Camera:
         s = rng.uniform(*_SEEN_M)
@@ -47,9 +48,9 @@ def _clear_of_cars(street: Street, s: float, t: float) -> float:
     return t
 
 
-def pavement(rng: Generator) -> tuple[Scene, Aim]:
+def pavement(rng: Generator, models: Library | None = None) -> tuple[Scene, Aim]:
     """A street on foot, by pushchair or robot: walls, people and things near, the street behind."""
-    street = Street(rng, float(rng.uniform(0.65, 1.0)))
+    street = Street(rng, float(rng.uniform(0.65, 1.0)), models)
 
     def aim(rng: Generator) -> Camera:
         s, side = rng.uniform(*_SEEN_M), int(rng.integers(2))
@@ -63,9 +64,9 @@ def pavement(rng: Generator) -> tuple[Scene, Aim]:
     return street.scene, aim
 
 
-def houses(rng: Generator) -> tuple[Scene, Aim]:
+def houses(rng: Generator, models: Library | None = None) -> tuple[Scene, Aim]:
     """Facades aslant, from across the street or from right beside, the camera often tilted up."""
-    street = Street(rng, 1.0)
+    street = Street(rng, 1.0, models)
 
     def aim(rng: Generator) -> Camera:
         s, side = rng.uniform(*_SEEN_M), int(rng.choice((-1, 1)))

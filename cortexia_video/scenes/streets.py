@@ -7,12 +7,15 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from cortexia_video.scenes import buildings, landscape, people, street_things, trees, vehicles
 from cortexia_video.scenes import outdoor_materials as materials
 from cortexia_video.scenes.description import Material, rotation
+from cortexia_video.scenes.furniture_models import Furniture, Library
 from cortexia_video.scenes.landscape import add
 from cortexia_video.scenes.pieces import (
+    Floats,
     Piece,
     boxes,
     join,
@@ -21,18 +24,26 @@ from cortexia_video.scenes.pieces import (
     tubes,
     vec,
 )
+from cortexia_video.scenes.placed_models import put_model
 from cortexia_video.scenes.way import Way
+
+_LONGEST_CAR_M = 5.2
+_MOST_TRIANGLES = 700_000  # of models, on a street
+_KEPT = 0.85  # of their parts keep their material
 
 
 class Street:
     """A road with what stands along it: a scene, and where cameras may be.
 
+    models: a person's cars, trees, people and things of streets, which take the place of some of ours.
     half_road: half the width of the carriageway. kerb_m: height of the pavement. edge: of each side, t where
     the pavement ends.
     """
 
-    def __init__(self, rng: Generator, urban: float) -> None:
+    def __init__(self, rng: Generator, urban: float, models: Library | None = None) -> None:
         self.scene = landscape.begin(rng)
+        self.models = models or Library(())
+        self.triangles_left = _MOST_TRIANGLES
         self.rng, self.way, self.urban = rng, Way(rng), urban
         self.half_road = rng.uniform(2.4, 4.2) if rng.random() < 0.6 else rng.uniform(4.2, 11)
         self.kerb_m = rng.uniform(0.04, 0.17) if rng.random() < 0.3 + 0.6 * urban else 0.0
@@ -102,6 +113,31 @@ class Street:
                      for x in (-0.75, 0.72)]  # fmt: skip
             add(scene, join(Piece(each.corners, each.uv, 0 * each.material) for each in rails), [metal])
 
+    def _stand(
+        self, models: list[Furniture], often: float, s: Floats, places: Floats, yaw: Floats | None = None
+    ) -> NDArray[np.bool_]:
+        """Stand one of a person's models on places (N, 3), now and then; return which are still free.
+
+        yaw: where each faces; trees face anywhere, and differ in size.
+        """
+        free = np.ones(len(places), bool)
+        usable = [each for each in models if each.triangles <= self.triangles_left]
+        if not usable or not self.scene.chance(often):
+            return free
+        model = usable[int(self.rng.integers(len(usable)))]
+        for number in np.argsort(np.abs(s - 45))[
+            : self.triangles_left // model.triangles
+        ]:  # where cameras are
+            turn, scale = self.rng.uniform(0, 6.28), math.exp(self.rng.normal(0, 0.15))
+            if yaw is not None:
+                turn, scale = float(yaw[number]), 1.0
+            matrix = rotation(turn)
+            self.triangles_left -= put_model(
+                self.scene, model, places[number], matrix, scale=scale, kept=_KEPT
+            )
+            free[number] = False
+        return free
+
     def _build_side(self, number: int, side: int) -> None:
         """Houses, walls, hedges, trees of one side."""
         rng, scene, way = self.rng, self.scene, self.way
@@ -121,7 +157,8 @@ class Street:
             s = np.arange(rng.uniform(-60, -40), rng.uniform(60, 260), rng.uniform(6, 18))
             s = s + rng.normal(0, 0.6, len(s))
             t = side * (self.half_road + max(0.6, self.pavement[number] * rng.uniform(0.2, 1.0)))
-            grown = scatter(rng, kinds, way.at(s, t, self.kerb_m - 0.05))
+            places = way.at(s, t, self.kerb_m - 0.05)
+            grown = scatter(rng, kinds, places[self._stand(self.models.of("tree"), 0.5, s, places)])
             add(scene, grown, [materials.draw_bark(scene), materials.draw_green(scene)])
         count = int(rng.integers(0, 40 - int(28 * self.urban)))
         if count:
@@ -207,6 +244,10 @@ class Street:
                 out = r - 1.05 if r > 3.4 or rng.random() < 0.5 else r + 0.9
                 parked += [(each, side * (out + rng.normal(0, 0.12)), rng.random() < 0.5) for each in s]
         self.busy = [*driving, *parked]
+        cars, trucks = (
+            [each for each in self.models.of("car") if (each.size[2] > _LONGEST_CAR_M) == is_long]
+            for is_long in (False, True)
+        )
         models = [vehicles.car(rng) for _ in range(4)] + [vehicles.truck(rng)]
         glass, dark = scene.draw(("plain",), tint=0.12, gloss=0.8), scene.draw(("plain",), tint=0.08)
         metal, head = (
@@ -226,15 +267,22 @@ class Street:
             s, t, ahead = np.array(rows, np.float64).T
             yaw = way.facing(s) + np.where(ahead > 0, 0, math.pi) + rng.normal(0, 0.03, len(s))
             y = np.where(np.abs(t) > r, self.kerb_m, 0.02)
+            places = way.at(s, t, y)
+            free = self._stand(trucks if model == 4 else cars, 0.6, s, places, yaw)
             add(
                 scene,
-                scatter(rng, [models[model]], way.at(s, t, y), scale=0.02, yaw=yaw),
+                scatter(rng, [models[model]], places[free], scale=0.02, yaw=yaw[free]),
                 [paints[paint], glass, dark, metal, head, rear],
             )
         self._add_people()
 
     def _add_people(self) -> None:
         rng, scene, way = self.rng, self.scene, self.way
+        upright = [
+            each
+            for each in self.models.of("person")
+            if 1.4 < each.size[1] < 2.1 and max(each.size[0], each.size[2]) < 0.95
+        ]
         for _ in range(int(rng.integers(0, 5 + int(9 * self.urban)))):
             side = int(rng.integers(2))
             span = max(0.8, self.pavement[side])
@@ -252,11 +300,13 @@ class Street:
                 + rng.normal(0, 0.5 if rng.random() < 0.7 else 1.5)
             )
             cycling = rng.random() < 0.15
-            turn = rotation(yaw)
-            add(scene, people.person(rng, cycling=cycling).moved(way.at(s, t, y), turn), cloth)
+            turn, place = rotation(yaw), way.at(s, t, y)
+            if not cycling and not self._stand(upright, 0.7, np.array([s]), place[None], np.array([yaw]))[0]:
+                continue
+            add(scene, people.person(rng, cycling=cycling).moved(place, turn), cloth)
             if cycling:
                 cycle = [materials.draw_paint(scene), cloth[3], cloth[3], scene.draw(("plain",), gloss=0.5)]
-                add(scene, vehicles.bicycle(rng).moved(way.at(s, t, y), turn), cycle)
+                add(scene, vehicles.bicycle(rng).moved(place, turn), cycle)
 
     def _add_furniture(self) -> None:
         """Lamps, signs, wires on poles, bins, bollards, bicycles, benches."""
@@ -354,7 +404,11 @@ class Street:
         rng, scene, way = self.rng, self.scene, self.way
         s = float(rng.uniform(-5, 120))
         t = side * (self.half_road + 0.3 + rng.random() * max(0.6, wide - 0.4))
-        place, turn = way.at(s, t, self.kerb_m), rotation(float(way.facing(s)) - side * math.pi / 2)
+        place, yaw = way.at(s, t, self.kerb_m), float(way.facing(s)) - side * math.pi / 2
+        turn = rotation(yaw)
+        things = self.models.of("outside")
+        if not self._stand(things, 0.5, np.array([s]), place[None], np.array([yaw]))[0]:
+            return
         kind = rng.random()
         stuff = scene.surface()
         if kind < 0.3:  # a sign

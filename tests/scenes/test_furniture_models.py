@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from furniture_files import cabinet, chair, checker_png, cup, obj_of, table, write_furniture, write_sh3f
+from furniture_files import (
+    cabinet,
+    chair,
+    checker_png,
+    cup,
+    obj_of,
+    table,
+    write_furniture,
+    write_sh3f,
+    write_street_models,
+)
 
 pytest.importorskip("torch")
 
@@ -37,6 +47,19 @@ def test_models_have_size_and_use_of_their_catalogue(tmp_path: Path) -> None:
     assert corners.min((0, 1)) == pytest.approx((-0.7, 0.0, -0.4), abs=1e-5)
     (part,) = {load(table).model.part[0]}
     assert load(table).parts[part].colour == pytest.approx(np.array([0.8, 0.2, 0.1]) ** 2.2)
+
+
+def test_cars_trees_people_and_things_of_streets_are_told_by_category_name_and_size(tmp_path: Path) -> None:
+    library = open_library(write_street_models(tmp_path / "street"))
+    assert {each.name: each.role for each in library.models} == {
+        "Roadster": "car",
+        "Copper beech": "tree",
+        "Bench": "outside",
+        "Rails": "other",
+        "Anna": "person",
+        "old_taxi": "car",
+        "carpet": "big",  # neither a car nor a tree, whatever its name begins with
+    }
 
 
 def test_a_model_is_not_mirrored_though_our_axes_are_left_handed(tmp_path: Path) -> None:

@@ -91,3 +91,37 @@ def write_furniture(folder: Path) -> Path:
     )
     (folder / "cup.obj").write_bytes(obj_of(cup()))
     return folder
+
+
+def car() -> trimesh.Trimesh:
+    """A box on wheels of 4.2 m, its front towards +z."""
+    body = trimesh.creation.box((1.8, 1.2, 4.2))
+    body.apply_translation((0, 0.9, 0))
+    wheels = trimesh.creation.box((1.7, 0.3, 3.0))
+    wheels.apply_translation((0, 0.15, 0))
+    return trimesh.util.concatenate([body, wheels])
+
+
+def column(height: float, half_width: float) -> trimesh.Trimesh:
+    """Something upright on y = 0: for a test, a tree or a person."""
+    mesh = trimesh.creation.box((2 * half_width, height, 2 * half_width))
+    mesh.apply_translation((0, height / 2, 0))
+    return mesh
+
+
+def write_street_models(folder: Path) -> Path:
+    """A folder with a car, a tree and a bench of one library, a person, and a person's own taxi."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_sh3f(
+        folder / "street.sh3f",
+        {
+            "Roadster": (obj_of(car()), {"width": 180, "depth": 420, "height": 150, "category": "Vehicles"}),
+            "Copper beech": (obj_of(column(6, 1)), {"category": "Exterior"}),
+            "Bench": (obj_of(table(1.5, 0.45, 0.4)), {"category": "Exterior"}),
+            "Rails": (obj_of(table(9, 0.1, 1.6)), {"category": "Exterior"}),
+            "Anna": (obj_of(column(1.7, 0.25)), {"category": "Characters"}),
+        },
+    )
+    (folder / "old_taxi.obj").write_bytes(obj_of(car()))
+    (folder / "carpet.obj").write_bytes(obj_of(table(1.5, 1.2, 2.4)))
+    return folder
