@@ -20,8 +20,9 @@ class ScenePlan:
         width: Pixels.
         kinds: Names of `LAYOUTS`; by default the ten that need no Embree.
         textures: A folder of images to use as textures of many surfaces, beside painted ones.
-        furniture: A folder of models (.sh3f, .obj, .glb), of which `furnished`, `desk` and `under` are made;
-            by default what `make furniture` or Debian's sweethome3d-furniture put in place.
+        furniture: A folder of models (.sh3f, .obj, .glb), of which `furnished`, `desk` and `under` are made:
+            by default what `make furniture` or Debian's sweethome3d-furniture put in place. If it is named,
+            `driving`, `pavement` and `houses` show its cars, trees and people, too.
         device: cpu or cuda.
         move: Move the camera through each scene: also writes OUTPUT/clips, a lossless video of each with
             its poses.

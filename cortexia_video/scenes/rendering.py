@@ -84,7 +84,8 @@ def render_scene(
         width: Pixels.
         layout: One of LAYOUTS; drawn from the seed, of those that need no models, if None.
         device: Of torch.
-        furniture: A folder of models, of which `furnished`, `desk` and `under` are made.
+        furniture: A folder of models, of which `furnished`, `desk` and `under` are made, and some of which
+            `driving`, `pavement` and `houses` show.
 
     Returns:
         Image, exact depth in metres, normals and camera.
@@ -114,7 +115,8 @@ def render_scenes(
         batch_size: Scenes rendered at once; by default 1 on the processor, where more are no faster, and 32
             elsewhere.
         textures: A folder of images to wear.
-        furniture: A folder of models, of which `furnished`, `desk` and `under` are made.
+        furniture: A folder of models, of which `furnished`, `desk` and `under` are made, and some of which
+            `driving`, `pavement` and `houses` show.
 
     Yields:
         The scenes.
