@@ -41,6 +41,7 @@ def measure(
     work: Path = Path("runs/benchmark"),
     quick: bool = False,
     rounds: int | None = None,
+    photos: int | None = None,
 ) -> None:
     """Measure the sections named, or all.
 
@@ -54,12 +55,16 @@ def measure(
         A few photos and one round.
     rounds
         So many, in place of the usual number.
+    photos
+        So many a round, in place of the usual number, but for `memory`.
     """
     check_guard()
     os.environ.update(_QUIET)
     scale = QUICK if quick else FULL
     if rounds:
         scale = replace(scale, rounds=rounds, gpu_rounds=rounds)
+    if photos:
+        scale = replace(scale, photos=photos, gpu_photos=photos, busy_photos=photos)
     answers, refused = dict[str, Answer](), dict[str, str]()
     for name in sections or SECTIONS:
         try:

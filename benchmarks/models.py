@@ -37,6 +37,7 @@ from sections import Figure
 from cortexia_video import DepthEstimator, Failure, Frame, decode, load_estimator
 from cortexia_video.errors import ModelError
 from cortexia_video.inference.parity import compare
+from cortexia_video.models.onnx.session_openvino import choose_precision
 from cortexia_video.models.registry import load_model
 from cortexia_video.runtime.resources import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx
@@ -46,6 +47,7 @@ Section = Literal["vit-252", "vit-518", "convolutional", "moge", "da3", "vda"]
 Run = Callable[[], object]
 
 _PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
+_HAS_BFLOAT16 = choose_precision("auto", "cpu") == "bfloat16"  # without its instructions it takes far longer
 _WAYS = {
     "torch float32": {"backend": "torch", "precision": "float32"},
     "torch bfloat16, channels last": {"backend": "torch", "precision": "bfloat16"},
@@ -53,6 +55,7 @@ _WAYS = {
     "OpenVINO float32": {"backend": "openvino", "precision": "float32"},
     "OpenVINO bfloat16": {"backend": "openvino", "precision": "bfloat16"},
 }
+_WAYS = {name: way for name, way in _WAYS.items() if _HAS_BFLOAT16 or "bfloat16" not in name}
 _GOALS = {
     ("vit-252", "OpenVINO bfloat16"): 2.0,
     ("vit-252", "torch bfloat16, channels last"): 1.6,
@@ -87,7 +90,11 @@ FULL, QUICK = Scale(rounds=5, images=16, batch_size=4), Scale(rounds=2, images=2
 
 @app.default
 def measure(
-    *sections: Section, work: Path = Path("runs/models"), quick: bool = False, authors: Path | None = None
+    *sections: Section,
+    work: Path = Path("runs/models"),
+    quick: bool = False,
+    rounds: int | None = None,
+    authors: Path | None = None,
 ) -> None:
     """Measure the sections named, or all.
 
@@ -101,11 +108,14 @@ def measure(
         Folder for photos, weights and models.json.
     quick
         Two rounds of two images.
+    rounds
+        So many, in place of the usual number.
     authors
         A checkout of the authors' code, for `moge`, `da3` or `vda`.
     """
     check_guard()
     scale = QUICK if quick else FULL
+    scale = replace(scale, rounds=rounds or scale.rounds)
     figures: list[Figure] = []
     for section in sections or ("vit-252", "vit-518", "convolutional"):
         if section == "convolutional":
@@ -160,7 +170,7 @@ def _measure_convolutional(work: Path, scale: Scale) -> list[Figure]:
     plain = DepthNetwork().eval()
     plain.load_state_dict(network.state_dict())
     export_onnx(plain, path, compact_metadata(_COMPACT_SIZE[0], "random"))
-    for name in ("ONNX Runtime float32", "OpenVINO float32", "OpenVINO bfloat16"):
+    for name in [each for each in _WAYS if not each.startswith("torch")]:
         model = load_estimator(f"onnx:{path}", device="cpu", **_WAYS[name]).model
         runs[name] = _bind(model.infer, batch)
     return [*_rate_figures("convolutional", _take_turns("convolutional", runs, len(batch), scale))]

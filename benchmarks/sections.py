@@ -13,6 +13,8 @@ from arithmetic import require_possible
 from photos import THREE_MEGAPIXELS, TWELVE_MEGAPIXELS, TWO_MEGAPIXELS, make_photos
 from race import Run, race
 
+from cortexia_video.models.onnx.session_openvino import choose_precision
+
 _SIMULATED = 30.0  # images per second
 _SHARED_MEMORY = Path("/dev/shm/cortexia-benchmark")
 _ROUNDING = 1.05  # of shares of a bound that is itself measured, on a machine whose speed drifts
@@ -85,7 +87,7 @@ def measure_peers(work: Path, scale: Scale) -> Answer:
     loads = {
         "ours": partial(jobs.load_ours, checkpoint),
         _DEFAULT: partial(jobs.load_ours_by, checkpoint),
-        _LONG: partial(jobs.load_ours_by, checkpoint, **_BFLOAT16),
+        _LONG: partial(jobs.load_ours_by, checkpoint, **_OPENVINO),
         **{name: load for name, (load, _) in peers.items()},
         "network alone": partial(jobs.load_network_alone, checkpoint, photos[0]),
     }
@@ -105,8 +107,9 @@ def measure_peers(work: Path, scale: Scale) -> Answer:
     return Answer(figures, runs)
 
 
-_BFLOAT16 = {"backend": "openvino", "precision": "bfloat16"}
-_DEFAULT, _LONG = "ours, one network on all cores", "ours, OpenVINO bfloat16"
+_OPENVINO = {"backend": "openvino", "precision": choose_precision("auto", "cpu")}
+_BY_OPENVINO = f"OpenVINO {_OPENVINO['precision']}"
+_DEFAULT, _LONG = "ours, one network on all cores", f"ours, {_BY_OPENVINO}"
 
 
 def measure_gpu(work: Path, scale: Scale) -> Answer:
@@ -208,7 +211,7 @@ def measure_native(work: Path, scale: Scale) -> Answer:
     photos = _photos(work, scale.gpu_photos)
     loads = {
         "ONNX Runtime": partial(jobs.load_compact, size="native"),
-        "OpenVINO bfloat16": partial(jobs.load_compact, size="native", **_BFLOAT16),
+        _BY_OPENVINO: partial(jobs.load_compact, size="native", **_OPENVINO),
         "ONNX Runtime, decode fast": partial(jobs.load_compact, size="native", decode="fast"),
     }
     runs = race(loads, photos, work / "output", scale.gpu_rounds)
