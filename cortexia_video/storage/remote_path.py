@@ -7,7 +7,6 @@ other side is busy (`remote_errors`). URLs may hold secrets (a user's name and p
 
 from __future__ import annotations
 
-import datetime
 import errno
 import functools
 import io
@@ -322,25 +321,9 @@ def _open_file_system(scheme: str, process: int) -> Any:
     """Return the file system of a scheme in a process: a forked one has not the thread that asks."""
     import fsspec
 
-    options = {**_OPTIONS.get(scheme, {}), **({"session": _open_session()} if scheme == "s3" else {})}
+    options = dict(_OPTIONS.get(scheme, {}))
+    if scheme == "s3":
+        from cortexia_video.storage.s3_answers import open_session
+
+        options["session"] = open_session()
     return fsspec.filesystem(scheme, use_listings_cache=False, **options)
-
-
-def _open_session() -> Any:
-    """Return a session of S3 whose answers' times are read by `read_time`."""
-    from aiobotocore.session import AioSession
-
-    session = AioSession()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
-    return session
-
-
-def read_time(text: Any) -> datetime.datetime:
-    """Read a time as botocore's own parser does, which takes 60 µs: three quarters of what listing a key costs."""
-    try:
-        return datetime.datetime.fromisoformat(text)
-    except (TypeError, ValueError):  # seconds, or as mail has it
-        from botocore.utils import parse_timestamp
-
-        read: datetime.datetime = parse_timestamp(text)
-        return read

@@ -24,7 +24,8 @@ from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.paths import to_path
-from cortexia_video.storage.remote_path import RemotePath, read_time
+from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.s3_answers import read_time
 
 
 def estimate(given: Any, output: Any, **options: Any) -> cx.Report:
