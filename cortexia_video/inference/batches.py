@@ -96,8 +96,8 @@ class BatchLimits:
         self._most = min(_LARGEST_TRIED if batch_size == "auto" else batch_size, most or sys.maxsize)
         self.largest = 1 if self.is_auto else self._most
         self._fitting: dict[Group, int] = {}
-        self._found_s: dict[Group, float] = {}  # when
-        self._memory: MachineMemory | None = None
+        self._about: Mapping[str, Any] | None = None
+        self._looked_up: set[Group] = set()
         self._searches: dict[Group, _Search] = {}
         self._lock = threading.Lock()
 
@@ -110,29 +110,22 @@ class BatchLimits:
     def remember(self, about: Mapping[str, Any]) -> None:
         """Begin with the limits that runs of the last days found; keep those found from now on.
 
-        about: what they depend on, besides the machine: the model.
+        about: what they depend on, besides the machine and the group: the model. A group has a file of its own, so
+        that runs side by side keep each other's.
         """
-        memory = MachineMemory("batches", about)
-        since = time.time() - _KNOWN_S
-        with self._lock, contextlib.suppress(TypeError, ValueError):  # nothing, or not as we wrote it
-            for group, size, found_s in memory.read():
-                if float(found_s) > since:  # each by itself: another's does not make it new
-                    self._fitting[tuple(group)] = max(1, int(size))
-                    self._found_s[tuple(group)] = float(found_s)
-        if self._fitting:
-            _log.info("images that fit in memory together, as an earlier run found: %s", self.found)
-        self._memory = memory
+        with self._lock:
+            self._about = about
 
     def of(self, group: Group) -> int:
         """Return how many images of this group the next batch should hold."""
         with self._lock:
-            fitting = self._fitting.get(group, self._most)
+            fitting = min(self._recall(group), self._most)
             return min(fitting, self._search(group).size) if self.is_auto else fitting
 
     def fitting(self, group: Group) -> int:
         """Return how many images of this group fit, as far as is known."""
         with self._lock:
-            return self._fitting.get(group, sys.maxsize)
+            return self._recall(group)
 
     def window(self) -> int:
         """Return how many prepared images may wait for others of their group."""
@@ -149,14 +142,14 @@ class BatchLimits:
     def record_full_memory(self, group: Group, count: int) -> None:
         """Remember that `count` images of this group do not fit."""
         with self._lock:
-            self._fitting[group] = max(1, min(count // 2, self._fitting.get(group, count)))
+            known = min(self._fitting.get(group, count), self._read_kept(group) or count)
+            self._fitting[group] = max(1, min(count // 2, known))
             if self.is_auto:
                 search = self._search(group)
                 search.settled = True
                 self._resize(search, max(1, min(search.size, search.best[0])))
-            self._found_s[group] = time.time()
-            if self._memory:
-                self._memory.write([(*known, self._found_s[known[0]]) for known in self._fitting.items()])
+            if memory := self._open_memory(group):
+                memory.write([self._fitting[group], time.time()])
 
     def record_time(self, group: Group, count: int, seconds: float) -> None:
         """Record, with `auto`, the time of one call that went well."""
@@ -175,10 +168,31 @@ class BatchLimits:
             # how many inputs of four bytes a number fit into what `auto` may take
             fitting = max(1, _AUTO_BYTES // (4 * math.prod(side for side in group if isinstance(side, int))))
             search.best = (search.size, rate)
-            most = min(self._most, fitting, self._fitting.get(group, fitting))
+            most = min(self._most, fitting, self._recall(group))
             search.settled = search.size * 2 > most
             self._resize(search, search.size if search.settled else search.size * 2)
             search.seconds = []
+
+    def _recall(self, group: Group) -> int:
+        """Return how many images of this group fit, as this run or an earlier one found; the first look reads."""
+        if group not in self._looked_up:
+            self._looked_up.add(group)
+            if group not in self._fitting and (kept := self._read_kept(group)):
+                self._fitting[group] = kept
+                _log.info("%d images of %s fit in memory together, as an earlier run found", kept, group)
+        return self._fitting.get(group, sys.maxsize)
+
+    def _read_kept(self, group: Group) -> int | None:
+        """Return what a run of the last days found, this one's or another's."""
+        if memory := self._open_memory(group):
+            with contextlib.suppress(TypeError, ValueError):  # nothing, or not as we wrote it
+                size, found_s = memory.read()
+                if float(found_s) > time.time() - _KNOWN_S:
+                    return max(1, int(size))
+        return None
+
+    def _open_memory(self, group: Group) -> MachineMemory | None:
+        return None if self._about is None else MachineMemory("batches", {**self._about, "group": group})
 
     def _resize(self, search: _Search, size: int) -> None:
         search.size = size

@@ -534,7 +534,8 @@ class RunSpec:
     def remember_limits(self, estimator: DepthEstimator) -> None:
         """Let a model by name begin with what earlier runs found to fit in memory, and keep what it finds."""
         if isinstance(self.model, str):
-            estimator.limits.remember({**estimator.identity, "on": estimator.model.device})
+            asked = {"on": estimator.model.device, "also": sorted(estimator.also)}
+            estimator.limits.remember({**estimator.identity, **asked})
 
     def describe(self, estimator: DepthEstimator) -> dict[str, object]:
         """Return what the outputs depend on: outputs of other settings are not taken for done.

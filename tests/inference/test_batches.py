@@ -159,23 +159,50 @@ def test_a_later_run_begins_under_the_limit_that_one_found(
     monkeypatch.setattr("platform.node", lambda: "another-container")
     assert run("third", model="synthetic") == []
     said = json.loads(kept.read_text())
-    (limit,) = said["found"]
-    limit[2] -= 8 * 86_400  # the memory may be free again
-    said["found"].append([[9, 9, 3, "uint8"], 2, time.time()])  # which a newer limit does not change
+    said["found"][1] -= 8 * 86_400  # the memory may be free again
     kept.write_text(json.dumps(said))
     assert run("fourth", model="synthetic") == [4, 8]
-    kept.write_text(kept.read_text().replace('"uint8"', "{}"))  # damaged
+    said["found"] = [{}, "uint8"]  # damaged
+    kept.write_text(json.dumps(said))
     assert run("fifth", model="synthetic") == [4, 8]
 
 
 def test_auto_does_not_go_beyond_a_remembered_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    MachineMemory("batches", {"model": "a"}).write([(SHAPE, 4, time.time())])
+    MachineMemory("batches", {"model": "a", "group": SHAPE}).write([4, time.time()])
     limits = BatchLimits("auto")
     limits.remember({"model": "a"})
     for _ in range(20):
         limits.record_time(SHAPE, limits.of(SHAPE), 0.1)
     assert (limits.of(SHAPE), limits.largest, limits.found) == (4, 4, {"64x64x3xuint8": 4})
+
+
+def test_runs_side_by_side_keep_each_others_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    other = (32, 32, 3, "uint8")
+    one, two, three = (BatchLimits(64) for _ in range(3))
+    for each in (one, two, three):
+        each.remember({"model": "a"})
+    one.record_full_memory(SHAPE, 16)
+    two.record_full_memory(other, 64)
+    three.record_full_memory(SHAPE, 64)  # it began before the first found less
+    later = BatchLimits(64)
+    later.remember({"model": "a"})
+    assert (later.of(SHAPE), later.of(other), later.fitting(SHAPE)) == (8, 32, 8)
+
+
+def test_limits_depend_on_the_maps_that_are_asked_for(
+    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    about: list[dict[str, object]] = []
+    monkeypatch.setattr(BatchLimits, "remember", lambda limits, said: about.append(said))
+    for index in range(2):
+        make_image(tmp_path / f"photos/{index}.png", (48, 64))
+    for number, also in enumerate(((), ("normals",))):
+        options: dict[str, Any] = {"kind": "metric", "f_px": 50, "also": also}
+        estimate(tmp_path / "photos", tmp_path / str(number), model="synthetic", **options)
+    assert about[0] != about[1]
 
 
 def test_machines_that_differ_remember_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

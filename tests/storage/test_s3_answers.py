@@ -29,10 +29,7 @@ _KEYS = ("in/a.png", "in/a%20b%26.png", "in/&lt;é&gt;&amp;.png", "in/\n.png", "
 
 def _read(parser: Any, text: str) -> dict[str, Any]:
     shape = (
-        botocore.session.get_session()
-        .get_service_model("s3")
-        .operation_model("ListObjectsV2")
-        .output_shape
+        botocore.session.get_session().get_service_model("s3").operation_model("ListObjectsV2").output_shape
     )
     answer = {"headers": {}, "body": text.encode(), "status_code": 200, "context": {}}
     return asyncio.run(parser.parse(answer, shape))
