@@ -40,12 +40,12 @@ from cortexia_video.ledger.artifacts import find_depth, list_maps, list_outputs
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
-from cortexia_video.ledger.state import LedgerState, read_state
+from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state
 from cortexia_video.models.protocol import AUTO
 from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import open_sink
-from cortexia_video.sources.find import Found, InputFile, find_images
+from cortexia_video.sources.find import Found, InputFile, find_images, mark_key
 from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path
@@ -59,6 +59,7 @@ _TIMED = 12  # images that go through the whole job
 _TIMED_PIXELS = 200_000_000  # of these together, where they are so large
 _LOOKED_AT_CLIPS, _LOOKED_AT_BYTES = 16, 1 << 31  # videos whose packets are read, and their bytes, about
 _TIMED_CLIPS, _TIMED_FRAMES = 2, 48  # videos of which so many frames go through the whole job
+_APART = 100_000  # inputs, of several and of lists, that are seen to come twice: 30 MB
 _ENCODED = 4  # depth maps that go through every format
 
 _Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-seconds and bytes per pixel
@@ -181,7 +182,8 @@ def plan(
     where that is given. Hours are those that the slowest of model, cores and disk would take alone: a long
     run comes close to it. What an earlier run has done in `output`, by the same model of the same size, is taken
     off; of the format, which is not asked for here, nothing is looked at. Of videos, sixteen at most, the packets are
-    read, and the first frames of two are estimated.
+    read, and the first frames of two are estimated. Of several inputs, and of a list, the first 100,000 files are
+    remembered: what comes again after these counts again.
 
     Args:
         inputs: Image files, folders and lists, as `estimate` takes them; so are those below.
@@ -216,7 +218,8 @@ def plan(
     require_at_least_1(num_workers=num_workers)
     root = to_path(output) if output else None
     state = read_state(root) if root else LedgerState()
-    found = _count(find_images(inputs, recursive=recursive, output=root, videos=True), root, state)
+    listed = find_images(inputs, recursive=recursive, output=root, videos=True, apart=_APART)
+    found = _count(listed, root, state)
     images, clips, samples = found.images, found.clips, found.images.shuffle()
     if not (samples or clips.found):
         why = f"none of {format_count(found.lost, 'input')} can be opened" if found.lost else "no images"
@@ -292,12 +295,20 @@ def _count(inputs: Iterable[Found], root: AnyPath | None, state: LedgerState) ->
         if isinstance(item, Failure):
             found.lost += 1
             continue
-        entry = state.get(item.key)
-        if sink and entry and entry.made_of(item.source):
+        entry = _find_entry(item, state) if sink else None
+        if sink and entry:
             whole = all(sink.size_of(name) == each.size for name, each in entry.outputs.items())
             (found.done_clips if item.is_clip else found.done)[entry.run] += whole
         (found.clips if item.is_clip else found.images).add(item)
     return found
+
+
+def _find_entry(item: InputFile, state: LedgerState) -> DoneEntry | None:
+    """Return what is known of an input that is done, also where another input has its key."""
+    for key in (item.key, mark_key(item.key, item.place)):
+        if (entry := state.get(key)) and entry.made_of(item.source):
+            return entry
+    return None
 
 
 def _choose(headers: Mapping[InputFile, Header]) -> list[InputFile]:

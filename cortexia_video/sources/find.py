@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -58,6 +59,7 @@ def find_images(
     partition: Partition | None = None,
     passed_over: Counter[str] | None = None,
     videos: bool = False,
+    apart: int | None = None,
 ) -> Iterator[Found]:
     """Yield the images of files, folders and lists, without reading them.
 
@@ -70,13 +72,21 @@ def find_images(
     partition: yield only what is in this part; over all parts every input, failures too, is yielded once.
     passed_over: counts what is no input, though it may look like one to a person, by type.
     videos: these are inputs, too, where PyAV is installed.
+    apart: of so many inputs it is kept in memory that they came, of several and of lists; by default of all. To count,
+    where a file that comes again after many others may count again.
 
     Raises `InputError` at once where none of the inputs exists. All else that goes wrong is yielded as
     `Failure`, and so is a folder or list, one of several, without an image.
     """
     rule = IMAGES_AND_VIDEOS if videos and IS_INSTALLED else list_images(IS_INSTALLED)
     return find_files(
-        inputs, rule, recursive=recursive, output=output, partition=partition, passed_over=passed_over
+        inputs,
+        rule,
+        recursive=recursive,
+        output=output,
+        partition=partition,
+        passed_over=passed_over,
+        apart=apart,
     )
 
 
@@ -88,6 +98,7 @@ def find_files(
     output: AnyPath | None = None,
     partition: Partition | None = None,
     passed_over: Counter[str] | None = None,
+    apart: int | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_images` has it."""
     places = to_places(inputs)
@@ -116,7 +127,7 @@ def find_files(
         [Failure(redact(path), "find", wrong[path])] if path in wrong else scan.expand_named(path, place)
         for path, place in places.items()
     )
-    return keep_apart(chain.from_iterable(found), partition)
+    return keep_apart(chain.from_iterable(found), partition, sys.maxsize if apart is None else apart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +319,16 @@ def _list_lines(path: AnyPath) -> Iterator[str]:
                 yield written
 
 
-def keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]:
+def mark_key(key: str, path: str) -> str:
+    """Return the key of a file whose own another file has: with a mark of its path."""
+    mark, pure = hashlib.sha256(os.fsencode(path)).hexdigest()[:8], PurePath(key)
+    return pure.with_name(f"{pure.stem}~{mark}{pure.suffix}").as_posix()
+
+
+def keep_apart(found: Iterator[Found], partition: Partition, most: int = sys.maxsize) -> Iterator[Found]:
     """Drop a file that comes twice, and give a key of its own to another file of the same key.
+
+    most: files that are remembered.
 
     The partition goes by the key as it was, since paths, and so marks, can differ between machines.
     """
@@ -319,12 +338,10 @@ def keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]:
         path = each.place if isinstance(each, InputFile) else f"{each.key}: {each.reason}"
         if path in seen:
             continue
-        seen.add(path)
-        key = each.key
-        if key in keys:
-            mark, pure = hashlib.sha256(os.fsencode(path)).hexdigest()[:8], PurePath(key)
-            key = pure.with_name(f"{pure.stem}~{mark}{pure.suffix}").as_posix()
-        keys.add(key)
+        key = mark_key(each.key, path) if each.key in keys else each.key
+        if len(seen) < most:
+            seen.add(path)
+            keys.add(key)
         if partition.count == 1 or partition.holds(each.key):
             yield each if key == each.key else dataclasses.replace(each, key=key)
 

@@ -102,22 +102,29 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     registry._registry.pop("s3", None)  # it is found anew by its name
 
 
-def test_memory_of_counting_does_not_grow_with_the_keys(store: ModuleType) -> None:
+@pytest.mark.parametrize("given", ["a bucket", "several", "a list"])
+def test_memory_of_counting_does_not_grow_with_the_keys(
+    given: str, store: ModuleType, tmp_path: Path
+) -> None:
     """As `plan` counts: a page and a sample are known at a time, of 1,000 keys or of 100 million."""
     from cortexia_video.jobs.input_sample import Tally
     from cortexia_video.sources.find import InputFile, find_images
 
     peaks = []
+    listing = tmp_path / "list.txt"
+    inputs = {"a bucket": ["s3://bucket/in"], "several": ["s3://bucket/in", tmp_path], "a list": [listing]}
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     for count in (2_000, 2_000, 10_000):  # the first also fills what is kept for good
         store.begin(count, b"\xff\xd8\xff")
+        listing.write_text("".join(f"s3://bucket/in/{number:08d}.jpg\n" for number in range(count)))
         tally = Tally(200)
         tracemalloc.start()
-        for each in find_images(["s3://bucket/in"], videos=True):
+        for each in find_images(inputs[given], videos=True, apart=500):
             assert isinstance(each, InputFile)
             tally.add(each)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert tally.found == count
+        assert tally.found == count + (given == "several")
     assert peaks[2] < 1.2 * peaks[1]
 
 

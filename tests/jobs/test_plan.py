@@ -121,6 +121,23 @@ def test_what_the_output_has_is_taken_off(photos: Path, capsys: pytest.CaptureFi
     )
 
 
+def test_beyond_what_is_remembered_only_repeats_count_again(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folders of one name, whose keys meet, and one of their files once more."""
+    model = DepthEstimator(SyntheticModel(short_side=32))
+    (photos / "more/photos").mkdir(parents=True)
+    for number in range(4):
+        (photos / f"more/photos/{number}.jpg").write_bytes((photos / f"{number}.jpg").read_bytes())
+    inputs, out = [photos, photos / "more/photos", photos / "3.jpg"], photos.parent / "out"
+    assert estimate(inputs, out, model=model).done == 34
+    known = plan(inputs, model=model, output=out)
+    assert (known.found, known.done) == (35, 34)
+    monkeypatch.setattr("cortexia_video.jobs.plan._APART", 0)
+    counted = plan(inputs, model=model, output=out)
+    assert (counted.found, counted.done) == (36, 34)  # the third is no input of the run
+
+
 def test_videos_are_planned_by_their_frames(
     tmp_path: Path, make_image: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
