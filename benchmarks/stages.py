@@ -3,7 +3,8 @@
     python benchmarks/stages.py [--rounds 9] [--work FOLDER]
 
 Milliseconds of a core for an image, all stages in turns: the least of the rounds, which others on the machine disturb
-least, and the median. `fast`: with `--decode fast`. Then the network alone at three sizes, one thread on each core.
+least, and the median. `fast`: with `--decode fast`. The network in batches of several sizes: which is chosen brings little.
+Then the network alone at three sizes, one thread on each core.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from cortexia_video.images.decode import decode
 from cortexia_video.models.onnx.session_openvino import choose_precision
 from cortexia_video.runtime.resources import BufferPool, count_cores
 
-_BATCH = 2
+_BATCHES = (1, 2, 4, 8)
 _SIZES = ((192, 256), (224, 320), (288, 384))
 _ENOUGH = 8  # images of each size and core
 
@@ -59,7 +60,8 @@ def measure(rounds: int = 9, work: Path = Path("runs/stages")) -> None:
             found[name].append(1e3 * (time.process_time() - started))
     print("| | ms of a core | median |\n|---|---:|---:|")
     for name, times in found.items():
-        each = [ms / (_BATCH if name.startswith("network") else 1) for ms in times[1:]]
+        images = int(name.rpartition(" ")[2]) if name.startswith("network") else 1
+        each = [ms / images for ms in times[1:]]
         print(f"| {name} | {min(each):.1f} | {median(each):.1f} |", flush=True)
     _print_rates(estimator, rounds)
 
@@ -77,7 +79,6 @@ def _make_stages(
     fast = _decode(data, pool, fast=estimator)
     prepared = estimator.prepare(frame)
     assert not isinstance(prepared, Failure)
-    batch = estimator.stack([prepared] * _BATCH)
     (output,) = estimator.run(estimator.stack([prepared]))
     assert not isinstance(output, ModelError)
     values = np.ascontiguousarray(estimator.finish(prepared.origin, output).values)
@@ -91,7 +92,8 @@ def _make_stages(
         "digest": lambda: xxhash.xxh3_128_hexdigest(values),
     }
     for name, each in ways.items():
-        stages[f"network, {name}, batches of {_BATCH}"] = _bind(each, batch)
+        for count in _BATCHES:
+            stages[f"network, {name}, batches of {count}"] = _bind(each, estimator.stack([prepared] * count))
     return stages
 
 

@@ -24,14 +24,14 @@ def open_session() -> AioSession:
     return session
 
 
-class _ParserFactory(AioResponseParserFactory):
+class _ParserFactory(AioResponseParserFactory):  # type: ignore[misc]
     def create_parser(self, protocol_name: str) -> Any:
         if protocol_name == "rest-xml":
             return _Parser(timestamp_parser=read_time)
         return super().create_parser(protocol_name)
 
 
-class _Parser(AioRestXMLParser):
+class _Parser(AioRestXMLParser):  # type: ignore[misc]
     """Reads a page of a listing, which is half of what a resumed run in a bucket does."""
 
     def _handle_list(self, shape: Any, node: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,37 @@ from cortexia_video.runtime.bounded_map import map_bounded
 
 _Values = NDArray[np.float32]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+_counting = threading.Lock()  # torch's number of threads is the process's: who changes it is alone
+
+
+class _Tf32:
+    """Whether convolutions on CUDA may use TF32, which is the process's: threads that want the same are in together."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside, self._allowed, self._flags = 0, False, ExitStack()
+
+    @contextmanager
+    def set_to(self, allowed: bool) -> Iterator[None]:
+        """Have it so inside, once nobody is in who has it otherwise; as it was when all have left."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._inside or self._allowed == allowed)
+            if not self._inside:
+                cudnn = torch.backends.cudnn
+                as_it_is = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
+                self._flags.enter_context(cudnn.flags(**as_it_is, allow_tf32=allowed))
+            self._inside, self._allowed = self._inside + 1, allowed
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                if not self._inside:
+                    self._flags.close()
+                    self._changed.notify_all()
+
+
+_TF32 = _Tf32()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +120,22 @@ class Placement:
 
         Threads of one network wait for each other at every layer, and for whoever else needs their core.
         """
-        cores = torch.get_num_threads()
-        parts = 1 if self.device.type != "cpu" or self.graph or self.compiled else min(cores, len(batch))
-        if parts == 1:
-            return run(batch)
+        with _counting:  # a thread that is new to torch takes the number that stands now, for good
+            cores = torch.get_num_threads()
+            parts = 1 if self.device.type != "cpu" or self.graph or self.compiled else min(cores, len(batch))
+            if parts > 1:
 
-        def run_part(part: NDArray[Any]) -> _Values:
-            torch.set_num_threads(cores // parts)
-            return run(part)
+                def run_part(part: NDArray[Any]) -> _Values:
+                    torch.set_num_threads(cores // parts)
+                    return run(part)
 
-        try:
-            return np.concatenate([*map_bounded(np.array_split(batch, parts), run_part, workers=parts)])
-        finally:
-            torch.set_num_threads(cores)  # it is half the thread's and half the process's
+                try:
+                    return np.concatenate(
+                        [*map_bounded(np.array_split(batch, parts), run_part, workers=parts)]
+                    )
+                finally:
+                    torch.set_num_threads(cores)  # it is half the thread's and half the process's
+        return run(batch)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -113,15 +148,7 @@ class Placement:
             with torch.no_grad():
                 yield
             return
-        with (
-            torch.no_grad(),
-            torch.backends.cudnn.flags(
-                enabled=torch.backends.cudnn.enabled,
-                benchmark=torch.backends.cudnn.benchmark,
-                deterministic=torch.backends.cudnn.deterministic,
-                allow_tf32=self.is_half,
-            ),
-        ):
+        with torch.no_grad(), _TF32.set_to(self.is_half):
             yield
 
 
