@@ -3,7 +3,7 @@
     python benchmarks/stages.py [--rounds 9] [--work FOLDER]
 
 Milliseconds of a core for an image, all stages in turns: the least of the rounds, which others on the machine disturb
-least, and the median. `fast`: with `--decode fast`. The network in batches of several sizes: which is chosen brings little.
+least, and the median. `fast`: with `--decode fast`. The network in batches of several sizes: what choosing one brings.
 Then the network alone at three sizes, one thread on each core.
 """
 
