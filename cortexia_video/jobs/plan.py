@@ -45,7 +45,7 @@ from cortexia_video.models.protocol import AUTO
 from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import open_sink
-from cortexia_video.sources.find import Found, InputFile, find_images, mark_key
+from cortexia_video.sources.find import InputFile, find_images, mark_key
 from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path
@@ -218,8 +218,7 @@ def plan(
     require_at_least_1(num_workers=num_workers)
     root = to_path(output) if output else None
     state = read_state(root) if root else LedgerState()
-    listed = find_images(inputs, recursive=recursive, output=root, videos=True, apart=_APART)
-    found = _count(listed, root, state)
+    found = _count(inputs, recursive, root, state)
     images, clips, samples = found.images, found.clips, found.images.shuffle()
     if not (samples or clips.found):
         why = f"none of {format_count(found.lost, 'input')} can be opened" if found.lost else "no images"
@@ -289,9 +288,12 @@ class _Count:
     lost: int = 0
 
 
-def _count(inputs: Iterable[Found], root: AnyPath | None, state: LedgerState) -> _Count:
+def _count(
+    inputs: Sequence[str | os.PathLike[str]], recursive: bool, root: AnyPath | None, state: LedgerState
+) -> _Count:
     found, sink = _Count(Tally(_LOOKED_AT), Tally(_LOOKED_AT)), open_sink(root) if root else None
-    for item in track(inputs, "counting", "inputs"):
+    listed = find_images(inputs, recursive=recursive, output=root, videos=True, apart=_APART)
+    for item in track(listed, "counting", "inputs"):
         if isinstance(item, Failure):
             found.lost += 1
             continue
