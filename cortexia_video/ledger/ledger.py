@@ -68,7 +68,7 @@ from cortexia_video.runtime.progress import track
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import LOOKED_AT
-from cortexia_video.storage.paths import AnyPath, split_inside, to_path
+from cortexia_video.storage.paths import AnyPath, PathLike, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.system import flush_to_disk, open_plain, read_at, require_lock, try_lock_shared
 
@@ -487,7 +487,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
+def read_ledger(root: PathLike) -> Iterator[dict[str, Any]]:
     """Yield every line of an output folder's ledger as written, oldest first; a damaged line is left out.
 
     Args:
@@ -502,11 +502,11 @@ def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
     Example:
         >>> outcomes = [line.get("outcome") for line in cx.read_ledger("depth")]  # doctest: +SKIP
     """
-    for path in require_ledger(root):
+    for path in require_ledger(to_path(root)):
         yield from (entry for entry in map(parse_line, read_lines(path)) if entry)
 
 
-def merge_ledgers(root: AnyPath) -> int:
+def merge_ledgers(root: PathLike) -> int:
     """Join the ledgers that runs over partitions left in an output folder to one `ledger.jsonl`.
 
     Args:
@@ -523,10 +523,11 @@ def merge_ledgers(root: AnyPath) -> int:
         >>> cx.merge_ledgers("depth")  # doctest: +SKIP
         16
     """
-    require_ledger(root)
-    if isinstance(root, RemotePath):
-        return merge_segments(root)
-    with AppendLog(root / LEDGER_NAME) as main:
+    place = to_path(root)
+    require_ledger(place)
+    if isinstance(place, RemotePath):
+        return merge_segments(place)
+    with AppendLog(place / LEDGER_NAME) as main:
         return lock_whole(main)
 
 

@@ -446,3 +446,12 @@ def test_a_ledger_that_follows_is_up_to_date(tmp_path: Path) -> None:
         assert {*now.leftovers()} == {*read.leftovers()} == {"c.npy"}
         assert (now.counts(), now.unfinished) == (read.counts(), read.unfinished)
         assert now.settings(ledger.run) == {"model": "two"} == read.settings(ledger.run)
+
+
+def test_a_folder_can_be_named_by_a_text(tmp_path: Path) -> None:
+    """As the docstrings show it; `Path` is for who has one."""
+    with open_ledger(tmp_path, SETTINGS, Partition(1, 2)) as ledger:
+        ledger.record_done("a.jpg", SOURCE, PLACED, height=3)
+    assert [line["key"] for line in read_ledger(str(tmp_path)) if "key" in line] == ["a.jpg"]
+    assert merge_ledgers(str(tmp_path)) == 1
+    assert (tmp_path / LEDGER_NAME).exists()
