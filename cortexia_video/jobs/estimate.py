@@ -307,14 +307,14 @@ def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[st
     )
 
 
-def _warn_of_need(spec: RunSpec, root: Path, found: LookAhead, ledger: Ledger) -> None:
+def _warn_of_need(spec: RunSpec, root: Path, found: Iterable[Found], ledger: Ledger) -> None:
     """Warn of how much the run will write, where that is much of what is free."""
-    first, free = [*itertools.islice(found.look(), COUNTED)], shutil.disk_usage(root).free
+    first, free = itertools.islice(found, COUNTED), shutil.disk_usage(root).free
+    missing = [each for each in first if ledger.state.get(each.key) is None]
     most = _BYTES_A_MEGAPIXEL * (_WITH_MAPS if spec.task.also else 1)
-    if len(first) * spec.task.max_megapixels * most > free:  # else it cannot be much
-        missing = [each for each in first if ledger.state.get(each.key) is None]
-        if need := describe_need(missing, free, root, (spec.format, *spec.task.also)):
-            _log.warning("%s", need)
+    may_be_much = len(missing) * spec.task.max_megapixels * most > free
+    if may_be_much and (need := describe_need(missing, free, root, (spec.format, *spec.task.also))):
+        _log.warning("%s", need)
 
 
 def _run(
@@ -349,12 +349,15 @@ def _run(
         outcomes = Outcomes(sink, ledger, doing="estimating", count=spec.find, **of_outcomes)
         errors = FitErrors()
         outcomes.report.passed_over, outcomes.slowest = passed_over, lambda: executor.usage().slowest
-        if may_lack_room and isinstance(root, Path):
-            _warn_of_need(spec, root, found, ledger)
         with outcomes:
-            work = ledger.claim(
-                outcomes.needing_work(iter(found)), ahead=CLAIMED if executor.claims_ahead else 1
-            )
+            (inputs,) = itertools.tee(found, 1)
+            work = outcomes.needing_work(inputs)
+            if may_lack_room and isinstance(root, Path) and (first := next(work, None)):
+                work = itertools.chain([first], work)
+                ahead = itertools.takewhile(lambda _: not stop.is_set(), itertools.tee(inputs)[1])
+                _warn_of_need(spec, root, itertools.chain([first], ahead), ledger)
+                del ahead  # or what is worked on would be kept
+            work = ledger.claim(work, ahead=CLAIMED if executor.claims_ahead else 1)
             context = RunContext(sink, ledger.record_begun, outcomes.note_frames, trace, stop)
             with contextlib.closing(executor.run(work, context)) as results:
                 for item, result in results:

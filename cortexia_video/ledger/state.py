@@ -106,14 +106,15 @@ class Producer(NamedTuple):
 class _Origin(NamedTuple):
     """What many entries have in common.
 
-    run, words: as `Producer` has them. place: of their paths, without the key. suffixes: what follows the key
-    in the names of their outputs; a name without the key stands whole, behind a zero byte. beside: bytes of
+    run, words: as `Producer` has them. around: what is before and behind the key in their paths; None where each
+    has a path without its key, which then is behind all else. suffixes: what follows the key in the names of
+    their outputs; a name without the key stands whole, behind a zero byte. beside: bytes of
     `DoneEntry.beside`, before those of outputs.
     """
 
     run: str
     words: tuple[tuple[str, str | None], ...]
-    place: str
+    around: tuple[str, str] | None
     suffixes: tuple[str, ...]
     beside: int
 
@@ -300,23 +301,26 @@ class LedgerState:
         for name, (output_size, digest) in entry["outputs"].items():
             suffixes.append(name[len(key) :] if name.startswith(key) else "\0" + name)
             files += _FILE.pack(output_size, bytes.fromhex(digest))
-        folder = path.removesuffix(key) if path.endswith(os.sep + key) else path
+        before, shared, behind = path.rpartition(key)
         words = [(name, entry[name]) for name in OF_LINE if name in entry]
-        origin = (entry["run"], tuple(words), folder, tuple(suffixes), len(beside))
+        around = (before, behind) if shared else None
+        origin = (entry["run"], tuple(words), around, tuple(suffixes), len(beside))
         number = self._numbers.get(origin)
         if number is None:
             number = self._numbers[origin] = len(self._origins)
             self._origins.append(_Origin(*origin))
         shape = entry.get("height", 0), entry.get("width", 0)
-        return _NUMBERS.pack(place, number, size, mtime_ns, *shape) + files
+        own = b"" if shared else path.encode(errors="surrogatepass")
+        return _NUMBERS.pack(place, number, size, mtime_ns, *shape) + files + own
 
     def _unpack(self, key: str, packed: bytes) -> DoneEntry:
         _, number, size, mtime_ns, height, width = _NUMBERS.unpack_from(packed)
-        run, _, place, suffixes, length = self._origins[number]
-        path = place + key if place.endswith(os.sep) else place
-        outputs = {}
+        run, _, around, suffixes, length = self._origins[number]
         begin = _NUMBERS.size + length
-        files = _FILE.iter_unpack(packed[begin:])
+        end = begin + len(suffixes) * _FILE.size
+        path = key.join(around) if around else packed[end:].decode(errors="surrogatepass")
+        outputs = {}
+        files = _FILE.iter_unpack(packed[begin:end])
         for suffix, (output_size, digest) in zip(suffixes, files, strict=True):
             name = suffix[1:] if suffix.startswith("\0") else key + suffix
             outputs[name] = WrittenFile(output_size, digest.hex())

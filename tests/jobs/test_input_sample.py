@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import namedtuple
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import cortexia_video as cx
+from cortexia_video.sources.find import InputFile
 
 Make = Callable[..., Path]
 Usage = namedtuple("Usage", "total used free")
@@ -56,6 +58,30 @@ def test_what_is_done_needs_nothing_and_what_is_written_is_what_was_said(
     set_free(monkeypatch, 1000)
     again = cx.estimate(photos, tmp_path / "out", model="synthetic")
     assert (again.skipped, again.bytes, caplog.text) == (10, written, "")
+
+
+def test_of_a_run_that_goes_on_the_inputs_behind_what_is_done_count(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cx.estimate([photos / f"{number}.jpg" for number in range(5)], tmp_path / "out", model="synthetic")
+    monkeypatch.setattr("cortexia_video.jobs.estimate.COUNTED", 3)
+    set_free(monkeypatch, 1000)
+    report = cx.estimate(photos, tmp_path / "out", model="synthetic")
+    assert "depth of 3 images takes" in caplog.text
+    assert (report.skipped, report.done) == (5, 5)
+
+
+def test_inputs_that_are_done_are_not_kept(photos: Path, tmp_path: Path) -> None:
+    def count(report: cx.Report, failure: cx.Failure | None) -> None:
+        if report.skipped == 130:
+            held.append(sum(isinstance(each, InputFile) for each in gc.get_objects()))
+
+    held: list[int] = []
+    for number in range(10, 130):
+        (photos / f"{number}.jpg").hardlink_to(photos / "0.jpg")
+    cx.estimate(photos, tmp_path / "out", model="synthetic")
+    cx.estimate(photos, tmp_path / "out", model="synthetic", on_outcome=count)
+    assert len(held) == 1 and held[0] < 100
 
 
 def test_an_archive_counts_once(photos: Path, tmp_path: Path) -> None:

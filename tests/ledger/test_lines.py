@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,6 +160,33 @@ def test_the_last_word_on_a_key_counts(tmp_path: Path, words: list[str], counts:
         assert LedgerState(lines, counts_only=True).counts() == state.counts()
     assert {name: count for name, count in state.counts().items() if count} == counts
     assert (state.get("a") is not None) == (counts == {"done": 1} or words == ["begun", "done", "kept"])
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/run/out/{}.npy", 450),  # of converted depth
+        ("/run/in/{}", 450),
+        ("/a/clip.mkv#{}", 550),  # whose key is another
+        ("/a/\udcff", 550),
+    ],
+)
+def test_what_a_ledger_knows_of_an_input_is_small(path: str, most: int) -> None:
+    keys = [f"{number:06}.jpg" for number in range(2000)]
+    paths = [path.format(number if "#" in path else key) for number, key in enumerate(keys)]
+    done = {"outcome": "done", "run": "r", "source": [5, 6], "kind": "metric", "height": 3, "width": 4}
+    entries = [
+        {"key": key, **done, "path": where, "outputs": {f"{key}.npz": [*PLACED["a.npy"]]}}
+        for key, where in zip(keys, paths, strict=True)
+    ]
+    lines = [json.dumps(each).encode() + b"\n" for each in entries]
+    tracemalloc.start()
+    state = LedgerState(lines)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert [entry.path for _, entry in state.done()] == paths
+    assert dict(state.done())[keys[7]].outputs == {f"{keys[7]}.npz": PLACED["a.npy"]}
+    assert held / len(keys) < most
 
 
 def test_where_no_ledger_is_nothing_is_done(tmp_path: Path) -> None:
