@@ -17,10 +17,11 @@ from cortexia_video.evaluation.evaluator import evaluate
 from cortexia_video.evaluation.results import PAGE, RESULTS, TABLE
 from cortexia_video.evaluation.text_table import list_lines
 from cortexia_video.inference.backend_selection import BackendSelector
-from cortexia_video.jobs.estimate import estimate, open_sparse
+from cortexia_video.jobs.estimate import estimate
 from cortexia_video.jobs.worker import USUAL_TASK, decode_readable
 from cortexia_video.models.registry import find_model
 from cortexia_video.sources.find import find_images
+from cortexia_video.sparse_depth.source import open_sparse
 from cortexia_video.storage.paths import to_path
 
 _PRECISIONS = ("float32", "bfloat16", "float16")

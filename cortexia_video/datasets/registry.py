@@ -26,6 +26,7 @@ from cortexia_video.datasets.readers import (
 )
 from cortexia_video.datasets.readers import huggingface_hub as hub
 from cortexia_video.datasets.readers import paired_files as patterns
+from cortexia_video.datasets.row_schema import AssumedMeaning
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError, in_words, not_known, propose
 from cortexia_video.storage.listing import Listing, is_pattern, remember_listings, take_listing
@@ -92,13 +93,21 @@ def open_dataset(
     if split is not None and info.splits is not None and split not in info.splits:
         offered = ", ".join(info.splits) or "none: leave it out"
         raise InputError(f"{info.name} has no split {split!r}: it has {offered}")
-    known = inspect.signature(info.open).parameters
+    known = [*inspect.signature(info.open).parameters][2:]
+    means = "meaning" in known
+    if means:
+        known += AssumedMeaning._fields
+        known.remove("meaning")
     if "columns" in options and "image" in known:
         options["image"], options["depth"] = options.pop("columns")
     unknown = [each for each in options if each not in known]
     if unknown:
-        offered = ", ".join(list(known)[2:]) or "none"
+        offered = ", ".join(known) or "none"
         raise InputError(f"{name} has no option {unknown[0]!r}: it has {offered}")
+    if means:
+        options["meaning"] = AssumedMeaning(
+            **{name: options.pop(name) for name in AssumedMeaning._fields if name in options}
+        )
     place = to_path(root)
     if "allow_outside" in known:  # the others read what they find in the folder
         options["allow_outside"] = allow_outside

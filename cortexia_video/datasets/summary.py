@@ -78,13 +78,13 @@ class Summary:
         return "\n".join([*lines, *map(str, self.failures)])
 
 
-def summarise(dataset: AnyDataset, *, samples: int = 200, workers: int | None = None) -> Summary:
+def summarise(dataset: AnyDataset, *, samples: int = 200) -> Summary:
     """Look at so many samples, spread over the set, or the first ones of a stream."""
     summary = Summary(len(dataset) if isinstance(dataset, RGBDDataset) else None)
     if isinstance(dataset, RGBDDataset) and len(dataset) > samples:
         chosen = np.linspace(0, len(dataset) - 1, samples).round().astype(np.int64)
         dataset = replace(dataset, entries=[dataset.entries[index] for index in chosen])
-    read = islice(dataset.attempt(workers=choose_workers(workers)), samples)
+    read = islice(dataset.attempt(workers=choose_workers(None)), samples)
     total = len(dataset) if isinstance(dataset, RGBDDataset) else samples
     for attempt in track(read, "looking", "samples", total):
         summary.add(check(attempt, dataset))

@@ -14,6 +14,7 @@ from cortexia_video.errors import InputError, printable
 from cortexia_video.evaluation.reference import EvalItem
 from cortexia_video.frame import Frame
 from cortexia_video.sparse_depth.depth_folder import DepthFolder
+from cortexia_video.sparse_depth.source import open_sparse
 from cortexia_video.storage.paths import PathLike
 
 _TRUTH = re.compile(r"truth:([1-9]\d{0,8})")
@@ -73,12 +74,10 @@ def open_sparse_input(sparse: PathLike | None, sparse_from: str | None) -> Spars
     None for nothing; raises `InputError` for what it cannot be.
     """
     drawn = _TRUTH.fullmatch(str(sparse))
-    if sparse is None or drawn:
-        if sparse_from:
-            raise InputError("`sparse_from` says whose files the folder `sparse` has: give that, too")
-        return _DrawnInput(int(drawn[1])) if drawn else None
-    if str(sparse).startswith("truth:"):
+    if not drawn and str(sparse).startswith("truth:"):
         raise InputError(
             f"`sparse` is {printable(str(sparse))[:40]!r}: truth: takes a number of pixels, as truth:500"
         )
-    return _FolderInput(DepthFolder(sparse, sparse_from))
+    if folder := open_sparse(None if drawn else sparse, sparse_from):
+        return _FolderInput(folder)
+    return _DrawnInput(int(drawn[1])) if drawn else None

@@ -32,6 +32,7 @@ _TRIM = 2.5  # standard deviations beyond which a sample is rejected: Rousseeuw 
 _HUBER = 1.345  # the same, beyond which it counts less: 95 % efficient for normal errors
 _STEPS = 30
 _SETTLED = 1e-9  # change of a fit, of its size, that ends the steps
+_MOST_KNOWN = 20_000  # pixels of a sensor's map
 _EXACT = 1e-6  # of the samples' targets: what float32 loses is no error
 _HELD_OUT = 10  # one sample of so many
 _FEWEST_HELD_OUT = 20  # samples of which some are held out
@@ -156,16 +157,16 @@ def take_samples(depth: DepthMap, samples: ArrayLike) -> Samples:
     return Samples(values[good], metres[good], weights[good], places[good], int((~good).sum()))
 
 
-def list_known(known: DepthMap, width: int, height: int, *, most: int = 20_000) -> Floats:
+def list_known(known: DepthMap, width: int, height: int) -> Floats:
     """Return what a sensor's metric map knows of an image of width x height: (N, 3), as `align` takes samples.
 
-    most: of its pixels, evenly over them. Raises `InputError` where the map is not metric, or of another image.
+    Of many pixels some, evenly over them. Raises `InputError` where the map is not metric, or of another image.
     """
     require_registered(known, width, height)
     lines, columns = known.values.shape
     with np.errstate(invalid="ignore"):
         row, column = np.nonzero(np.isfinite(known.values) & (known.values > 0))
-    step = max(1, math.ceil(len(row) / most))
+    step = max(1, math.ceil(len(row) / _MOST_KNOWN))
     row, column = row[step // 2 :: step], column[step // 2 :: step]
     places = (column + 0.5) * (width / columns), (row + 0.5) * (height / lines)
     return np.stack([*places, known.values[row, column].astype(np.float64)], axis=1)

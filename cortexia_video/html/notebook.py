@@ -23,7 +23,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
 
 SIDE = 320  # pixels of an image at most, so that a notebook of many stays small
-_MOST_LINES = 60
+_MOST_LINES, _MOST_ITEMS = 60, 10
 _CLIPPED = (1.0, 99.0)
 _fit = partial(fit_within, most_height=SIDE, most_width=SIDE)
 _NOTHING = np.full((1, 1, 3), 128, np.uint8)
@@ -77,15 +77,15 @@ def write_figure(value: object, image: NDArray[np.uint8] | None = None) -> str:
     return _write(element("figure", element("img", src=link, alt=type(value).__name__), caption))
 
 
-def write_text(text: str, items: Sequence[str] = (), most: int = 10) -> str:
+def write_text(text: str, items: Sequence[str] = ()) -> str:
     """Return lines of text as they stand, and items as a list below, the first of each where there are many."""
     lines = text.splitlines()
     if len(lines) > _MOST_LINES:
         lines = [*lines[:_MOST_LINES], f"... {len(lines) - _MOST_LINES} more lines: print() shows them"]
     block = "".join(f"{_write(element('span', line))}\n" for line in lines)  # each escaped; a line stays one
-    shown = [element("li", each) for each in items[:most]]
-    if len(items) > most:
-        shown.append(element("li", f"and {len(items) - most} more"))
+    shown = [element("li", each) for each in items[:_MOST_ITEMS]]
+    if len(items) > _MOST_ITEMS:
+        shown.append(element("li", f"and {len(items) - _MOST_ITEMS} more"))
     return f"<pre>{block}</pre>{_write(element('ul', *shown)) if shown else ''}"
 
 

@@ -32,10 +32,10 @@ def estimate_video(
     native: DepthEstimator,
     path: PathLike,
     *,
-    steady: SteadyMode = "mean",
-    numbers: slice = slice(None),
-    f_px: float | None = None,
-    fps: float = 24.0,
+    steady: SteadyMode,
+    numbers: slice,
+    f_px: float | None,
+    fps: float,
 ) -> Iterator[tuple[Frame, DepthMap | Failure]]:
     """Yield what `DepthEstimator.estimate_video` does. native: the estimator at the network's size."""
     place = to_path(path)

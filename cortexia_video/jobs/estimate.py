@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, Sky, load_estimators
 from cortexia_video.depth_map import Alignment, DepthKind, Projection
@@ -55,13 +55,11 @@ from cortexia_video.sinks.sink import Sink, open_sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.inputs import list_passed_over
 from cortexia_video.sources.sequences import find_sequences
+from cortexia_video.sparse_depth.source import open_sparse
 from cortexia_video.storage.paths import AnyPath, to_path, to_places
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import VIDEO_SUFFIXES, require_video
 from cortexia_video.video.steady import SteadyMode
-
-if TYPE_CHECKING:
-    from cortexia_video.sparse_depth.depth_folder import DepthFolder
 
 VideoFormat = Literal["mkv", "frames"]
 _NO_CLIPS = "a video has no other maps than depth: leave `also` out, or take its frames as images"
@@ -256,7 +254,8 @@ def estimate(
     asked |= {"output_name": output_name, "canonical_f": canonical_f, "thorough": thorough}
     asked |= {"also": tuple(each for each in maps if each != "points"), "sky": sky, "projection": projection}
     to = AlignTo(to=align_to) if isinstance(align_to, str) else align_to
-    aligner, known = Aligner(to) if to else None, open_sparse(sparse, sparse_from)
+    is_given = sparse is not None or sparse_from  # else nothing of it is needed
+    aligner, known = Aligner(to) if to else None, open_sparse(sparse, sparse_from) if is_given else None
     task = TaskOptions(choose_workers(workers), decode, given, max_megapixels, video, aligner, maps, known)
     spec = RunSpec(
         inputs=[*inputs],
@@ -608,17 +607,6 @@ class Executor(Protocol):
 
     def usage(self) -> Usage:
         """Return what the workers have used since `run` was called."""
-
-
-def open_sparse(folder: str | os.PathLike[str] | None, convention: str | None) -> DepthFolder | None:
-    """Return what `sparse` and `sparse_from` of a run name, None of nothing; raises `InputError`."""
-    if folder is None:
-        if convention:
-            raise InputError("`sparse_from` says whose files `sparse` has: give that, too")
-        return None
-    from cortexia_video.sparse_depth.depth_folder import DepthFolder  # readers that other runs do not need
-
-    return DepthFolder(folder, convention)
 
 
 def _refuse_clip(found: Found) -> Found:

@@ -33,7 +33,7 @@ from cortexia_video.images.decode import Header
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.backend_choice import WAY, find_kept, load_kept
-from cortexia_video.jobs.estimate import Decoding, estimate, open_sparse
+from cortexia_video.jobs.estimate import Decoding, estimate
 from cortexia_video.jobs.input_sample import Tally, find_existing, read_headers
 from cortexia_video.jobs.worker import USUAL_TASK, decode_readable
 from cortexia_video.ledger.artifacts import find_depth, list_maps, list_outputs
@@ -46,6 +46,7 @@ from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.resources import Speed
 from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import InputFile, find_images, mark_key
+from cortexia_video.sparse_depth.source import open_sparse
 from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path

@@ -68,12 +68,12 @@ class FurnishedRoom:
     standing: list[Standing] = field(default_factory=list)
     triangles: int = 0
 
-    def is_free(self, thing: Standing, margin: float = 0.95) -> bool:
+    def is_free(self, thing: Standing) -> bool:
         """Return whether nothing stands there yet."""
         (x, _, z), (across, along) = thing.place.position, thing.reach
         return all(
-            abs(x - other.place.position[0]) > margin * (across + other.reach[0])
-            or abs(z - other.place.position[2]) > margin * (along + other.reach[1])
+            abs(x - other.place.position[0]) > 0.95 * (across + other.reach[0])
+            or abs(z - other.place.position[2]) > 0.95 * (along + other.reach[1])
             for other in self.standing
         )
 
@@ -103,7 +103,7 @@ class FurnishedRoom:
 
 def build_room(rng: Generator, library: Library, theme: Theme) -> tuple[Scene, Aim]:
     """Build a room with a person's models: what stands on the floor and on that, hangs on walls, and light."""
-    site = _build_shell(rng, library, theme)
+    site = _build_shell(rng, library)
     for _ in range(int(rng.integers(1, 3 if theme == "furnished" else 4))):
         _add_table(site, theme)
     area = site.room.width * site.room.depth
@@ -120,7 +120,7 @@ def build_room(rng: Generator, library: Library, theme: Theme) -> tuple[Scene, A
     return site.scene, partial(draw_camera, site, theme=theme)
 
 
-def _build_shell(rng: Generator, library: Library, theme: Theme) -> FurnishedRoom:
+def _build_shell(rng: Generator, library: Library) -> FurnishedRoom:
     """Build walls, floor and ceiling, and in half of the rooms an opening to a second one."""
     room = Room(rng.uniform(2.4, 6.5), rng.uniform(2.4, 7.5), rng.uniform(2.2, 3.2))
     behind = rng.uniform(2, 6) if rng.random() < 0.5 else 0.0

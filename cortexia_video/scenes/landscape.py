@@ -128,9 +128,9 @@ def draw_land(rng: Generator, strength: float, flat_m: float = 6.0) -> Land:
     return Land(height)
 
 
-def terrain(land: Land, far_m: float = 330.0, rough_m: float = 0.0, rng: Generator | None = None) -> Piece:
+def terrain(land: Land, rough_m: float = 0.0, rng: Generator | None = None) -> Piece:
     """Mesh the land around the middle: finer near it. rough_m: bumps of its points, near."""
-    radius = np.concatenate([[0.05], np.geomspace(0.35, far_m, 110)])
+    radius = np.concatenate([[0.05], np.geomspace(0.35, 330, 110)])
     angle = np.linspace(0, 2 * np.pi, 151)
     x, z = radius[:, None] * np.sin(angle), radius[:, None] * np.cos(angle)
     y = land.height(x, z)

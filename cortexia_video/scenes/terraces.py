@@ -76,7 +76,7 @@ def terrace(rng: Generator) -> tuple[Scene, Aim]:
     landscape.add_far(scene, town=0.7)
 
     def aim(rng: Generator) -> Camera:
-        position = yards.stand(scene, rng, half * 0.85, None, low=0.45)
+        position = yards.stand(rng, half * 0.85, None, low=0.45)
         yaw = rng.normal(0, 0.7) if rng.random() < 0.6 else rng.uniform(-3.2, 3.2)
         horizon = (0.15, 0.7) if rng.random() < 0.75 else (-0.6, 0.9)
         return landscape.look(rng, position, yaw, fov_deg=(40, 95), horizon=horizon, roll_deg=4)

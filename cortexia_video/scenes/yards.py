@@ -30,7 +30,7 @@ from cortexia_video.scenes.pieces import (
 from cortexia_video.scenes.things import add_thing
 
 
-def stand(scene: Scene, rng: Generator, half: Floats, land: Land | None, *, low: float) -> Vector:
+def stand(rng: Generator, half: Floats, land: Land | None, *, low: float) -> Vector:
     """Draw where a camera is: in a rectangle of half sizes (2,), at the land of eyes or, a share `low`, below."""
     x, z = rng.uniform(-1, 1, 2) * half
     above = rng.uniform(0.3, 1.2) if rng.random() < low else rng.uniform(1.2, 1.8)
@@ -62,7 +62,7 @@ def look_across(
     """
 
     def aim(rng: Generator) -> Camera:
-        position = stand(scene, rng, half * reach, land, low=low)
+        position = stand(rng, half * reach, land, low=low)
         horizon = horizons[0] if rng.random() < mostly else horizons[1]
         yaw = face(rng, position, half)
         return look(rng, position, yaw, fov_deg=fov_deg, horizon=horizon, roll_deg=roll_deg)

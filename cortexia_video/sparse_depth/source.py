@@ -9,7 +9,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.sparse_depth.names import NameIndex
 from cortexia_video.storage.paths import LARGEST_TEXT, PathLike, read_named, to_path
 from cortexia_video.storage.spreadsheet import read_text
+
+if TYPE_CHECKING:
+    from cortexia_video.sparse_depth.depth_folder import DepthFolder
 
 Floats = NDArray[np.float64]
 _EVERY = "*"
@@ -28,6 +31,17 @@ _KNOWN = re.compile(rf"\s*({_NUMBER})\s*,\s*({_NUMBER})\s*=\s*({_NUMBER})\s*")
 _LENGTH = re.compile(
     rf"\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*=\s*({_NUMBER})\s*"
 )
+
+
+def open_sparse(folder: PathLike | None, convention: str | None) -> DepthFolder | None:
+    """Return the folder that `sparse` and `sparse_from` name, None of nothing; raises `InputError`."""
+    if folder is None:
+        if convention:
+            raise InputError("`sparse_from` says whose files the folder `sparse` has: give that, too")
+        return None
+    from cortexia_video.sparse_depth.depth_folder import DepthFolder  # readers that other runs do not need
+
+    return DepthFolder(folder, convention)
 
 
 class SparseDepth(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,24 +25,8 @@ _LEAK = 0.3  # of an alignment that is given up at each frame, so that it cannot
 _NEAREST, _FARTHEST = 1e-3, 1e6  # of depth whose logarithm is taken
 
 
-class Sequencer(Protocol):
-    """What turns a clip's depth as the model gives it into depth as it is kept, frame after frame.
-
-    The seam for networks that see many frames at once: these finish frames later, in order. After the last frame
-    it is given again, with numbers beyond, until all are finished.
-    """
-
-    def add(
-        self, number: int, grey: Array | NDArray[np.uint8], values: NDArray[np.float32]
-    ) -> list[tuple[int, NDArray[np.float32]]]:
-        """Take a frame, in order; return those that are finished. grey: (h, w), 0..255."""
-
-    def state(self) -> dict[str, NDArray[np.float32]]:
-        """Return all that later frames depend on."""
-
-
 class Steady:
-    """A `Sequencer` that takes away what changes from frame to frame though the scene does not.
+    """Takes away from a clip what changes from frame to frame though the scene does not.
 
     Each pixel becomes the mean of its own depth and what was there before, up to four frames, followed along
     the motion in the images; another grey value or another depth there counts less, down to nothing. What was
@@ -71,6 +55,10 @@ class Steady:
     def add(
         self, number: int, grey: Array | NDArray[np.uint8], values: NDArray[np.float32]
     ) -> list[tuple[int, NDArray[np.float32]]]:
+        """Take a frame, in order; return those that are finished, which may be earlier ones. grey: (h, w), 0..255.
+
+        After the last frame it is given again, with numbers beyond, until all are finished.
+        """
         if self._mode == "off":
             return [(number, values)]
         depth = np.log(np.clip(values, _NEAREST, _FARTHEST)) if self._log else values
@@ -78,6 +66,7 @@ class Steady:
         return [(number, np.exp(steadied) if self._log else steadied)]
 
     def state(self) -> dict[str, NDArray[np.float32]]:
+        """Return all that later frames depend on."""
         return dict(self._state)
 
     @property
@@ -123,7 +112,7 @@ class Steady:
 
 
 def to_grey(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Return an image (H, W, 3) as small as a map (height, width) of it, as `Sequencer.add` takes it: its green."""
+    """Return an image (H, W, 3) as small as a map (height, width) of it, as `Steady.add` takes it: its green."""
     step = max(1, min(len(image) // (2 * height), image.shape[1] // (2 * width)))
     green = Image.fromarray(np.ascontiguousarray(image[::step, ::step, 1]))
     return np.asarray(green.resize((width, height), Image.Resampling.BILINEAR))

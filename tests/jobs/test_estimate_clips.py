@@ -888,7 +888,7 @@ def test_clips_lie_beside_archives(tmp_path: Path, make_image: Make, pack: str) 
 
 
 class Windows:
-    """A `Sequencer` like a network that sees windows of four frames, each of which overlaps two of the one before.
+    """In the place of `Steady`: a network that sees windows of four frames, each of which overlaps two before it.
 
     The depth of a frame becomes the mean over its windows of the mean of each window.
     """

@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_is_refused_at_once(photos: Path, model: str) ->
     (photos.parent / "empty").mkdir()
     for options, message in (
         ({"sparse": None, "sparse_from": None}, "completes a sensor's depth: give that (`sparse`)"),
-        ({"sparse": None}, "`sparse_from` says whose files `sparse` has"),
+        ({"sparse": None}, "`sparse_from` says whose files the folder `sparse` has"),
         ({"model": "compact"}, "compact takes no sparse depth (`sparse`)"),
         ({"sparse": photos.parent / "empty"}, "no depth files in"),
         ({"sparse_from": "nobody"}, "nobody"),

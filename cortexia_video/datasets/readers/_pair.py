@@ -119,9 +119,9 @@ def read_image_file(entry: HasImage) -> bytes | None:
     return read_named(entry.image, within=getattr(entry, "within", None))
 
 
-def list_images(folder: AnyPath, pattern: str = "*.*") -> list[AnyPath]:
+def list_images(folder: AnyPath) -> list[AnyPath]:
     """Return the images of a folder by their names' ends, in order; other files are passed over."""
-    return [path for path in find_inside(folder, pattern) if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [path for path in find_inside(folder, "*.*") if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def read_image(path: AnyPath, key: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from cortexia_video.datasets.dataset import AnyDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.huggingface import from_hf, import_datasets
 from cortexia_video.datasets.readers.nyu_labeled import NYU_CAMERA, NYU_EVALUATION
-from cortexia_video.depth_map import DepthKind
+from cortexia_video.datasets.row_schema import UNSAID, AssumedMeaning
 from cortexia_video.errors import InputError
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -41,10 +41,7 @@ class _Opener:
         revision: str | None = None,
         image: str = "image",
         depth: str = "depth_map",
-        convention: str | None = None,
-        kind: DepthKind | None = None,
-        scale: float | None = None,
-        unknown: Sequence[float] = (),
+        meaning: AssumedMeaning = UNSAID,
         allow_outside: bool = False,
     ) -> AnyDataset:
         """Open a dataset of the hub (org/name), or a folder: of its files, or made by `save_to_disk`.
@@ -53,16 +50,13 @@ class _Opener:
         the hub itself made of many older datasets. The others are as for `from_hf`.
         """
         found = load(root, split or "train", streaming=streaming, revision=revision)
-        if self.convention and convention is None and kind is None:
-            convention = self.convention
+        if self.convention and not meaning.is_said:
+            meaning = meaning._replace(convention=self.convention)
         return from_hf(
             found,
             image=image,
             depth=depth,
-            convention=convention,
-            kind=kind,
-            scale=scale,
-            unknown=unknown,
+            **meaning._asdict(),
             within=None if allow_outside or isinstance(root, RemotePath) else root,
             **self.facts,
         )

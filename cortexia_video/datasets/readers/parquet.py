@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
-from cortexia_video.datasets.row_schema import AssumedMeaning, from_row, require_columns
+from cortexia_video.datasets.row_schema import UNSAID, AssumedMeaning, from_row, require_columns
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DecodeError, Failure, InputError, attempt, in_words
 from cortexia_video.rgbd_sample import RGBDSample
@@ -49,16 +48,9 @@ def _open(
     *,
     image: str = "image",
     depth: str = "depth_map",
-    convention: str | None = None,
-    kind: DepthKind | None = None,
-    scale: float | None = None,
-    unknown: Sequence[float] = (),
+    meaning: AssumedMeaning = UNSAID,
 ) -> RGBDDataset:
-    """Open a file, or all of a folder. image, depth: the columns.
-
-    convention, or kind and for whole numbers scale: of depth that does not say what it means. unknown: what
-    stands for unknown depth, besides 0 in metres.
-    """
+    """Open a file, or all of a folder. image, depth: the columns. meaning: of depth that does not say it."""
     rows: list[_Row] = []
     kinds: set[DepthKind | None] = set()
     list_rows = partial(_list_rows, columns=(image, depth))
@@ -68,14 +60,13 @@ def _open(
             row if row.key else row._replace(key=f"{number:08d}")
             for number, row in enumerate(found.rows, len(rows))
         )
-    meaning = AssumedMeaning(convention, kind, scale, tuple(unknown))
     reader = _Reader(image, depth, meaning)
     found_kind = kinds.pop() if len(kinds) == 1 else None
     return RGBDDataset(
         "parquet",
         rows,
         reader,
-        found_kind or ("metric" if convention else kind),
+        found_kind or ("metric" if meaning.convention else meaning.kind),
         scale_is_said=not meaning.is_assumed,
         read_file=reader.read_file,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,7 @@ from typing import NamedTuple
 from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream, list_loads
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
-from cortexia_video.datasets.row_schema import AssumedMeaning, from_row
-from cortexia_video.depth_map import DepthKind
+from cortexia_video.datasets.row_schema import UNSAID, AssumedMeaning, from_row
 from cortexia_video.errors import Failure, InputError, attempt, in_words
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.rgbd_sample import RGBDSample
@@ -159,20 +158,15 @@ def _open(
     *,
     image: str | None = None,
     depth: str | None = None,
-    convention: str | None = None,
-    kind: DepthKind | None = None,
-    scale: float | None = None,
-    unknown: Sequence[float] = (),
+    meaning: AssumedMeaning = UNSAID,
 ) -> RGBDStream:
     """Open a tar, or all of a folder. image, depth: how their files' names end, as jpg and depth.npy.
 
-    convention, or kind and for whole numbers scale: of depth that does not say what it means. unknown: what
-    stands for unknown depth, besides 0 in metres.
+    meaning: of depth that does not say it.
     """
     paths = list_split(root, ".tar", split)
     if not paths:
         raise InputError(INFO.describe_missing(root))
-    meaning = AssumedMeaning(convention, kind, scale, tuple(unknown))
     shards = [
         partial(
             list_loads,
