@@ -304,7 +304,7 @@ def test_one_request_reads_an_image(place: str, server: Server) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
-    with pytest.raises(cx.errors.MissingExtraError, match="gs:// needs gcsfs: pip install gcsfs"):
+    with pytest.raises(cx.errors.MissingExtraError, match="gs:// needs gcsfs: (uv )?pip install gcsfs"):
         estimate("gs://bucket/in", "out")
 
 
