@@ -179,7 +179,9 @@ def test_the_largest_numbers_of_32_bits_are_not_negative() -> None:
 
 def test_tiff_of_doubles_without_tifffile_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
-    with pytest.raises(MissingExtraError, match=r"TIFF of f64 needs tifffile: (uv )?pip install '.*\[tiff\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"TIFF of f64 needs tifffile: (uv )?pip install '.*\[tiff\]'"
+    ):
         decode_depth(tiff(DEPTH.astype(np.float64)), "a.tif", about=METRIC)
 
 

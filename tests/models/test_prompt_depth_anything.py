@@ -157,7 +157,7 @@ def test_it_is_neither_trained_nor_exported(folder: Path, tmp_path: Path) -> Non
         load_model(f"hf:{folder}", input_size=(56, 70)).export(tmp_path / "a.onnx", {})
 
 
-@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+@pytest.mark.parametrize("backend", [pytest.param("onnx", marks=pytest.mark.slow), "openvino"])  # 15 s each
 def test_other_backends_run_it(backend: str, folder: Path) -> None:
     pytest.importorskip("onnxscript")
     frames = [make_frame(seed) for seed in range(2)]
