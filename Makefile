@@ -55,7 +55,7 @@ test-pythons:
 
 # With the oldest versions that pyproject.toml allows (torch apart): needs uv.
 test-oldest:
-	uv venv --python 3.11 build/oldest
+	uv venv --seed --python 3.11 build/oldest # with pip, which tests use
 	uv pip install --python build/oldest --resolution lowest-direct $(TORCH) '.[test]'
 	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 build/oldest/bin/python tests/support/run_files.py -m "not slow"
 
