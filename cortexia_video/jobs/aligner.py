@@ -241,7 +241,9 @@ class Aligner:
 
     def fit_clip(self, known: Mapping[int, Floats], depths: Mapping[int, DepthMap]) -> Alignment:
         """Return one fit for all frames of a clip, by the depth of those that something is known of."""
-        some = {number: each for number, each in depths.items() if number in known}
+        some = {
+            number: depths[number] for number in sorted(depths) if number in known
+        }  # they come as they end
         if not some:
             raise InputError("there is no depth of the frames that something is known of")
         samples = join_samples(

@@ -516,6 +516,16 @@ def test_how_far_a_clip_is_off_is_said(tmp_path: Path, caplog: pytest.LogCapture
     assert any(record.getMessage().startswith("known distances are ") for record in caplog.records)
 
 
+def test_the_fit_of_a_clip_does_not_depend_on_which_frame_is_done_first() -> None:
+    aligner = Aligner(cx.AlignTo(known=("1,2=3", "5,40=1", "30,20=2.5", "60,7=4")))
+    depths = {
+        number: cx.DepthMap(make_metres(number).astype(np.float32), "scale_invariant") for number in range(6)
+    }
+    known = aligner.find_clip(lambda number: [str(number)], depths, 64, 48)
+    later = dict(reversed(depths.items()))
+    assert aligner.fit_clip(known, depths) == aligner.fit_clip(known, later)
+
+
 def test_the_report_says_which_images_fit_badly_and_where(tmp_path: Path) -> None:
     metres = {f"{number}.jpg": make_metres(number) for number in range(4)}
     lines = [f"{key},{x},{y},{z}" for key, each in metres.items() for x, y, z in take_points(each, 40)]
