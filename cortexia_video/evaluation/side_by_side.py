@@ -106,7 +106,8 @@ def compare(
         if not (is_folder(name) and list_files(folder)):  # a model, not a run: it gets a run of its own
             plain = re.sub(r"[^\w.-]+", "-", name).strip("-.")
             unlike = f"{plain[-80:]}-{xxhash.xxh32_hexdigest(name.encode())}"
-            folder = root / (plain if plain == name else unlike)
+            own = root / plain  # which a later call would take for a run, where it is called as the model is
+            folder = own if plain == name and own.resolve() != folder.resolve() else root / unlike
             if images is None:
                 raise InputError(f"{name} is no output folder of a run: give `images` for it to look at")
             if sparse is not None and isinstance(model, str):  # loaded, it says whether it completes that

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class MachineMemory:
             half.write_text(json.dumps(said, indent=1))
 
 
+@cache
 def _describe_machine() -> dict[str, Any]:
     """Return what tells this machine, and what runs networks on it, from others that are not alike.
 

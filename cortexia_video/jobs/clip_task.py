@@ -100,6 +100,8 @@ class ClipTask:
             **tools.known_settings,
             "source": item.source,
         }
+        if getattr(tools.estimator.model, "takes_averaged", False):
+            made_of["averaged"] = True  # while it is read: a clip that was begun otherwise begins anew
         if tools.aligner:
             made_of |= {"aligned_by": tools.aligner.by, **tools.aligner.settings}
         self._parts = ClipParts(tools.sink, item.key, made_of)

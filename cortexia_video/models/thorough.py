@@ -37,7 +37,7 @@ class Thorough:
         self.settings: Mapping[str, object] = {**model.settings, "thorough": True}
         self.processed_size = model.processed_size
         self._model = model
-        for name in ("maps", "to_depth", "estimates_fov", "takes_sparse"):
+        for name in ("maps", "to_depth", "estimates_fov", "takes_sparse", "takes_averaged"):
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
         if hasattr(model, "infer_float32"):

@@ -73,6 +73,7 @@ _NO_TABLES = re.compile(r"tennis|lamp|fan|football|cloth|bedside|tablet")
 _CARS = re.compile(r"(?<![a-z])(car|suv|van|sedan|taxi|bus|truck|lorry)(?![a-z])")
 _TREES = re.compile(
     r"(?<![a-z])(tree|acacia|bamboo|beech|birch|blossom|chestnut|cypress|ficus|fir|maple|oak|palm|pine|poplar|willow)"
+    r"s?(?![a-z])(?!.*(wardrobe|shelf|shelves|cupboard|cabinet|bookcase|door|bed|floor|house))"
 )
 
 _log = logging.getLogger(__name__)

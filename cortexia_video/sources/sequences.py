@@ -131,9 +131,7 @@ def _find(root: AnyPath, recursive: bool, output: AnyPath | None, passed_over: C
 
 
 def _leads_back(folder: Path, root: Path) -> bool:
-    """Return whether a folder is a link to one that it is in."""
-    if not folder.is_symlink():
-        return False
+    """Return whether a folder is, behind a link, one that it is in."""
     above = (each for each in folder.parents if each == root or root in each.parents)
     return folder.resolve() in {each.resolve() for each in above}
 

@@ -45,14 +45,14 @@ class _Parser(AioRestXMLParser):  # type: ignore[misc]
 
 
 def _read_object(node: Any, tags: dict[str, str]) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for child in node:
         if member := tags.get(child.tag):
             text = child.text or ""
-            told[member] = (
+            found[member] = (
                 int(text) if member == "Size" else read_time(text) if member == "LastModified" else text
             )
-    return told
+    return found
 
 
 def read_time(text: Any) -> datetime.datetime:

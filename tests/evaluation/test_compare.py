@@ -13,7 +13,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from PIL import Image
 
-from cortexia_video import DepthEstimator, DepthMap, SyntheticModel, estimate
+from cortexia_video import DepthEstimator, DepthMap, SyntheticModel, estimate, read_ledger
 from cortexia_video.cli import main
 from cortexia_video.errors import InputError, OutputExistsError
 from cortexia_video.evaluation import compare
@@ -176,5 +176,9 @@ def test_the_page_fits_and_its_models_can_be_chosen(photos: Path, tmp_path: Path
 
 def test_the_page_may_be_in_the_current_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos.parent)  # where a model's own folder is called as the model is
-    assert run("synthetic", "compact", "--images", "photos", "--output", ".") == 0
-    assert (photos.parent / "compare.html").is_file() and (photos.parent / "synthetic/ledger.jsonl").is_file()
+    for _ in range(2):
+        assert run("synthetic", "compact", "--images", "photos", "--output", ".") == 0
+    assert (photos.parent / "compare.html").is_file() and not (photos.parent / "synthetic").exists()
+    (folder,) = photos.parent.glob("synthetic-*")
+    begun = [line for line in read_ledger(folder) if "settings" in line]
+    assert len(begun) == 2  # the second call goes on with the model's run

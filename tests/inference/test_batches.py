@@ -211,7 +211,10 @@ def test_machines_that_differ_remember_apart(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "0000:01:00.0").mkdir()
     for name in ("NVIDIA H200", "NVIDIA L4"):
         (tmp_path / "0000:01:00.0/information").write_text(f"Model: \t\t {name}\nIRQ:   \t\t 42\n")
+        machine_memory._describe_machine.cache_clear()
         paths.add(MachineMemory("batches", {}).path)
     monkeypatch.setattr(machine_memory, "_count_gigabytes", lambda: 10**6)
+    machine_memory._describe_machine.cache_clear()
     paths.add(MachineMemory("batches", {}).path)
+    machine_memory._describe_machine.cache_clear()
     assert len(paths) == 5

@@ -702,8 +702,9 @@ def test_folders_of_frames_are_found_behind_links_that_lead_nowhere_back(tmp_pat
     (tmp_path / "in/far").symlink_to(tmp_path / "disk")
     (tmp_path / "in/near/up").symlink_to(tmp_path / "in")
     (tmp_path / "disk/over").symlink_to(tmp_path / "in")  # and from there back again
+    (tmp_path / "in/all").symlink_to(tmp_path)  # a folder above, in which the inputs lie once more
     assert run(tmp_path / "in", tmp_path / "out", sequence=True, recursive=True).failed == 0
-    assert {*files(tmp_path / "out")} == {"in/near.mkv", "in/far/take.mkv"}
+    assert {*files(tmp_path / "out")} == {"in/near.mkv", "in/far/take.mkv", "in/all/disk/take.mkv"}
 
 
 def test_frames_of_a_sequence_that_are_broken_or_differ(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """What of a backend's error is shown, and how many images a backend sees at once."""
 
+import shutil
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cortexia_video.models.onnx.model import load_compact
+from cortexia_video.models.onnx.model import load_compact, load_onnx
 from cortexia_video.models.onnx.session import first_line
+from cortexia_video.models.registry import COMPACT_FILE
 
 
 @pytest.mark.parametrize(
@@ -66,8 +69,14 @@ def test_images_of_a_batch_run_side_by_side_on_a_thread_each(monkeypatch: pytest
     np.testing.assert_array_equal(model.infer(batch), np.concatenate(alone))
 
 
-def test_a_large_graph_is_not_loaded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cortexia_video.models.onnx.session._SMALL", 1 << 20)
-    model = load_compact("compact")
+@pytest.mark.parametrize("beside", (False, True))
+def test_a_large_graph_is_not_loaded_twice(
+    beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copy(COMPACT_FILE, tmp_path / "compact.onnx"))
+    if beside:  # as exporters write weights of a file's own
+        (tmp_path / "compact.onnx.data").write_bytes(bytes(path.stat().st_size + (1 << 20)))
+    monkeypatch.setattr("cortexia_video.models.onnx.session._SMALL", path.stat().st_size - 1 + 2 * beside)
+    model = load_onnx(f"onnx:{path}")
     assert model._session.on_one_thread is None
     assert model.infer(np.zeros((2, 3, 64, 96), np.float32)).shape == (2, 64, 96)

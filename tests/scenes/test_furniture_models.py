@@ -59,6 +59,8 @@ def test_cars_trees_people_and_things_of_streets_are_told_by_category_name_and_s
         "Anna": "person",
         "old_taxi": "car",
         "carpet": "big",  # neither a car nor a tree, whatever its name begins with
+        "fireplace": "other",
+        "oak_wardrobe": "other",
     }
 
 

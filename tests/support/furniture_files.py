@@ -124,4 +124,6 @@ def write_street_models(folder: Path) -> Path:
     )
     (folder / "old_taxi.obj").write_bytes(obj_of(car()))
     (folder / "carpet.obj").write_bytes(obj_of(table(1.5, 1.2, 2.4)))
+    for name in ("fireplace", "oak_wardrobe"):
+        (folder / f"{name}.obj").write_bytes(obj_of(column(2.8, 1)))
     return folder

@@ -146,7 +146,8 @@ class OnnxRuntimeSession:
             reason = first_line(error)
             raise ModelLoadError(f"{path} is not a network that ONNX Runtime can load: {reason}") from error
         self._path = path
-        self._can_share = on_cpu and not threads and path.stat().st_size <= _SMALL
+        parts = [path, *path.parent.glob(f"{glob.escape(path.name)}[._]data*")]
+        self._can_share = on_cpu and not threads and sum(each.stat().st_size for each in parts) <= _SMALL
 
     @cached_property
     def on_one_thread(self) -> Session | None:

@@ -27,13 +27,21 @@ class _Tf32:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside, self._allowed, self._flags = 0, False, ExitStack()
+        self._inside, self._waiting, self._allowed, self._flags = 0, 0, False, ExitStack()
 
     @contextmanager
     def set_to(self, allowed: bool) -> Iterator[None]:
-        """Have it so inside, once nobody is in who has it otherwise; as it was when all have left."""
+        """Have it so inside, once nobody is in who has it otherwise; as it was when all have left.
+
+        Who comes while somebody waits, waits, too: those who are alike would else keep the others out for ever.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._inside or self._allowed == allowed)
+            self._waiting += 1
+            self._changed.wait_for(
+                lambda: not self._inside or (self._allowed == allowed and self._waiting == 1)
+            )
+            self._waiting -= 1
+            self._changed.notify_all()
             if not self._inside:
                 cudnn = torch.backends.cudnn
                 as_it_is = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
@@ -120,9 +128,11 @@ class Placement:
 
         Threads of one network wait for each other at every layer, and for whoever else needs their core.
         """
+        if self.device.type != "cpu" or self.graph or self.compiled:
+            return run(batch)
         with _counting:  # a thread that is new to torch takes the number that stands now, for good
             cores = torch.get_num_threads()
-            parts = 1 if self.device.type != "cpu" or self.graph or self.compiled else min(cores, len(batch))
+            parts = min(cores, len(batch))
             if parts > 1:
 
                 def run_part(part: NDArray[Any]) -> _Values:
