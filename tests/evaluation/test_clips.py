@@ -88,7 +88,7 @@ def test_smaller_maps_are_enlarged_and_unknown_ground_truth_is_left_out() -> Non
 def test_what_cannot_be_measured_is_reported() -> None:
     truth, poses = walk()
     depths = [DepthMap(each.astype(np.float32), "metric") for each in truth]
-    with pytest.raises(InputError, match="3 frames of depth and 4 of truth"):
+    with pytest.raises(InputError, match="3 frames of depth and 4 of ground truth"):
         score_clip(depths[:3], truth)
     with pytest.raises(InputError, match="belong together"):
         score_clip(depths, truth, poses=poses)
