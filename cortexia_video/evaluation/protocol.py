@@ -256,6 +256,8 @@ def describe_fitting(dataset: str, kinds: Sequence[DepthKind] = KINDS) -> str:
 
 def _parse(data: bytes, name: str) -> Protocol:
     words = parse_toml(data, name)
+    if "place" in words and "truth" not in words:  # what it was called before the first release
+        words["truth"] = words.pop("place")
     known = {each.name: each for each in fields(Protocol)}
     with in_words(f"{name} is no protocol", f"a protocol says {', '.join(known)}"):
         for word, each in known.items():

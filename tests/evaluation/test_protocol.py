@@ -102,6 +102,8 @@ def test_an_own_protocol_is_a_file_and_a_wrong_one_is_explained(tmp_path):
     path.write_text(text)
     mine = load_protocol(str(path))
     assert mine.alignment == "median"
+    path.write_text(text + 'place="rgbd"\n')  # as files of before call it
+    assert load_protocol(str(path)).truth == "rgbd"
     path.write_text(text.replace('about=""', 'about="other words"'))
     assert load_protocol(str(path)).digest == mine.digest
     path.write_text(text.replace("max_m=10", "max_m=11"))
