@@ -308,11 +308,14 @@ def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[st
 
 def _warn_of_need(spec: RunSpec, root: Path, found: Iterable[Found], ledger: Ledger) -> None:
     """Warn of how much the run will write, where that is much of what is free."""
-    first, free = itertools.islice(found, COUNTED), shutil.disk_usage(root).free
+    first, free = [*itertools.islice(found, COUNTED)], shutil.disk_usage(root).free
+    most = spec.task.max_megapixels * _BYTES_A_MEGAPIXEL * (_WITH_MAPS if spec.task.also else 1)
+    if len(first) * most <= free:
+        return
     missing = [each for each in first if ledger.state.get(each.key) is None]
-    most = _BYTES_A_MEGAPIXEL * (_WITH_MAPS if spec.task.also else 1)
-    may_be_much = len(missing) * spec.task.max_megapixels * most > free
-    if may_be_much and (need := describe_need(missing, free, root, (spec.format, *spec.task.also))):
+    if len(missing) * most > free and (
+        need := describe_need(missing, free, root, (spec.format, *spec.task.also))
+    ):
         _log.warning("%s", need)
 
 
@@ -346,7 +349,7 @@ def _run(
             "beside": spec.task.find_beside if spec.task.sparse else None,
         }
         outcomes = Outcomes(sink, ledger, doing="estimating", count=spec.find, **of_outcomes)
-        errors = FitErrors()
+        errors = FitErrors() if spec.task.aligner else None
         outcomes.report.passed_over, outcomes.slowest = passed_over, lambda: executor.usage().slowest
         with outcomes:
             (inputs,) = itertools.tee(found, 1)
@@ -361,7 +364,8 @@ def _run(
             with contextlib.closing(executor.run(work, context)) as results:
                 for item, result in results:
                     _settle(outcomes, item, result, errors)
-        errors.log()
+        if errors:
+            errors.log()
         report, usage = outcomes.report, executor.usage()
         report.speed = usage.measure(report.images + report.failed, report.seconds) if report.done else None
         speed = report.speed.as_dict() if report.speed else None
@@ -372,14 +376,16 @@ def _run(
     return report
 
 
-def _settle(outcomes: Outcomes, item: InputFile, result: ItemDone | Failure, errors: FitErrors) -> None:
+def _settle(
+    outcomes: Outcomes, item: InputFile, result: ItemDone | Failure, errors: FitErrors | None
+) -> None:
     """Record and count the outcome of an input, and how far known distances are from its fit."""
     if isinstance(result, Failure):
         outcomes.record(item, result)
         return
     facts = {**result.facts, **outcomes.beside.get(item.key, {})}
     outcomes.ledger.record_done(item.key, item.source, result.outputs, **facts)
-    if aligned := result.facts.get("alignment"):
+    if errors and (aligned := result.facts.get("alignment")):
         errors.add(item.key, Alignment.from_dict(aligned))
     clip: Any = result.facts.get("clip", {})
     if clip.get("held"):

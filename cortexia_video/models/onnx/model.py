@@ -258,7 +258,7 @@ class OnnxModel:
             else max(1, enough // (batch.shape[2] * batch.shape[3]))
         )
         at_once = 1
-        if not self.max_batch and count >= count_cores() and session.on_one_thread:
+        if count > 1 and not self.max_batch and count >= count_cores() and session.on_one_thread:
             session, together, at_once = session.on_one_thread, 1, count_cores()
         parts = [batch[at : at + together] for at in range(0, count, together)]
 
