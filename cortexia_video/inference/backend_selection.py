@@ -287,7 +287,7 @@ def _choose_frames(reference: DepthEstimator, frames: Iterable[Frame]) -> list[F
 
 
 def _is_clear(timed: Mapping[BackendConfig, Sequence[float]], best: BackendConfig) -> bool:
-    """Return whether a trial would come out so again: rounds of one way differ by less than the best wins by.
+    """Return whether a trial would come out so again: rounds of one config differ by less than the best wins by.
 
     Or by less than what is worth it: ways that are as fast as each other need no other trial.
     """

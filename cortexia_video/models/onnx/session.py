@@ -146,8 +146,8 @@ class OnnxRuntimeSession:
             reason = first_line(error)
             raise ModelLoadError(f"{path} is not a network that ONNX Runtime can load: {reason}") from error
         self._path = path
-        parts = [path, *path.parent.glob(f"{glob.escape(path.name)}[._]data*")]
-        self._can_share = on_cpu and not threads and sum(each.stat().st_size for each in parts) <= _SMALL
+        size = sum(each.stat().st_size for each in _list_parts(path))
+        self._can_share = on_cpu and not threads and size <= _SMALL
 
     @cached_property
     def on_one_thread(self) -> Session | None:
@@ -213,11 +213,16 @@ class OpenedFile(NamedTuple):
     settings: Mapping[str, object]
 
 
+def _list_parts(path: Path) -> list[Path]:
+    """Return a graph's file, and those beside it that exporters put its weights into."""
+    return [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]
+
+
 def open_file(path: Path, backend: str | None, device: str, precision: str | None) -> OpenedFile:
     """Open a file in the backend that is asked for, or else the one it was exported for."""
     session, digest = None, hashlib.sha256()
     try:
-        for part in [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]:
+        for part in _list_parts(path):
             with open_named(part) as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     except OSError as error:
